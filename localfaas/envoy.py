@@ -1,0 +1,138 @@
+"""The two Envoys' files and admin sockets: the one place that writes Envoy configuration.
+
+Envoy watches one directory per file and reloads only on an atomic rename, so every write goes to `<file>.tmp` first.
+Resources are plain dictionaries in Envoy's own field names; who makes them is pure (gateway.py, edge/compile.py).
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+Resource = dict[str, Any]
+Address = tuple[str, int]
+"""Host and port of one endpoint."""
+Membership = Mapping[str, Sequence[Address]]
+"""Function name to the addresses of its replicas that take traffic."""
+
+
+@dataclass(frozen=True)
+class EnvoyFiles:
+    """The configuration directory of one Envoy.
+
+    Layout: `bootstrap.json`, `lds/lds.json`, `cds/cds.json`, `rds/rds.json`, `eds/<cluster>/eds.json`.
+    """
+
+    root: Path
+
+    def write_listeners(self, resources: Sequence[Resource]) -> bool:
+        return _write_resources(self.root / "lds" / "lds.json", resources)
+
+    def write_clusters(self, resources: Sequence[Resource]) -> bool:
+        return _write_resources(self.root / "cds" / "cds.json", resources)
+
+    def write_routes(self, resources: Sequence[Resource]) -> bool:
+        return _write_resources(self.root / "rds" / "rds.json", resources)
+
+    def write_endpoints(self, cluster: str, addresses: Sequence[Address | tuple[str, int, int]]) -> bool:
+        """Write one cluster's endpoints: (host, port) or (host, port, weight)."""
+        return _write_resources(self.eds_path(cluster), [load_assignment(cluster, addresses)])
+
+    def write_bootstrap(self, bootstrap: Resource) -> None:
+        self.root.mkdir(parents=True, exist_ok=True)
+        _rename_into(self.bootstrap, json.dumps(bootstrap, indent=1))
+
+    @property
+    def bootstrap(self) -> Path:
+        return self.root / "bootstrap.json"
+
+    def eds_path(self, cluster: str) -> Path:
+        return self.root / "eds" / cluster / "eds.json"
+
+    def lds_source(self) -> Resource:
+        return _config_source(self.root / "lds" / "lds.json")
+
+    def cds_source(self) -> Resource:
+        return _config_source(self.root / "cds" / "cds.json")
+
+    def rds_source(self) -> Resource:
+        return _config_source(self.root / "rds" / "rds.json")
+
+    def eds_source(self, cluster: str) -> Resource:
+        return _config_source(self.eds_path(cluster))
+
+
+def load_assignment(cluster: str, addresses: Sequence[Address | tuple[str, int, int]]) -> Resource:
+    """A ClusterLoadAssignment; targets of weight 0 are left out, as Envoy refuses them."""
+    endpoints = []
+    for host, port, *weight in addresses:
+        if weight and weight[0] == 0:
+            continue
+        endpoint: Resource = {
+            "endpoint": {"address": {"socket_address": {"address": host, "port_value": port}}}
+        }
+        if weight:
+            endpoint["load_balancing_weight"] = weight[0]
+        endpoints.append(endpoint)
+    return {
+        "@type": "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
+        "cluster_name": cluster,
+        "endpoints": [{"lb_endpoints": endpoints}] if endpoints else [],
+    }
+
+
+def _config_source(path: Path) -> Resource:
+    return {
+        "resource_api_version": "V3",
+        "path_config_source": {"path": str(path), "watched_directory": {"path": str(path.parent)}},
+    }
+
+
+def _write_resources(path: Path, resources: Sequence[Resource]) -> bool:
+    """Write `resources` if they differ from what is there; return whether they did."""
+    text = json.dumps({"resources": list(resources)}, indent=1)
+    if path.exists() and path.read_text() == text:
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _rename_into(path, text)
+    return True
+
+
+def _rename_into(path: Path, text: str) -> None:
+    temporary = path.with_suffix(path.suffix + ".tmp")
+    temporary.write_text(text)
+    temporary.replace(path)
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(os.fspath(self._path))
+
+
+def admin_request(socket_path: Path, method: str, path: str, timeout: float = 5.0) -> str:
+    """Ask an Envoy's admin interface over its Unix socket; return the body.
+
+    Raises OSError when the Envoy is not there, RuntimeError when it answers anything but 200.
+    """
+    connection = _UnixConnection(socket_path, timeout)
+    try:
+        connection.request(method, path)
+        response = connection.getresponse()
+        body = response.read().decode()
+        if response.status != 200:
+            raise RuntimeError(f"Envoy admin {method} {path}: {response.status} {body.strip()}")
+        return body
+    finally:
+        connection.close()

@@ -1,0 +1,136 @@
+"""Where everything is: directories, ports and the few settings of the local platform.
+
+All of it derives from five environment variables, read once by `Settings.load` and passed on as a value:
+
+| name | default | meaning |
+|---|---|---|
+| `STATE_DIR` | `.local` | holds all state: secrets, builds, data, logs, sockets |
+| `PORT_OFFSET` | `0` | added to every port, so that a second platform runs beside the first |
+| `BIND` | `127.0.0.1` | the address of the edge and the function gateway; everything else stays on 127.0.0.1 |
+| `PG_BIN` | the pinned wheel | directory with `initdb` and `postgres` |
+| `DATABASE_URL` | none | use this PostgreSQL (a superuser's address) instead of starting one |
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+PORTS = {
+    "edge": 8000,
+    "edge-admin": 8001,
+    "prometheus": 8010,
+    "gateway": 8080,
+    "gateway-metrics": 8082,
+    "alertmanager": 8093,
+    "postgres": 8432,
+}
+"""Fixed ports before `PORT_OFFSET`; functions name theirs in the annotation `localfaas/port`."""
+
+REPLICA_PORT_STEP = 10
+"""Replica i (from 1) of a function listens on its base port + (i - 1) * this."""
+
+LOOPBACK = "127.0.0.1"
+
+
+class SettingsError(ValueError):
+    """A setting cannot be used; the message names it and says what it should be."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One platform: the project it serves, its state directory, its ports."""
+
+    project: Path
+    state: Path
+    port_offset: int = 0
+    bind: str = LOOPBACK
+    pg_bin: Path | None = None
+    database_url: str | None = None
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str], project: Path) -> Settings:
+        """Read the table above from `environ`; relative paths count from `project`.
+
+        Raises SettingsError when `PORT_OFFSET` is not a whole number that keeps every port in range.
+        """
+        offset_text = environ.get("PORT_OFFSET") or "0"
+        if not offset_text.isdecimal() or int(offset_text) > 56000:
+            raise SettingsError(f"PORT_OFFSET must be a whole number from 0 to 56000, not {offset_text!r}")
+        pg_bin = environ.get("PG_BIN")
+        return cls(
+            project=project.resolve(),
+            state=(project / (environ.get("STATE_DIR") or ".local")).resolve(),
+            port_offset=int(offset_text),
+            bind=environ.get("BIND") or LOOPBACK,
+            pg_bin=Path(pg_bin).resolve() if pg_bin else None,
+            database_url=environ.get("DATABASE_URL") or None,
+        )
+
+    def port(self, name: str) -> int:
+        """The port of a fixed part, by its name in PORTS, with the offset."""
+        return PORTS[name] + self.port_offset
+
+    def url(self, name: str) -> str:
+        """The base address of a fixed part, without a trailing slash."""
+        return f"http://{LOOPBACK}:{self.port(name)}"
+
+    # Directories and files below the state directory: each has one owner, named here.
+
+    @property
+    def secrets(self) -> Path:
+        """Function secrets and platform passwords, one file each (0600 in a 0700 directory)."""
+        return self.state / "secrets"
+
+    @property
+    def builds(self) -> Path:
+        """Layouts: `<function>/<content hash>/`, written by build.py."""
+        return self.state / "build"
+
+    @property
+    def deployments(self) -> Path:
+        """What is deployed: `<function>.json`, written by registry.py."""
+        return self.state / "functions"
+
+    @property
+    def run(self) -> Path:
+        """Unix sockets and pid files."""
+        return self.state / "run"
+
+    @property
+    def logs(self) -> Path:
+        """`<program>.log`, written and rotated by supervisord."""
+        return self.state / "logs"
+
+    @property
+    def supervisor(self) -> Path:
+        """supervisord.conf and `conf.d/<program>.conf`, written by supervisor.py."""
+        return self.state / "supervisor"
+
+    @property
+    def tools(self) -> Path:
+        """Unpacked programs; shared by all platforms of a checkout, because they are not state."""
+        return self.project / ".local" / "tools"
+
+    def envoy(self, node: str) -> Path:
+        """Configuration of one Envoy (`edge` or `gateway`), written by envoy.py."""
+        return self.state / "envoy" / node
+
+    @property
+    def api_socket(self) -> Path:
+        """Where the API process listens; the gateway Envoy routes `/system/*` here."""
+        return self.run / "api.sock"
+
+    def envoy_admin_socket(self, node: str) -> Path:
+        return self.run / f"{node}-admin.sock"
+
+    @property
+    def supervisor_socket(self) -> Path:
+        return self.run / "supervisor.sock"
+
+    @property
+    def programs(self) -> Path:
+        """The directory of this interpreter's console programs (envoy, dbmate, supervisord)."""
+        return Path(sys.executable).parent
