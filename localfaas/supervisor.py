@@ -1,0 +1,330 @@
+"""supervisord: its files, and the one place that talks to it.
+
+A program is two files below `supervisor/conf.d/`: `<name>.conf` for supervisord and `<name>.sh`, which sets the
+environment and becomes the process (`exec`), so that anybody can start it by hand in the same way.
+A third, `<name>.json`, says what the program is (`about`), for status and for the reconciler after a restart.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import shlex
+import signal
+import subprocess
+import threading
+import time
+import xmlrpc.client
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+from supervisor.xmlrpc import SupervisorTransport
+
+from localfaas.settings import Settings
+
+LOG_BYTES = 10 * 1024 * 1024
+START_RETRIES = 100
+START_SECONDS = 1
+PLATFORM_MARK = "LOCALFAAS_STATE"
+"""Environment variable of every process of a platform; its value is the state directory."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """One process under supervisord; `environment` is all it gets beside PATH, HOME and LANG."""
+
+    name: str
+    command: Sequence[str]
+    directory: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+    about: Mapping[str, Any] = field(default_factory=dict)
+    priority: int = 500
+    """Lower starts first and stops last."""
+    stop_signal: str = "TERM"
+    stop_seconds: int = 12
+
+
+@dataclass(frozen=True)
+class Process:
+    """What supervisord says of a program: its state word (RUNNING, STARTING, BACKOFF, FATAL …), pid, uptime."""
+
+    name: str
+    state: str
+    pid: int
+    uptime_seconds: int
+    error: str
+
+
+class SupervisorError(RuntimeError):
+    """supervisord is away or refused; the message says what was asked."""
+
+
+def render_main(settings: Settings) -> str:
+    """The text of supervisord.conf."""
+    run, logs = _ini(settings.run), _ini(settings.logs)
+    return f"""[supervisord]
+logfile={logs}/supervisord.log
+logfile_maxbytes={LOG_BYTES}
+logfile_backups=1
+pidfile={run}/supervisord.pid
+childlogdir={logs}
+directory={_ini(settings.state)}
+minfds=4096
+silent=true
+
+[unix_http_server]
+file={_ini(settings.supervisor_socket)}
+chmod=0600
+
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
+
+[supervisorctl]
+serverurl=unix://{_ini(settings.supervisor_socket)}
+
+[include]
+files={_ini(settings.supervisor)}/conf.d/*.conf
+"""
+
+
+def render_program(settings: Settings, program: Program) -> str:
+    """The text of one program's section."""
+    script = settings.supervisor / "conf.d" / f"{program.name}.sh"
+    return f"""[program:{program.name}]
+command=/bin/sh {_ini(shlex.quote(str(script)))}
+priority={program.priority}
+autostart=true
+autorestart=true
+startsecs={START_SECONDS}
+startretries={START_RETRIES}
+stopsignal={program.stop_signal}
+stopwaitsecs={program.stop_seconds}
+killasgroup=true
+redirect_stderr=true
+stdout_logfile={_ini(settings.logs / (program.name + ".log"))}
+stdout_logfile_maxbytes={LOG_BYTES}
+stdout_logfile_backups=2
+"""
+
+
+def render_script(settings: Settings, program: Program) -> str:
+    """The shell script that becomes the program, with exactly the environment it should have.
+
+    It first adds a line to `run/starts/<name>`, from which status counts restarts.
+    """
+    environment = {
+        "PATH": os.pathsep.join([str(settings.programs), "/usr/local/bin", "/usr/bin", "/bin"]),
+        "HOME": str(settings.run),
+        "LANG": "C.UTF-8",
+        PLATFORM_MARK: str(settings.state),
+        **program.environment,
+    }
+    words = ["env", "-i", *(f"{name}={value}" for name, value in environment.items()), *program.command]
+    return "\n".join(
+        [
+            "#!/bin/sh",
+            f"cd {shlex.quote(str(program.directory))} || exit 1",
+            f"echo >> {shlex.quote(str(starts_file(settings, program.name)))}",
+            "exec " + " ".join(shlex.quote(str(word)) for word in words),
+            "",
+        ]
+    )
+
+
+def starts_file(settings: Settings, name: str) -> Path:
+    """A file with one line for each time the program was started since it was written."""
+    return settings.run / "starts" / name
+
+
+def write_program(settings: Settings, program: Program) -> bool:
+    """Write the three files of a program; return whether anything changed."""
+    folder = settings.supervisor / "conf.d"
+    folder.mkdir(parents=True, exist_ok=True)
+    starts_file(settings, program.name).parent.mkdir(parents=True, exist_ok=True)
+    changed = False
+    for suffix, text in (
+        ("json", json.dumps(dict(program.about), indent=1)),
+        ("sh", render_script(settings, program)),
+        ("conf", render_program(settings, program)),
+    ):
+        path = folder / f"{program.name}.{suffix}"
+        if not path.exists() or path.read_text() != text:
+            temporary = folder / f".{program.name}.{suffix}"
+            temporary.write_text(text)
+            temporary.chmod(0o600)
+            temporary.replace(path)
+            changed = True
+    return changed
+
+
+def delete_program(settings: Settings, name: str) -> None:
+    """Delete a program's files, the configuration first, so that a crash leaves nothing that starts."""
+    for suffix in ("conf", "sh", "json"):
+        (settings.supervisor / "conf.d" / f"{name}.{suffix}").unlink(missing_ok=True)
+    starts_file(settings, name).unlink(missing_ok=True)
+
+
+def abouts(settings: Settings) -> dict[str, dict[str, Any]]:
+    """Every written program's `about`, by name."""
+    folder = settings.supervisor / "conf.d"
+    return {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("[!.]*.json"))}
+
+
+def _ini(value: Path | str) -> str:
+    """supervisord's configuration expands %(name)s, so a literal % is doubled."""
+    return str(value).replace("%", "%%")
+
+
+class Supervisor:
+    """Asks the supervisord of one platform; safe to share between threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        transport = SupervisorTransport(None, None, f"unix://{settings.supervisor_socket}")
+        self._proxy: Any = xmlrpc.client.ServerProxy("http://localhost", transport=transport)
+
+    def is_running(self) -> bool:
+        try:
+            self._call("getPID")
+        except SupervisorError:
+            return False
+        return True
+
+    def processes(self) -> dict[str, Process]:
+        """Every program supervisord knows, by name."""
+        rows = self._call("getAllProcessInfo")
+        return {
+            row["name"]: Process(
+                name=row["name"],
+                state=row["statename"],
+                pid=row["pid"],
+                uptime_seconds=max(0, row["now"] - row["start"]) if row["pid"] else 0,
+                error=row["spawnerr"],
+            )
+            for row in rows
+        }
+
+    def add(self, name: str) -> None:
+        """Start a program whose files were just written; harmless when it is there."""
+        self._call("reloadConfig")
+        self._call("addProcessGroup", name, tolerate=("ALREADY_ADDED",))
+
+    def start(self, name: str) -> None:
+        self._call("startProcess", name, False, tolerate=("ALREADY_STARTED",))
+
+    def stop(self, name: str) -> None:
+        """Send the stop signal and return at once; `processes` tells when it has stopped."""
+        self._call("stopProcess", name, False, tolerate=("NOT_RUNNING", "BAD_NAME"))
+
+    def forget(self, name: str) -> None:
+        """Take a stopped program out of supervisord."""
+        self._call("removeProcessGroup", name, tolerate=("BAD_NAME",))
+
+    def signal(self, name: str, signal_name: str) -> None:
+        self._call("signalProcess", name, signal_name, tolerate=("NOT_RUNNING",))
+
+    def replace(self, program: Program, timeout: float = 30.0) -> None:
+        """Make supervisord run `program` as written: restart it if its files changed, start it if it is new."""
+        known = self.processes()
+        if write_program(self._settings, program) and program.name in known:
+            self.stop(program.name)
+            self.wait_stopped([program.name], timeout)
+            self.forget(program.name)
+        self.add(program.name)
+        if self.processes()[program.name].state in {"STOPPED", "EXITED", "FATAL"}:
+            self.start(program.name)
+
+    def remove(self, name: str, timeout: float = 30.0) -> None:
+        """Stop a program for good and delete its files."""
+        if name in self.processes():
+            self.stop(name)
+            self.wait_stopped([name], timeout)
+            self.forget(name)
+        delete_program(self._settings, name)
+
+    def wait_stopped(self, names: Sequence[str], timeout: float) -> None:
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            processes = self.processes()
+            if all(name not in processes or processes[name].pid == 0 for name in names):
+                return
+            time.sleep(0.05)
+        raise SupervisorError(f"still running after {timeout:.0f} s: {', '.join(names)}")
+
+    def shutdown(self) -> None:
+        self._call("shutdown")
+
+    def _call(self, method: str, *arguments: Any, tolerate: Sequence[str] = ()) -> Any:
+        try:
+            with self._lock:
+                return getattr(self._proxy.supervisor, method)(*arguments)
+        except xmlrpc.client.Fault as fault:
+            if any(fault.faultString.startswith(word) for word in tolerate):
+                return None
+            raise SupervisorError(f"supervisord refused {method}{arguments}: {fault.faultString}") from fault
+        except (OSError, xmlrpc.client.ProtocolError, http.client.HTTPException) as exc:
+            raise SupervisorError(f"supervisord does not answer {method}: {exc}") from exc
+
+
+def start_supervisord(settings: Settings, timeout: float = 10.0) -> None:
+    """Start supervisord as a daemon with what is written below `supervisor/`."""
+    for folder in (settings.run, settings.logs, settings.supervisor / "conf.d"):
+        folder.mkdir(parents=True, exist_ok=True)
+    configuration = settings.supervisor / "supervisord.conf"
+    configuration.write_text(render_main(settings))
+    settings.supervisor_socket.unlink(missing_ok=True)
+    subprocess.run(
+        [settings.programs / "supervisord", "-c", configuration],
+        check=True,
+        env={**os.environ, PLATFORM_MARK: str(settings.state)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    supervisor, deadline = Supervisor(settings), time.monotonic() + timeout
+    while not supervisor.is_running():
+        if time.monotonic() > deadline:
+            raise SupervisorError(f"supervisord did not start; see {settings.logs / 'supervisord.log'}")
+        time.sleep(0.05)
+
+
+def platform_processes(settings: Settings) -> list[psutil.Process]:
+    """Every process that carries this platform's mark in its environment."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(PLATFORM_MARK) == str(settings.state):
+                found.append(process)
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+def end_strays(settings: Settings, timeout: float = 15.0) -> int:
+    """End what a killed supervisord left behind; return how many processes there were.
+
+    PostgreSQL gets SIGINT (fast shutdown), the rest SIGTERM; what is left after `timeout` seconds gets SIGKILL.
+    """
+    own = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
+    strays = [process for process in platform_processes(settings) if process.pid not in own]
+    for process in strays:
+        try:
+            if process.name() != "postgres":
+                process.terminate()
+            elif process.parent() not in strays:
+                process.send_signal(signal.SIGINT)
+        except psutil.NoSuchProcess:
+            continue
+    _, alive = psutil.wait_procs(strays, timeout=timeout)
+    for process in alive:
+        try:
+            process.kill()
+        except psutil.NoSuchProcess:
+            continue
+    psutil.wait_procs(alive, timeout=5)
+    return len(strays)

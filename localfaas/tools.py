@@ -1,0 +1,81 @@
+"""Prometheus and Alertmanager: those on PATH, else Debian's packages unpacked below `.local/tools` (no root)."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from localfaas.settings import Settings
+
+DOWNLOAD_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A program, the names it goes by, and the Debian package that has it."""
+
+    name: str
+    package: str
+    commands: tuple[str, ...]
+
+
+PROMETHEUS = Tool("Prometheus", "prometheus", ("prometheus",))
+ALERTMANAGER = Tool("Alertmanager", "prometheus-alertmanager", ("alertmanager", "prometheus-alertmanager"))
+
+
+class ToolMissing(RuntimeError):
+    """The tool is neither installed nor to be had; the message says why and what to do."""
+
+
+def find(tool: Tool, settings: Settings) -> Path | None:
+    """The tool on PATH, else the unpacked one, else None."""
+    for command in tool.commands:
+        on_path = shutil.which(command)
+        if on_path:
+            return Path(on_path)
+        unpacked = settings.tools / tool.package / "usr" / "bin" / command
+        if unpacked.is_file():
+            return unpacked
+    return None
+
+
+def fetch(tool: Tool, settings: Settings) -> Path:
+    """Find the tool, or download and unpack its package. Raises ToolMissing."""
+    found = find(tool, settings)
+    if found:
+        return found
+    if not (shutil.which("apt-get") and shutil.which("dpkg")):
+        raise ToolMissing(
+            f"{tool.name} is not on PATH and this is no Debian or Ubuntu: install it to have metrics"
+        )
+    settings.tools.mkdir(parents=True, exist_ok=True)
+    unfinished = settings.tools / f"{tool.package}.new"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir()
+    _run(["apt-get", "download", tool.package], unfinished, tool)
+    package = next(unfinished.glob("*.deb"))
+    _run(["dpkg", "-x", str(package), str(unfinished)], unfinished, tool)
+    package.unlink()
+    target = settings.tools / tool.package
+    shutil.rmtree(target, ignore_errors=True)
+    unfinished.replace(target)
+    unpacked = find(tool, settings)
+    if unpacked is None:
+        raise ToolMissing(f"the package {tool.package} has none of {', '.join(tool.commands)}")
+    return unpacked
+
+
+def _run(command: list[str], directory: Path, tool: Tool) -> None:
+    try:
+        result = subprocess.run(
+            command, cwd=directory, capture_output=True, text=True, check=False, timeout=DOWNLOAD_SECONDS
+        )
+    except subprocess.TimeoutExpired as exc:
+        raise ToolMissing(f"{tool.name}: `{' '.join(command)}` took over {DOWNLOAD_SECONDS} s") from exc
+    if result.returncode != 0:
+        reason = (result.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise ToolMissing(
+            f"{tool.name}: `{' '.join(command)}` failed ({reason}); try `sudo apt-get update`, or install {tool.name}"
+        )
