@@ -1,0 +1,117 @@
+"""What every function of the shop shares. No rule of the shop is in here.
+
+A function's `handler.py`, in short:
+
+    from functions.shared import Answer, Api, DatabaseSettings, NotFound, TokenSettings, create_app as build, current
+    from functions.shared import Body, Query, setting
+    from . import store
+
+    @dataclass(frozen=True, kw_only=True)
+    class CartSettings(DatabaseSettings, TokenSettings, ServiceKeySettings):
+        cart_ttl_seconds: int = setting("A cart nobody touches for this long is emptied.", default=1_209_600)
+
+    api = Api("cart", title="Carts", migration="0003",
+              refusals={"lines_quantity_check": Invalid("…", errors=[{"field": "quantity", "message": "…"}])})
+
+    class NewLine(Body):            # unknown fields refused, strict types, text trimmed
+        sku: str
+        quantity: int = Field(ge=1, le=99)
+
+    @api.post("/items", body=NewLine, answers={201: CartView}, idempotency="required", principal=cart_principal)
+    def add_item(body: NewLine, connection: Connection) -> Answer:
+        \"\"\"Put something into the cart.\"\"\"      # the summary in /openapi.json
+        row = store.add_line(connection, …)        # same transaction as the stored answer
+        return Answer(row, status=201, headers={"ETag": etag(row["version"])})
+
+    @api.get("/", answers={200: CartView})
+    def read_cart() -> Answer:
+        row = current().database.read(store.cart, token)          # one autocommitted statement, retried if broken
+        prices = current().client.get("products", "/prices", params={"sku": skus}).json()
+        identity = current().identity()                           # None without a token, 401 with a bad one
+        return Answer(row)
+
+    def create_app(environ: Mapping[str, str]) -> FunctionApp:
+        return build(api, CartSettings, environ)
+
+The template calls `create_app(os.environ)` once, in the process that serves. Tests call it with a mapping of their own
+and use `app.test_client()`. Changes: `with current().database.transaction() as connection: …`.
+Roles: `roles=("hq", "service")` on the route (401 without a token, 403 without the role); `require_owner(identity, id)`.
+Log: `logging.getLogger("magasin")`. Own metrics: module-level prometheus_client objects in handler.py.
+Handlers may return a plain dict or list (200), or an Answer. Raise any Problem of errors.py anywhere.
+"""
+
+from .api import Answer, Api
+from .app import FunctionApp, Service, create_app, current, to_json
+from .auth import Identity, require_owner
+from .client import ServiceClient
+from .database import Connection, Database, Row, execute, fetch_all, fetch_one
+from .errors import (
+    BadRequest,
+    Conflict,
+    Forbidden,
+    Invalid,
+    NotFound,
+    PreconditionFailed,
+    PreconditionRequired,
+    Problem,
+    Unauthorized,
+    Unavailable,
+    UpstreamTimeout,
+)
+from .etag import etag, is_fresh, required_version
+from .pages import decode_cursor, encode_cursor, page
+from .settings import (
+    DatabaseSettings,
+    FunctionSettings,
+    ServiceKeySettings,
+    SettingsError,
+    TokenSettings,
+    secret,
+    setting,
+)
+from .validation import Body, Query
+
+__all__ = [
+    "Answer",
+    "Api",
+    "BadRequest",
+    "Body",
+    "Conflict",
+    "Connection",
+    "Database",
+    "DatabaseSettings",
+    "Forbidden",
+    "FunctionApp",
+    "FunctionSettings",
+    "Identity",
+    "Invalid",
+    "NotFound",
+    "PreconditionFailed",
+    "PreconditionRequired",
+    "Problem",
+    "Query",
+    "Row",
+    "Service",
+    "ServiceClient",
+    "ServiceKeySettings",
+    "SettingsError",
+    "TokenSettings",
+    "Unauthorized",
+    "Unavailable",
+    "UpstreamTimeout",
+    "create_app",
+    "current",
+    "decode_cursor",
+    "encode_cursor",
+    "etag",
+    "execute",
+    "fetch_all",
+    "fetch_one",
+    "is_fresh",
+    "page",
+    "require_owner",
+    "required_version",
+    "secret",
+    "setting",
+    "to_json",
+]

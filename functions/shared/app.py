@@ -1,0 +1,312 @@
+"""The application factory: an Api and an environment become a Flask application that the template can serve."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, TypeVar, cast
+from uuid import UUID
+
+import psycopg2
+from flask import Flask, Response, current_app, request
+from flask.sessions import SessionInterface
+from werkzeug.exceptions import HTTPException
+
+from . import errors, openapi
+from .api import Answer, Api, Route
+from .auth import Identity, ServiceTokens, TokenVerifier, bearer_token
+from .client import ServiceClient
+from .database import Database, fetch_one
+from .idempotency import KEY_HEADER, REPLAYED_HEADER, StoredAnswer, attempt
+from .refusals import translate
+from .settings import DatabaseSettings, FunctionSettings, ServiceKeySettings, TokenSettings, load
+from .telemetry import Telemetry, configure_logging, current_trace
+from .validation import validate_body, validate_query
+
+LARGEST_BODY_BYTES = 4 * 1024 * 1024
+
+S = TypeVar("S", bound=FunctionSettings)
+
+_log = logging.getLogger("magasin")
+
+
+class Service:
+    """What a running function has: its settings, and what they make possible."""
+
+    def __init__(self, api: Api, settings: FunctionSettings) -> None:
+        self.api = api
+        self._settings = settings
+        self._database = _database(api.name, settings)
+        self._verifier = (
+            TokenVerifier(settings.token_public_keys) if isinstance(settings, TokenSettings) else None
+        )
+        self._client = _client(api.name, settings)
+
+    def settings(self, kind: type[S]) -> S:
+        """The settings, as the dataclass that the function was created with."""
+        return cast(S, self._settings)
+
+    @property
+    def replica(self) -> str:
+        return self._settings.replica
+
+    @property
+    def database(self) -> Database:
+        """Needs DatabaseSettings."""
+        return _present(self._database, DatabaseSettings)
+
+    @property
+    def client(self) -> ServiceClient:
+        """Needs ServiceKeySettings."""
+        return _present(self._client, ServiceKeySettings)
+
+    def identity(self) -> Identity | None:
+        """Who asks: None without an Authorization header; raises Unauthorized for a token that fails.
+
+        Needs TokenSettings.
+        """
+        token = bearer_token(request.headers.get("Authorization"))
+        return None if token is None else _present(self._verifier, TokenSettings).verify(token)
+
+    def ready(self) -> str | None:
+        """None when requests can be answered, otherwise the sentence that says what is missing."""
+        if self._database is None:
+            return None
+        try:
+            applied = self._database.read(_applied, self.api.migration)
+        except (errors.Unavailable, psycopg2.Error):
+            return "the database cannot be reached"
+        return None if applied else f"migration {self.api.migration} is not applied"
+
+
+class FunctionApp(Flask):
+    """A Flask application that the template can ask whether it is ready."""
+
+    service: Service
+
+    def ready(self) -> str | None:
+        return self.service.ready()
+
+
+def create_app(api: Api, settings: type[FunctionSettings], environ: Mapping[str, str]) -> FunctionApp:
+    """The application of `api` in `environ`; opens no connection yet.
+
+    Raises SettingsError naming every setting that is missing or wrong.
+    """
+    values = load(settings, api.name, environ)
+    app = FunctionApp(api.name, static_folder=None)
+    app.service = Service(api, values)
+    app.session_interface = _NoSessions()
+    app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False
+    app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY_BYTES
+    for route in api.routes:
+        app.add_url_rule(route.path, route.name, _view(route), methods=[route.method])
+    app.add_url_rule("/openapi.json", "openapi", _openapi_view(api))
+    _handle_errors(app, api)
+    configure_logging(api.name, values.replica)
+    app.wsgi_app = Telemetry(app.wsgi_app, api.name, values.replica, values.request_budget_seconds)  # type: ignore[method-assign]
+    return app
+
+
+def current() -> Service:
+    """The service whose request is being worked on."""
+    return cast(FunctionApp, current_app).service
+
+
+def to_json(value: Any) -> bytes:
+    """JSON as all functions write it: times in ISO 8601 UTC, decimals and ids as text."""
+    return json.dumps(value, default=_plain, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    if isinstance(value, UUID | Decimal):
+        return str(value)
+    if isinstance(value, set | frozenset):
+        return sorted(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def _view(route: Route) -> Callable[..., Response]:
+    """The Flask view of a route: authorise, validate, call, render."""
+
+    def view(**arguments: Any) -> Response:
+        _name_route(route.path)
+        _refuse_nul(arguments)
+        if route.roles:
+            _authorise(route.roles)
+        if route.query is not None:
+            arguments["query"] = validate_query(route.query, request.args)
+        if route.body is not None:
+            arguments["body"] = validate_body(route.body, _json_bytes())
+        if route.idempotency is not None:
+            return _idempotently(route, arguments)
+        return _response(_rendered(route.handler(**arguments)))
+
+    return view
+
+
+def _openapi_view(api: Api) -> Callable[[], Response]:
+    document = json.dumps(openapi.document(api)).encode()
+
+    def view() -> Response:
+        _name_route("/openapi.json")
+        return Response(document, mimetype="application/json")
+
+    return view
+
+
+def _name_route(template: str) -> None:
+    trace = current_trace()
+    if trace is not None:
+        trace.route = template
+
+
+def _refuse_nul(arguments: Mapping[str, Any]) -> None:
+    if any(isinstance(value, str) and "\x00" in value for value in arguments.values()):
+        raise errors.NotFound
+
+
+def _authorise(roles: frozenset[str]) -> None:
+    identity = current().identity()
+    if identity is None:
+        raise errors.Unauthorized
+    if not identity.has_any(roles):
+        raise errors.Forbidden(f"This needs one of the roles: {', '.join(sorted(roles))}.")
+
+
+def _json_bytes() -> bytes:
+    if request.mimetype != "application/json":
+        raise errors.UnsupportedMediaType
+    return request.get_data(cache=True)
+
+
+def _idempotently(route: Route, arguments: dict[str, Any]) -> Response:
+    """Call the handler in a transaction that also stores its answer; or answer what is stored."""
+    key = request.headers.get(KEY_HEADER)
+    database = current().database
+    if key is None and route.idempotency == "optional":
+        with database.transaction() as connection:
+            rendered = _rendered(route.handler(**arguments, connection=connection))
+        return _response(rendered)
+    this = attempt(_principal(route), f"{route.method} {request.path}", key, request.get_data(cache=True))
+    with database.transaction() as connection:
+        stored = this.begin(connection)
+        if stored is not None:
+            return _response(stored, {REPLAYED_HEADER: "true"})
+        rendered = _rendered(route.handler(**arguments, connection=connection))
+        this.store(connection, rendered)
+    return _response(rendered)
+
+
+def _principal(route: Route) -> str:
+    if route.principal is not None:
+        return route.principal()
+    identity = current().identity()
+    return identity.subject if identity else "anonymous"
+
+
+def _rendered(result: Any) -> StoredAnswer:
+    answer = result if isinstance(result, Answer) else Answer(result)
+    body = b"" if answer.body is None else to_json(answer.body)
+    return StoredAnswer(answer.status, body, dict(answer.headers))
+
+
+def _response(answer: StoredAnswer, more_headers: Mapping[str, str] | None = None) -> Response:
+    response = Response(answer.body, answer.status, mimetype="application/json")
+    for name, value in {**answer.headers, **(more_headers or {})}.items():
+        response.headers[name] = value
+    return response
+
+
+def _handle_errors(app: FunctionApp, api: Api) -> None:
+    def refuse(problem: errors.Problem) -> Response:
+        trace = current_trace()
+        body, status, headers = errors.render(problem, trace.request_id if trace else "")
+        return Response(body, status, headers)
+
+    def refuse_http(error: HTTPException) -> Response:
+        return refuse(_http_problem(error))
+
+    def refuse_database(error: psycopg2.Error) -> Response:
+        problem = translate(error, api.refusals)
+        if problem is None:
+            _log.error("database error", exc_info=error)
+        return refuse(problem or errors.Problem())
+
+    def refuse_unknown(error: Exception) -> Response:
+        _log.error("unexpected error", exc_info=error)
+        return refuse(errors.Problem())
+
+    app.register_error_handler(errors.Problem, refuse)
+    app.register_error_handler(HTTPException, refuse_http)
+    app.register_error_handler(psycopg2.Error, refuse_database)
+    app.register_error_handler(Exception, refuse_unknown)
+
+
+def _http_problem(error: HTTPException) -> errors.Problem:
+    """Werkzeug's own refusals (no route, wrong method, too large, …) as problems."""
+    known: dict[int, type[errors.Problem]] = {
+        kind.status: kind
+        for kind in (errors.BadRequest, errors.NotFound, errors.MethodNotAllowed, errors.TooLarge)
+    }
+    kind = known.get(error.code or 500)
+    if kind is None:
+        problem = errors.Problem(error.description, code="refused")
+        problem.status = error.code or 500
+        return problem
+    problem = kind()
+    for name, value in error.get_headers():
+        if name == "Allow":
+            problem.headers[name] = value
+    return problem
+
+
+def _applied(connection: Any, migration: str | None) -> bool:
+    if migration is None:
+        return fetch_one(connection, "SELECT 1 AS one") is not None
+    statement = "SELECT version FROM public.schema_migrations WHERE version = %(version)s"
+    return fetch_one(connection, statement, {"version": migration}) is not None
+
+
+def _database(name: str, settings: FunctionSettings) -> Database | None:
+    if not isinstance(settings, DatabaseSettings):
+        return None
+    return Database(
+        settings.database_url,
+        application_name=settings.replica,
+        size=settings.threads + 1,  # one more, so that /_/ready is answered while all threads work
+        statement_timeout_ms=settings.statement_timeout_ms,
+        lock_timeout_ms=settings.lock_timeout_ms,
+    )
+
+
+def _client(name: str, settings: FunctionSettings) -> ServiceClient | None:
+    if not isinstance(settings, ServiceKeySettings):
+        return None
+    tokens = ServiceTokens(name, settings.service_key)
+    return ServiceClient(settings.gateway_url, tokens.token, settings.request_budget_seconds)
+
+
+P = TypeVar("P")
+
+
+def _present(part: P | None, needed: type[FunctionSettings]) -> P:
+    if part is None:
+        raise RuntimeError(f"this function's settings are not {needed.__name__}")
+    return part
+
+
+class _NoSessions(SessionInterface):
+    """No cookies of Flask's own: functions keep no state in the client."""
+
+    def open_session(self, app: Flask, request: Any) -> Any:
+        return self.make_null_session(app)
+
+    def save_session(self, app: Flask, session: Any, response: Any) -> None:
+        return None

@@ -1,0 +1,123 @@
+"""Calls to other functions: through the gateway, within the deadline, under the same request id and trace.
+
+    response = current().client.get("products", "/prices", params={"sku": ["85123A"]})
+
+Only what may be repeated is repeated: GET, HEAD, PUT, DELETE, and any call with an Idempotency-Key.
+"""
+
+from __future__ import annotations
+
+import queue
+import random
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import quote
+
+import requests
+from requests.adapters import HTTPAdapter
+
+from .errors import Unavailable, UpstreamTimeout
+from .telemetry import Trace, current_trace
+
+IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "PUT", "DELETE"})
+PASSING_STATUSES = frozenset({429, 502, 503, 504})
+"""Answers that may well be different a moment later."""
+ATTEMPTS = 3
+FIRST_PAUSE_SECONDS = 0.05
+CONNECT_TIMEOUT_SECONDS = 1.0
+LEAST_USEFUL_SECONDS = 0.02
+RESERVE_SECONDS = 0.25
+"""Kept back from the deadline, so that there is time to answer after a call that used all of it."""
+
+
+class ServiceClient:
+    """Calls functions through the gateway at `gateway_url`; `token` gives the bearer token of each call."""
+
+    def __init__(
+        self, gateway_url: str, token: Callable[[], str], default_budget_seconds: float = 10.0
+    ) -> None:
+        self._gateway_url = gateway_url.rstrip("/")
+        self._token = token
+        self._default_budget_seconds = default_budget_seconds
+        self._idle: queue.LifoQueue[requests.Session] = queue.LifoQueue()
+
+    def get(self, function: str, path: str, *, params: Mapping[str, Any] | None = None) -> requests.Response:
+        """GET `path` of `function`; see `call`."""
+        return self.call("GET", function, path, params=params)
+
+    def call(
+        self,
+        method: str,
+        function: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        json: Any = None,
+        idempotency_key: str | None = None,
+    ) -> requests.Response:
+        """The answer of `function`, whatever its status below 500 (and 500 itself).
+
+        Raises UpstreamTimeout (504) when the deadline passes first, Unavailable (503) when the function
+        cannot be reached or says so itself, after what may be repeated was repeated.
+        """
+        url = f"{self._gateway_url}/function/{quote(function)}{path}"
+        trace = current_trace()
+        deadline = trace.deadline if trace else time.monotonic() + self._default_budget_seconds
+        repeatable = method in IDEMPOTENT_METHODS or idempotency_key is not None
+        headers = self._headers(trace, idempotency_key)
+        for left in reversed(range(ATTEMPTS if repeatable else 1)):
+            response = self._attempt(method, url, headers, deadline, params=params, json=json)
+            if response is not None and response.status_code not in PASSING_STATUSES:
+                return response
+            if left:
+                _pause(ATTEMPTS - left, deadline)
+        raise Unavailable(
+            f"{function} cannot be reached right now; try again shortly.", code="upstream_unavailable"
+        )
+
+    def _attempt(
+        self, method: str, url: str, headers: Mapping[str, str], deadline: float, **content: Any
+    ) -> requests.Response | None:
+        """One try; None when the connection failed."""
+        seconds = deadline - time.monotonic() - RESERVE_SECONDS
+        if seconds < LEAST_USEFUL_SECONDS:
+            raise UpstreamTimeout
+        session = self._session()
+        try:
+            return session.request(
+                method, url, headers={**headers, "X-Timeout": f"{int(seconds * 1000)}ms"},
+                timeout=(min(CONNECT_TIMEOUT_SECONDS, seconds), seconds), allow_redirects=False, **content,
+            )  # fmt: skip
+        except requests.ReadTimeout as error:
+            raise UpstreamTimeout from error
+        except requests.RequestException:
+            return None
+        finally:
+            self._idle.put(session)
+
+    def _headers(self, trace: Trace | None, idempotency_key: str | None) -> dict[str, str]:
+        headers = {"Authorization": f"Bearer {self._token()}", "Accept": "application/json"}
+        if trace:
+            headers |= {"X-Request-Id": trace.request_id, "traceparent": trace.traceparent()}
+        if idempotency_key:
+            headers["Idempotency-Key"] = idempotency_key
+        return headers
+
+    def _session(self) -> requests.Session:
+        """An idle session, or a new one: never two threads on one, and as few as calls at once."""
+        try:
+            return self._idle.get_nowait()
+        except queue.Empty:
+            session = requests.Session()
+            session.trust_env = False
+            session.mount("http://", HTTPAdapter(pool_connections=1, pool_maxsize=1))
+            return session
+
+
+def _pause(attempt: int, deadline: float) -> None:
+    """Wait a little longer each time, at random so that callers do not come back together."""
+    pause = random.uniform(0.5, 1.0) * FIRST_PAUSE_SECONDS * 2**attempt  # noqa: S311 - not a secret
+    if time.monotonic() + pause + RESERVE_SECONDS >= deadline:
+        raise UpstreamTimeout
+    time.sleep(pause)

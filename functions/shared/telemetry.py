@@ -1,0 +1,160 @@
+"""What a request leaves behind: response headers, a JSON log line, and a latency histogram.
+
+`X-Request-Id` is the caller's, or a new one; `X-Served-By` is the replica; `traceparent` (W3C Trace Context) is
+passed on. Metrics are labelled by the route template, never by the path.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import secrets
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flask import has_request_context, request
+from prometheus_client import Histogram
+
+REQUEST_SECONDS = Histogram(
+    "http_request_duration_seconds",
+    "Time to answer a request, by route template.",
+    ["route", "method", "status"],
+    buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10),
+)
+
+_KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:#+/=-]{1,128}\Z")
+_TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})\Z")
+_TIMEOUT = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m)?\Z")
+_ENVIRON_KEY = "magasin.trace"
+
+log = logging.getLogger("magasin")
+
+
+@dataclass(slots=True)
+class Trace:
+    """What is known of a request from its headers, and its route once it is found."""
+
+    request_id: str
+    trace_id: str
+    trace_flags: str
+    deadline: float
+    route: str = "unmatched"
+
+    def traceparent(self) -> str:
+        """The header for a call made on behalf of this request."""
+        return f"00-{self.trace_id}-{secrets.token_hex(8)}-{self.trace_flags}"
+
+    def seconds_left(self) -> float:
+        return self.deadline - time.monotonic()
+
+
+def current_trace() -> Trace | None:
+    """The trace of the request being worked on; None outside of one."""
+    return request.environ.get(_ENVIRON_KEY) if has_request_context() else None
+
+
+def begin_trace(environ: Mapping[str, Any], budget_seconds: float) -> Trace:
+    """Read the headers; a malformed one counts as absent. The deadline is the earlier of ours and `X-Timeout`."""
+    given = environ.get("HTTP_X_REQUEST_ID", "")
+    request_id = given if _REQUEST_ID.match(given) else str(uuid.uuid4())
+    parent = _TRACEPARENT.match(environ.get("HTTP_TRACEPARENT", ""))
+    trace_id, flags = parent.groups() if parent else (secrets.token_hex(16), "00")
+    budget = min(budget_seconds, parse_timeout(environ.get("HTTP_X_TIMEOUT", "")) or budget_seconds)
+    return Trace(request_id, trace_id, flags, time.monotonic() + budget)
+
+
+def parse_timeout(text: str) -> float | None:
+    """Seconds of a simple Go duration (`750ms`, `2.5s`, `1m`, bare seconds); None for anything else."""
+    match = _TIMEOUT.match(text)
+    if match is None:
+        return None
+    return float(match[1]) * {"ms": 0.001, "s": 1.0, "m": 60.0, None: 1.0}[match[2]]
+
+
+class Telemetry:
+    """WSGI middleware around a whole function."""
+
+    def __init__(
+        self, app: Callable[..., Iterable[bytes]], function: str, replica: str, budget: float
+    ) -> None:
+        self._app = app
+        self._function = function
+        self._replica = replica
+        self._budget = budget
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        started = time.perf_counter()
+        trace = environ[_ENVIRON_KEY] = begin_trace(environ, self._budget)
+        status = "500"
+
+        def start(status_line: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            nonlocal status
+            status = status_line[:3]
+            headers.append(("X-Request-Id", trace.request_id))
+            headers.append(("X-Served-By", self._replica))
+            return start_response(status_line, headers, exc_info)
+
+        try:
+            return self._app(environ, start)
+        finally:
+            self._record(environ["REQUEST_METHOD"], trace, status, time.perf_counter() - started)
+
+    def _record(self, method: str, trace: Trace, status: str, seconds: float) -> None:
+        method = method if method in _KNOWN_METHODS else "other"
+        REQUEST_SECONDS.labels(trace.route, method, status).observe(seconds)
+        write_line(
+            level="info",
+            message="request",
+            function=self._function,
+            replica=self._replica,
+            request_id=trace.request_id,
+            trace_id=trace.trace_id,
+            method=method,
+            route=trace.route,
+            status=int(status),
+            milliseconds=round(seconds * 1000, 3),
+        )
+
+
+def write_line(**fields: Any) -> None:
+    """Write one JSON line with the time to standard output."""
+    moment = time.time()
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment))
+    sys.stdout.write(json.dumps({"time": f"{stamp}.{int(moment % 1 * 1000):03d}Z", **fields}) + "\n")
+    sys.stdout.flush()
+
+
+class JsonLogHandler(logging.Handler):
+    """Log records as JSON lines, with the ids of the request that they belong to."""
+
+    def __init__(self, function: str, replica: str) -> None:
+        super().__init__()
+        self._names = {"function": function, "replica": replica}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        fields: dict[str, Any] = {
+            "level": record.levelname.lower(),
+            "message": record.getMessage(),
+            **self._names,
+        }
+        if trace := current_trace():
+            fields |= {"request_id": trace.request_id, "trace_id": trace.trace_id, "route": trace.route}
+        if constraint := getattr(record, "constraint", None):
+            fields["constraint"] = constraint
+        if record.exc_info:
+            fields["traceback"] = logging.Formatter().formatException(record.exc_info)
+        write_line(**fields)
+
+
+def configure_logging(function: str, replica: str) -> None:
+    """Send the root logger, at level INFO, through one JsonLogHandler."""
+    root = logging.getLogger()
+    root.handlers = [handler for handler in root.handlers if not isinstance(handler, JsonLogHandler)]
+    root.addHandler(JsonLogHandler(function, replica))
+    root.setLevel(logging.INFO)
