@@ -1,5 +1,78 @@
 # Magasin. `make help` lists the targets.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
+.SUFFIXES:
 PYTHON ?= python3
-PY := .venv/bin/python
+VENV := .venv
+PY := $(VENV)/bin/python
+LOCALFAAS := $(PY) -m localfaas
+
+export PYTHONDONTWRITEBYTECODE := 1
+
+##@ Run
+up: $(VENV)/.ready ## start everything (again, if need be): platform, functions, demonstration data
+	@$(LOCALFAAS) up
+down: $(VENV)/.ready ## stop everything; data stays
+	@$(LOCALFAAS) down
+status: $(VENV)/.ready ## every process and replica
+	@$(LOCALFAAS) status
+logs: $(VENV)/.ready ## follow logs: f=cart, f=postgres, ...
+	@$(LOCALFAAS) logs --follow $(or $(f),$(error which function? make logs f=cart))
+scale: $(VENV)/.ready ## set replicas: f=cart n=4
+	@$(LOCALFAAS) scale $(or $(f),$(error which function? make scale f=cart n=4)) $(or $(n),$(error how many replicas? make scale f=cart n=4))
+deploy: $(VENV)/.ready ## build and deploy stack.yml (f=cart for one function)
+	@$(LOCALFAAS) deploy $(f)
+reload: $(VENV)/.ready ## give the edge the present kong/kong.yml
+	@$(LOCALFAAS) reload
+reset: $(VENV)/.ready ## stop everything and delete all data
+	@$(LOCALFAAS) reset --yes
+
+##@ Work with it
+new: $(VENV)/.ready ## make a function from the template: f=hello
+	@$(LOCALFAAS) new $(or $(f),$(error what name? make new f=hello))
+import: $(VENV)/.ready ## load a catalogue in the Online Retail format: file=PATH
+	@$(PY) -m db.seed.online_retail $(if $(file),"$(file)",$(error which file? make import file=online-retail.csv))
+token: $(VENV)/.ready ## print a development token: role=hq (customer, staff, hq)
+	@$(PY) -m db.seed.token --role $(or $(role),hq) $(if $(store),--store $(store))
+
+##@ Measure
+bench: $(VENV)/.ready ## latency by hop, against a floor
+	@$(PY) -m benchmarks.hops
+bench-memory: $(VENV)/.ready ## memory of the whole platform, by process
+	@$(PY) -m benchmarks.memory
+bench-kill: $(VENV)/.ready ## kill -9 each kind of process under load and count what fails
+	@$(PY) -m benchmarks.kill
+
+##@ Develop
+test: $(VENV)/.ready ## all tests, beside a running platform
+	@$(PY) -m pytest
+check: $(VENV)/.ready ## what CI runs: lint, types, tests
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+	@$(MAKE) --no-print-directory test
+format: $(VENV)/.ready ## format the code
+	@$(VENV)/bin/ruff format .
+	@$(VENV)/bin/ruff check --fix .
+lock: $(VENV)/.ready ## resolve requirements.in into requirements.lock, with hashes
+	@$(VENV)/bin/uv pip compile -q --upgrade --generate-hashes --python-version 3.11 --universal \
+	  --no-emit-find-links --no-emit-index-url --no-header requirements.in -o requirements.lock
+help: ## this list
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
+	  /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# uv alone is installed by pip, checked against the same lock file; uv then installs the rest many times faster.
+$(VENV)/.ready: requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@echo "Installing into $(VENV) (once)"
+	@$(PYTHON) -m venv $(VENV) \
+	  || { echo "Python's venv module is missing: sudo apt-get install python3-venv" >&2; exit 1; }
+	@awk '/^[^ #]/ {wanted = /^uv==/} wanted' requirements.lock > $(VENV)/uv.lock
+	@$(PY) -m pip install -q --disable-pip-version-check --require-hashes -r $(VENV)/uv.lock
+	@$(VENV)/bin/uv pip sync -q --require-hashes --python $(PY) requirements.lock \
+	  || { echo "uv could not install; trying pip" >&2; \
+	       $(PY) -m pip install --disable-pip-version-check --require-hashes -r requirements.lock; }
+	@touch $@
+
+.PHONY: up down status logs scale deploy reload reset new import token bench bench-memory bench-kill test check format lock help

@@ -57,7 +57,7 @@ class Settings:
         Raises SettingsError when `PORT_OFFSET` is not a whole number that keeps every port in range.
         """
         offset_text = environ.get("PORT_OFFSET") or "0"
-        if not offset_text.isdecimal() or int(offset_text) > 56000:
+        if not (offset_text.isascii() and offset_text.isdecimal()) or int(offset_text) > 56000:
             raise SettingsError(f"PORT_OFFSET must be a whole number from 0 to 56000, not {offset_text!r}")
         pg_bin = environ.get("PG_BIN")
         return cls(
@@ -112,7 +112,7 @@ class Settings:
     @property
     def tools(self) -> Path:
         """Unpacked programs; shared by all platforms of a checkout, because they are not state."""
-        return self.project / ".local" / "tools"
+        return Path(__file__).parents[1] / ".local" / "tools"
 
     def envoy(self, node: str) -> Path:
         """Configuration of one Envoy (`edge` or `gateway`), written by envoy.py."""

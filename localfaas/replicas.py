@@ -1,0 +1,320 @@
+"""Replicas: makes supervisord and both Envoys follow the registry.
+
+One thread observes, asks rollout.plan what to do, and does it; nothing in it waits for a single replica.
+All it needs to know survives it: programs are supervisord's, phases are read back from the endpoint files,
+so the API process may be killed at any moment and goes on where it was.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import logging
+import shlex
+import threading
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from localfaas.build import interpreter_for
+from localfaas.deployment import PORT_ANNOTATION
+from localfaas.envoy import Address, EnvoyFiles, Membership
+from localfaas.registry import Desired, Registry
+from localfaas.rollout import Action, Leave, Phase, Replica, Wanted, plan
+from localfaas.settings import LOOPBACK, REPLICA_PORT_STEP, Settings
+from localfaas.supervisor import (
+    Process,
+    Program,
+    Supervisor,
+    abouts,
+    delete_program,
+    write_program,
+)
+
+log = logging.getLogger("localfaas.replicas")
+
+SETTLED_SECONDS = 1.0
+BUSY_SECONDS = 0.1
+READY_TIMEOUT_SECONDS = 1.0
+DRAIN_SECONDS = 0.5
+"""Between leaving the endpoints and SIGTERM: time for both Envoys to have read the new file."""
+LOST_SECONDS = 5.0
+"""A serving replica whose process is gone for so long leaves the endpoints until it is ready again."""
+FREE_PORTS_FROM = 8200
+FREE_PORTS = range(FREE_PORTS_FROM, FREE_PORTS_FROM + REPLICA_PORT_STEP)
+FUNCTION_PRIORITY = 500
+
+
+@dataclass
+class _Slot:
+    """One replica as the reconciler remembers it; times are time.monotonic() seconds."""
+
+    function: str
+    generation: str
+    port: int
+    phase: Phase = Phase.STARTING
+    left_at: float = 0.0
+    seen_at: float = field(default_factory=time.monotonic)
+
+
+@dataclass(frozen=True)
+class ReplicaInfo:
+    """One replica for status, discovery and tests."""
+
+    function: str
+    name: str
+    address: Address
+    phase: Phase
+
+
+class Reconciler:
+    """Keeps replicas and endpoints as the registry wants them, until `stop` is called."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        registry: Registry,
+        supervisor: Supervisor,
+        publish: Callable[[Membership], None],
+        publish_gateway: Callable[[list[Desired]], None],
+    ) -> None:
+        """`publish` tells the edge who serves; `publish_gateway` writes the function gateway's routes and clusters."""
+        self._settings = settings
+        self._registry = registry
+        self._supervisor = supervisor
+        self._publish = publish
+        self._publish_gateway = publish_gateway
+        self._gateway_files = EnvoyFiles(settings.envoy("gateway"))
+        self._slots: dict[str, _Slot] = {}
+        self._published: dict[str, tuple[Address, ...]] = {}
+        self._wake = threading.Event()
+        self._stopped = threading.Event()
+        self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="ready")
+        registry.subscribe(lambda name: self._wake.set())
+
+    def run(self) -> None:
+        """Reconcile until stopped; a failed round is logged and tried again."""
+        self._recall()
+        while not self._stopped.is_set():
+            try:
+                busy = self.step()
+            except Exception:  # whatever it was, the next round starts from what is observed then
+                log.exception("round failed, trying again")
+                busy = False
+            self._wake.wait(BUSY_SECONDS if busy else SETTLED_SECONDS)
+            self._wake.clear()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self._wake.set()
+        self._pool.shutdown(wait=False)
+
+    def replicas(self) -> list[ReplicaInfo]:
+        """Every replica that exists, in order."""
+        return [
+            ReplicaInfo(slot.function, name, (LOOPBACK, slot.port), slot.phase)
+            for name, slot in sorted(self._slots.items())
+        ]
+
+    def available(self, function: str) -> int:
+        """How many replicas of the function take traffic."""
+        return sum(
+            slot.function == function and slot.phase is Phase.SERVING for slot in list(self._slots.values())
+        )
+
+    def step(self) -> bool:
+        """One round: observe, publish, act. Returns whether something is under way."""
+        desired = {one.name: one for one in self._registry.all()}
+        self._publish_gateway(list(desired.values()))
+        processes = self._supervisor.processes()
+        self._observe(processes)
+        self._retire(processes)
+        acted = False
+        for function in sorted(desired.keys() | {slot.function for slot in self._slots.values()}):
+            for action in self._plan(function, desired.get(function)):
+                self._act(function, action, desired.get(function))
+                acted = True
+        self._publish_endpoints(desired)
+        return acted or any(slot.phase is not Phase.SERVING for slot in self._slots.values())
+
+    def _recall(self) -> None:
+        """Read back what exists: programs from their files, who serves from the endpoint files."""
+        for name, about in abouts(self._settings).items():
+            if "function" not in about:
+                continue
+            slot = _Slot(about["function"], about["generation"], about["port"])
+            if (LOOPBACK, slot.port) in endpoints(self._gateway_files.eds_path(slot.function)):
+                slot.phase = Phase.SERVING
+            self._slots[name] = slot
+
+    def _plan(self, function: str, desired: Desired | None) -> list[Action]:
+        wanted = Wanted(desired.generation, desired.replicas) if desired else Wanted("", 0)
+        replicas = [
+            Replica(_slot_number(name), slot.generation, slot.phase)
+            for name, slot in self._slots.items()
+            if slot.function == function
+        ]
+        return plan(wanted, replicas)
+
+    def _act(self, function: str, action: Action, desired: Desired | None) -> None:
+        name = f"{function}-{action.slot}"
+        if isinstance(action, Leave):
+            slot = self._slots[name]
+            slot.phase, slot.left_at = Phase.LEAVING, time.monotonic()
+            log.info("%s leaves", name)
+        elif desired is not None:
+            port = self._port(desired, action.slot)
+            program = replica_program(self._settings, desired, action.slot, port)
+            write_program(self._settings, program)
+            self._supervisor.add(name)
+            self._slots[name] = _Slot(function, desired.generation, port)
+            log.info("%s starts on port %d", name, port)
+
+    def _observe(self, processes: dict[str, Process]) -> None:
+        """Move replicas between starting and serving."""
+        now = time.monotonic()
+        starting = []
+        for name, slot in self._slots.items():
+            process = processes.get(name)
+            if process and process.state in {"RUNNING", "STARTING"}:
+                slot.seen_at = now
+                if slot.phase is Phase.STARTING:
+                    starting.append(slot)
+            elif slot.phase is Phase.SERVING and now - slot.seen_at > LOST_SECONDS:
+                slot.phase = Phase.STARTING
+                log.warning("%s is gone: out of rotation until it is ready again", name)
+            if process and process.state == "FATAL" and slot.phase is not Phase.LEAVING:
+                self._supervisor.start(name)
+        ports = [slot.port for slot in starting]
+        for slot, ready in zip(starting, self._pool.map(is_ready, ports), strict=True):
+            if ready:
+                slot.phase = Phase.SERVING
+
+    def _retire(self, processes: dict[str, Process]) -> None:
+        """Stop replicas that have drained, and forget those that have stopped."""
+        for name, slot in list(self._slots.items()):
+            if slot.phase is not Phase.LEAVING or time.monotonic() - slot.left_at < DRAIN_SECONDS:
+                continue
+            process = processes.get(name)
+            if process and process.state in {"RUNNING", "STARTING", "BACKOFF"}:
+                self._supervisor.stop(name)
+            elif process is None or process.pid == 0:
+                if process:
+                    self._supervisor.forget(name)
+                delete_program(self._settings, name)
+                del self._slots[name]
+
+    def _publish_endpoints(self, desired: Iterable[str]) -> None:
+        """Write every changed function's endpoints for both Envoys."""
+        serving = {function: self._serving(function) for function in desired}
+        if serving == self._published:
+            return
+        for function, addresses in serving.items():
+            self._gateway_files.write_endpoints(function, addresses)
+        self._publish(serving)
+        self._published = serving
+
+    def _serving(self, function: str) -> tuple[Address, ...]:
+        return tuple(
+            sorted(
+                (LOOPBACK, slot.port)
+                for slot in self._slots.values()
+                if slot.function == function and slot.phase is Phase.SERVING
+            )
+        )
+
+    def _port(self, desired: Desired, slot: int) -> int:
+        return base_port(self._settings, desired) + (slot - 1) * REPLICA_PORT_STEP
+
+
+def base_port(settings: Settings, desired: Desired) -> int:
+    """The annotated port, or a free one that stays the function's own; with the offset."""
+    annotated = desired.deployment.annotations.get(PORT_ANNOTATION)
+    if annotated:
+        return int(annotated) + settings.port_offset
+    record = settings.state / "ports.json"
+    ports: dict[str, int] = json.loads(record.read_text()) if record.exists() else {}
+    if desired.name not in ports:
+        candidates = (base + 100 * hundred for hundred in range(20) for base in FREE_PORTS)
+        ports[desired.name] = next(port for port in candidates if port not in ports.values())
+        temporary = record.with_suffix(".tmp")
+        temporary.write_text(json.dumps(ports))
+        temporary.replace(record)
+    return ports[desired.name] + settings.port_offset
+
+
+def replica_program(settings: Settings, desired: Desired, slot: int, port: int) -> Program:
+    """The supervisord program of one replica: the process that the watchdog would start in the image."""
+    deployment = desired.deployment
+    name = f"{desired.name}-{slot}"
+    interpreter = interpreter_for(desired.layout, settings)
+    return Program(
+        name=name,
+        command=shlex.split(deployment.env_process),
+        directory=desired.layout,
+        environment={
+            **deployment.env_vars,
+            "PATH": f"{interpreter.parent}:/usr/local/bin:/usr/bin:/bin",
+            "fprocess": deployment.env_process,
+            "PORT": str(port),
+            "port": str(port),
+            "HOST": LOOPBACK,
+            "HOSTNAME": name,
+            "LOCALFAAS": "1",
+            "gateway_url": settings.url("gateway"),
+            "secret_mount_path": str(_link_secrets(settings, desired)),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        },
+        about={
+            "function": desired.name,
+            "generation": desired.generation,
+            "port": port,
+            "image": deployment.image,
+        },
+        priority=FUNCTION_PRIORITY,
+    )
+
+
+def _link_secrets(settings: Settings, desired: Desired) -> Path:
+    """A directory with links to this deployment's secrets and to no others."""
+    directory = settings.state / "secrets-of" / desired.name
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for link in directory.iterdir():
+        if link.name not in desired.deployment.secrets:
+            link.unlink()
+    for secret in desired.deployment.secrets:
+        link = directory / secret
+        if not link.is_symlink():
+            link.symlink_to(settings.secrets / secret)
+    return directory
+
+
+def is_ready(port: int) -> bool:
+    """Whether a replica answers `/_/ready` with 200; 404 counts too: a foreign template without readiness answers."""
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=READY_TIMEOUT_SECONDS)
+    try:
+        connection.request("GET", "/_/ready")
+        return connection.getresponse().status in (200, 404)
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def endpoints(path: Path) -> set[Address]:
+    """The addresses in an endpoint file; none when it is not there."""
+    if not path.exists():
+        return set()
+    found = set()
+    for assignment in json.loads(path.read_text())["resources"]:
+        for group in assignment["endpoints"]:
+            for endpoint in group["lb_endpoints"]:
+                address = endpoint["endpoint"]["address"]["socket_address"]
+                found.add((address["address"], address["port_value"]))
+    return found
+
+
+def _slot_number(name: str) -> int:
+    return int(name.rpartition("-")[2])

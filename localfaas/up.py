@@ -1,0 +1,295 @@
+"""`localfaas up`: from nothing, or from whatever a crash left, to a platform that answers through its edge.
+
+Every step first looks at what is there, so running it again is harmless and repairs what is broken.
+"""
+
+from __future__ import annotations
+
+import secrets as random_source
+import socket
+import time
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import requests
+
+from localfaas import database, monitoring, platform, postgres, tools
+from localfaas.build import build
+from localfaas.client import GatewayClient
+from localfaas.deployment import validate
+from localfaas.edge import bootstrap as edge_bootstrap
+from localfaas.envoy import EnvoyFiles
+from localfaas.gateway import bootstrap as gateway_bootstrap
+from localfaas.progress import Steps
+from localfaas.project import Hooks, load_hooks, run_hook
+from localfaas.registry import Registry
+from localfaas.settings import LOOPBACK, PORTS, Settings
+from localfaas.stack import Stack, load_stack
+from localfaas.supervisor import Supervisor, end_strays, start_supervisord
+
+READY_SECONDS = 60.0
+LONGEST_SOCKET_PATH = 107
+"""Bytes in a Unix socket's address (unix(7))."""
+KONG_FILE = Path("kong") / "kong.yml"
+MIGRATIONS = Path("db") / "migrations"
+
+
+class UpError(RuntimeError):
+    """The platform cannot be brought up; the message says what to do next."""
+
+
+def up(settings: Settings, environ: dict[str, str], steps: Steps) -> None:
+    """Bring the whole platform up and return when it answers. Raises UpError and the errors of the parts."""
+    stack = load_stack(settings.project / "stack.yml", environ)
+    hooks = load_hooks(settings.project)
+    supervisor = Supervisor(settings)
+    with ThreadPoolExecutor(max_workers=1) as background:
+        metrics = background.submit(_fetch_metrics_tools, settings)
+        with steps.step("Directories, ports, secrets"):
+            _check_socket_paths(settings)
+            if not supervisor.is_running():
+                end_strays(settings)
+                _check_ports(settings, stack)
+            _make_secrets(settings, hooks)
+        with steps.step("Processes under supervisord"):
+            start_processes(settings, supervisor, stack)
+        if _needs_database(settings, stack):
+            with steps.step("PostgreSQL and migrations") as notes:
+                notes.append(_prepare_database(settings, stack))
+        with steps.step("Embedded edge and function gateway"):
+            _wait_for_api(settings)
+            _load_edge(settings)
+        with steps.step("Prometheus and Alertmanager") as notes:
+            _start_metrics(settings, supervisor, metrics, notes, steps)
+    with steps.step("Functions") as notes:
+        notes.append(_deploy(settings, stack))
+        _wait_for_functions(settings, stack)
+    if hooks.after_deploy:
+        run_hook(settings, "after_deploy", hooks.after_deploy)
+    if hooks.check:
+        with steps.step(f"GET {settings.url('edge')}{hooks.check}"):
+            _wait_for(settings.url("edge") + hooks.check)
+
+
+def start_processes(settings: Settings, supervisor: Supervisor, stack: Stack) -> None:
+    """supervisord, then PostgreSQL, both Envoys and the API, each replaced only if it changed."""
+    if not supervisor.is_running():
+        start_supervisord(settings)
+    if _needs_database(settings, stack) and not settings.database_url:
+        cluster = platform.postgres_cluster(settings)
+        postgres.check_namespace()
+        cluster.create((settings.secrets / "postgres-superuser").read_text())
+        supervisor.replace(platform.postgres_program(settings, cluster))
+    for node, bootstrap in (("gateway", gateway_bootstrap), ("edge", edge_bootstrap)):
+        EnvoyFiles(settings.envoy(node)).write_bootstrap(bootstrap(settings))
+    supervisor.replace(platform.api_program(settings))
+    for node in ("gateway", "edge"):
+        supervisor.replace(platform.envoy_program(settings, node))
+
+
+def gateway_client(settings: Settings) -> GatewayClient:
+    """A client of this platform's own gateway, with its own credentials."""
+    user, password = (
+        (settings.secrets / f"basic-auth-{part}").read_text().strip() for part in ("user", "password")
+    )
+    return GatewayClient(settings.url("gateway"), user, password)
+
+
+def _check_socket_paths(settings: Settings) -> None:
+    longest = max(
+        len(str(path)) for path in (settings.supervisor_socket, settings.envoy_admin_socket("gateway"))
+    )
+    if longest + len(".12345") > LONGEST_SOCKET_PATH:  # supervisord first binds a name with its pid
+        raise UpError(
+            f"the path of {settings.state} is too long for Unix sockets: set STATE_DIR to a shorter one"
+        )
+
+
+def _check_ports(settings: Settings, stack: Stack) -> None:
+    """Raise UpError naming every port that somebody else holds, and who."""
+    wanted = {settings.port(name): name for name in PORTS}
+    for name, function in stack.functions.items():
+        port = function.deployment().get("annotations", {}).get("localfaas/port")
+        if port:
+            wanted[int(port) + settings.port_offset] = name
+    taken = [
+        f"port {port} ({name}) is taken{_holder(port)}" for port, name in wanted.items() if _is_taken(port)
+    ]
+    if taken:
+        raise UpError("\n".join([*taken, "Stop the holder, or choose other ports with PORT_OFFSET=1000."]))
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return True
+        return False
+
+
+def _holder(port: int) -> str:
+    with suppress(psutil.Error):
+        for connection in psutil.net_connections("tcp"):
+            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+                process = psutil.Process(connection.pid)
+                return f" by {process.name()} (pid {process.pid})"
+    return " by a process of another user"
+
+
+def _make_secrets(settings: Settings, hooks: Hooks) -> None:
+    for name, value in (
+        ("basic-auth-user", "admin"),
+        ("basic-auth-password", random_source.token_hex(16)),
+        ("postgres-superuser", postgres.new_password()),
+    ):
+        if not (settings.secrets / name).exists():
+            database.write_secret(settings.secrets / name, value)
+    if hooks.secrets:
+        run_hook(settings, "secrets", hooks.secrets)
+
+
+def _needs_database(settings: Settings, stack: Stack) -> bool:
+    return (settings.project / MIGRATIONS).is_dir() or any(
+        name.endswith(database.SECRET_SUFFIX) for name in _secret_names(stack)
+    )
+
+
+def _secret_names(stack: Stack) -> set[str]:
+    return {
+        secret for function in stack.functions.values() for secret in function.deployment().get("secrets", [])
+    }
+
+
+def admin_url(settings: Settings) -> str:
+    """The superuser's address of the project's database."""
+    if settings.database_url:
+        return settings.database_url
+    password = (settings.secrets / "postgres-superuser").read_text()
+    return platform.postgres_cluster(settings).url(password, database.DATABASE)
+
+
+def _prepare_database(settings: Settings, stack: Stack) -> str:
+    url = admin_url(settings)
+    if not settings.database_url:
+        postgres.wait_until_ready(database.with_database(url, "postgres"))
+    migrations = settings.project / MIGRATIONS
+    applied = ""
+    if migrations.is_dir():
+        applied = database.migrate(url, migrations, settings.programs / "dbmate")
+    database.login_secrets(settings, url, _secret_names(stack))
+    count = applied.count("Applied:")
+    return f"{count} migrations applied" if count else "nothing to migrate"
+
+
+def _wait_for_api(settings: Settings) -> None:
+    _wait_for(settings.url("gateway") + "/healthz")
+    if (settings.project / KONG_FILE).exists():
+        _wait_for(settings.url("edge-admin") + "/status")
+
+
+def _load_edge(settings: Settings) -> None:
+    path = settings.project / KONG_FILE
+    if path.exists():
+        load_kong_file(settings, path)
+
+
+def load_kong_file(settings: Settings, path: Path) -> None:
+    """Give the edge a new kong.yml. Raises UpError with every fault; the old file then goes on serving."""
+    response = requests.post(
+        settings.url("edge-admin") + "/config",
+        data=path.read_bytes(),
+        headers={"Content-Type": "text/yaml"},
+        timeout=30,
+    )
+    if response.status_code != 201:
+        raise UpError(f"{path} was refused, the edge goes on with what it had:\n{response.text.strip()}")
+
+
+def _fetch_metrics_tools(settings: Settings) -> list[Path | tools.ToolMissingError]:
+    found: list[Path | tools.ToolMissingError] = []
+    for tool in (tools.PROMETHEUS, tools.ALERTMANAGER):
+        try:
+            found.append(tools.fetch(tool, settings))
+        except tools.ToolMissingError as exc:
+            found.append(exc)
+    return found
+
+
+def _start_metrics(
+    settings: Settings,
+    supervisor: Supervisor,
+    fetched: Future[list[Path | tools.ToolMissingError]],
+    notes: list[str],
+    steps: Steps,
+) -> None:
+    """Start what could be had; say plainly what is missing."""
+    prometheus, alertmanager = fetched.result()
+    for missing in (prometheus, alertmanager):
+        if isinstance(missing, tools.ToolMissingError):
+            steps.warn(f"{missing}. The platform runs without it.")
+            notes.append("degraded")
+    alerting = None
+    if isinstance(alertmanager, Path):
+        alerting = monitoring.alertmanager_program(settings, alertmanager)
+        if alerting:
+            supervisor.replace(alerting)
+    if isinstance(prometheus, Path):
+        supervisor.replace(monitoring.prometheus_program(settings, prometheus, alerting is not None))
+
+
+def _deploy(settings: Settings, stack: Stack) -> str:
+    """Build every function; send those that are not deployed just so already."""
+    client, registry, sent = gateway_client(settings), Registry(settings.deployments), 0
+    for function in stack.functions.values():
+        layout = build(function, stack, settings.project, settings.builds)
+        body = function.deployment()
+        known = registry.get(layout.function)
+        if known and known.deployment == validate(body) and known.layout == layout.path:
+            continue
+        client.deploy(body)
+        sent += 1
+    return f"{sent} deployed, {len(stack.functions) - sent} as they were"
+
+
+def _wait_for_functions(settings: Settings, stack: Stack) -> None:
+    """Return when each function has all its replicas; else raise UpError with the end of a log."""
+    client, deadline = gateway_client(settings), time.monotonic() + READY_SECONDS
+    waiting = set(stack.functions)
+    while waiting:
+        for name in sorted(waiting):
+            status = client.describe(name)
+            if status.get("availableReplicas", 0) >= status.get("replicas", 1):
+                waiting.discard(name)
+        if waiting and time.monotonic() > deadline:
+            raise UpError(
+                f"not ready after {READY_SECONDS:.0f} s: {', '.join(sorted(waiting))}\n{_log_ends(settings, waiting)}"
+            )
+        time.sleep(0.1)
+
+
+def _log_ends(settings: Settings, functions: Iterable[str]) -> str:
+    ends = []
+    for name in sorted(functions):
+        path = settings.logs / f"{name}-1.log"
+        if path.exists():
+            ends += [f"the end of {path}:", *path.read_text(errors="replace").splitlines()[-8:]]
+    return "\n".join(ends)
+
+
+def _wait_for(url: str, timeout: float = READY_SECONDS) -> None:
+    deadline, last = time.monotonic() + timeout, "no answer"
+    while time.monotonic() < deadline:
+        try:
+            response = requests.get(url, timeout=5)
+            if response.status_code == 200:
+                return
+            last = f"{response.status_code} {response.text[:200]}"
+        except requests.RequestException as exc:
+            last = str(exc)
+        time.sleep(0.1)
+    raise UpError(f"{url} does not answer 200 after {timeout:.0f} s; last: {last}")

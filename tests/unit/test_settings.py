@@ -1,0 +1,25 @@
+"""Settings: five variables, all told apart from nonsense."""
+
+import pytest
+
+from localfaas.settings import Settings, SettingsError
+
+
+def test_defaults_stay_on_loopback_in_the_project(tmp_path):
+    settings = Settings.load({}, tmp_path)
+    assert (settings.bind, settings.state, settings.port("edge")) == ("127.0.0.1", tmp_path / ".local", 8000)
+
+
+def test_offset_shifts_every_port(tmp_path):
+    settings = Settings.load({"PORT_OFFSET": "1000"}, tmp_path)
+    assert settings.url("gateway") == "http://127.0.0.1:9080"
+
+
+@pytest.mark.parametrize("offset", ["-1", "x", "1.5", "99999", "١٢"])
+def test_unusable_offset_is_named(tmp_path, offset):
+    with pytest.raises(SettingsError, match="PORT_OFFSET"):
+        Settings.load({"PORT_OFFSET": offset}, tmp_path)
+
+
+def test_relative_state_directory_counts_from_the_project(tmp_path):
+    assert Settings.load({"STATE_DIR": "elsewhere"}, tmp_path).state == tmp_path / "elsewhere"

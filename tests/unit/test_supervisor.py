@@ -1,0 +1,72 @@
+"""supervisord's files: what a program's script really starts, and what its configuration says."""
+
+import configparser
+import json
+import subprocess
+
+import pytest
+
+from localfaas.settings import Settings
+from localfaas.supervisor import Program, abouts, delete_program, render_program, starts_file, write_program
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return Settings(project=tmp_path, state=tmp_path / "state 100%")
+
+
+def program(tmp_path, **environment):
+    return Program("cart-1", ["env"], tmp_path, environment, about={"port": 8008})
+
+
+@pytest.mark.parametrize(
+    "value", ["plain", "two words", "'single' \"double\"", "100%", "$HOME `id`", "a\nb", "é;#", ""]
+)
+def test_script_passes_every_value_unchanged(settings, tmp_path, value):
+    write_program(settings, program(tmp_path, VALUE=value))
+    script = settings.supervisor / "conf.d" / "cart-1.sh"
+    printed = subprocess.run(["sh", script], capture_output=True, text=True, check=True).stdout
+    assert f"VALUE={value}\n" in printed
+
+
+def test_script_inherits_nothing_of_its_starter(settings, tmp_path, monkeypatch):
+    monkeypatch.setenv("LEAKED", "yes")
+    write_program(settings, program(tmp_path))
+    printed = subprocess.run(
+        ["sh", settings.supervisor / "conf.d" / "cart-1.sh"], capture_output=True, text=True, check=True
+    ).stdout
+    assert "LEAKED" not in printed
+    assert f"LOCALFAAS_STATE={settings.state}\n" in printed
+
+
+def test_each_start_leaves_one_line(settings, tmp_path):
+    write_program(settings, program(tmp_path))
+    for _ in range(3):
+        subprocess.run(["sh", settings.supervisor / "conf.d" / "cart-1.sh"], capture_output=True, check=True)
+    assert starts_file(settings, "cart-1").read_text() == "\n\n\n"
+
+
+def test_percent_signs_in_paths_survive_supervisords_expansion(settings, tmp_path):
+    parsed = configparser.RawConfigParser()
+    parsed.read_string(render_program(settings, program(tmp_path)))
+    assert "state 100%%" in parsed["program:cart-1"]["command"]
+
+
+def test_writing_the_same_program_again_changes_nothing(settings, tmp_path):
+    assert write_program(settings, program(tmp_path))
+    assert not write_program(settings, program(tmp_path))
+    assert write_program(settings, program(tmp_path, NEW="1"))
+
+
+def test_deleted_program_leaves_no_file(settings, tmp_path):
+    write_program(settings, program(tmp_path))
+    assert abouts(settings) == {"cart-1": {"port": 8008}}
+    delete_program(settings, "cart-1")
+    assert abouts(settings) == {}
+    assert list((settings.supervisor / "conf.d").iterdir()) == []
+
+
+def test_half_written_program_is_not_seen(settings, tmp_path):
+    write_program(settings, program(tmp_path))
+    (settings.supervisor / "conf.d" / ".cart-2.json").write_text(json.dumps({"port": 1})[:4])
+    assert list(abouts(settings)) == ["cart-1"]
