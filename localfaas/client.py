@@ -16,6 +16,10 @@ from localfaas import __version__
 NAMESPACE = "openfaas-fn"
 API_SECONDS = 60
 CONNECT_SECONDS = 5
+Status = dict[str, Any]
+"""OpenFaaS' FunctionStatus."""
+Statuses = list[Status]
+Names = list[str]
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 
@@ -55,16 +59,16 @@ class GatewayClient:
             raise ClientError(f"no function {name} to remove", response.status_code)
         _checked(response)
 
-    def list(self) -> list[dict[str, Any]]:
+    def list(self) -> Statuses:
         """Every function's status, with invocation counts."""
-        return cast("list[dict[str, Any]]", _json(self._send("GET", "/system/functions")))
+        return cast("Statuses", _json(self._send("GET", "/system/functions")))
 
-    def describe(self, name: str) -> dict[str, Any]:
+    def describe(self, name: str) -> Status:
         """One function's status; the gateway leaves out what is zero or empty."""
         response = self._send("GET", f"/system/function/{quote(name, safe='')}?usage=1")
         if response.status_code == HTTPStatus.NOT_FOUND:
             raise ClientError(f"no such function: {name}", response.status_code)
-        return cast("dict[str, Any]", _json(response))
+        return cast("Status", _json(response))
 
     def scale(self, name: str, replicas: int) -> None:
         body = {"serviceName": name, "replicas": replicas}
@@ -73,7 +77,7 @@ class GatewayClient:
             raise ClientError(f"no such function: {name}", response.status_code)
         _checked(response)
 
-    def secrets(self) -> list[str]:
+    def secrets(self) -> Names:
         """Names only: values never leave the gateway."""
         secrets = cast("list[dict[str, str]]", _json(self._send("GET", "/system/secrets")))
         return [secret["name"] for secret in secrets]
@@ -90,8 +94,8 @@ class GatewayClient:
     def remove_secret(self, name: str) -> None:
         _checked(self._send("DELETE", "/system/secrets", {"name": name}))
 
-    def namespaces(self) -> list[str]:
-        return cast("list[str]", _json(self._send("GET", "/system/namespaces")))
+    def namespaces(self) -> Names:
+        return cast("Names", _json(self._send("GET", "/system/namespaces")))
 
     def info(self) -> dict[str, Any]:
         return cast("dict[str, Any]", _json(self._send("GET", "/system/info")))
