@@ -1,0 +1,155 @@
+"""Import a retailer's catalogue from a file of sales: `python -m db.seed.online_retail FILE`, `make import file=FILE`.
+
+The file is in the format of the UCI Online Retail data set. Each stock code becomes one product: its most
+frequent description, its median price above zero. It is loaded through the shop's public HTTP API.
+Running it again changes nothing; an interrupted import is completed by running it again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from db.seed.catalogue import Catalogue, Outcome, Row, ShopConnection, UploadError
+from db.seed.environment import SeedEnvironment
+from db.seed.keys import KeyFileError
+from db.seed.progress import Progress
+from db.seed.retail_catalogue import RetailCatalogue, RetailProduct, read_catalogue
+from db.seed.retail_file import RetailFile, UnusableFileError
+from db.seed.token import TokenRequest, mint
+from localfaas.settings import SettingsError
+
+CATEGORY = "Online Retail"
+DEFAULT_CURRENCY = "CAD"
+SHOWN_CODES = 8
+"""How many codes of a kind the summary names before it says how many more there are."""
+
+EXIT_FAILED = 1
+EXIT_ROWS_REFUSED = 3
+EXIT_INTERRUPTED = 130
+
+
+def to_row(product: RetailProduct, currency: str) -> Row:
+    """A product in the fields of the bulk upsert."""
+    return {
+        "sku": product.sku,
+        "name": product.name,
+        "category": CATEGORY,
+        "price_cents": product.price_cents,
+        "currency": currency,
+    }
+
+
+def summarize(catalogue: RetailCatalogue, outcome: Outcome | None) -> Iterator[str]:
+    """The lines of the summary, in which every code and every line of the file is in one place.
+
+    `outcome` is what the shop did, or None when nothing was sent.
+    """
+    refused = outcome.refused if outcome else {}
+    kept = [product for product in catalogue.products if product.sku not in refused]
+    merged = sum(len(product.codes) - 1 for product in kept)
+    lost = [code for product in catalogue.products if product.sku in refused for code in product.codes]
+    yield f"{catalogue.line_count:,} lines, {catalogue.code_count:,} stock codes:"
+    yield f"  {len(kept):>7,}  {'to import' if outcome is None else 'imported'}"
+    if merged:
+        yield f"  {merged:>7,}  the same code in other letter case, one product with it"
+    yield from _kinds(catalogue.not_goods, "not goods: ")
+    yield from _kinds(catalogue.unusable, "unusable: ")
+    if lost:
+        yield f"  {len(lost):>7,}  refused by the shop: {_shown(lost)}"
+    for reason, count in sorted(catalogue.unused_lines.items()):
+        yield f"lines not used, {reason}: {count:,}"
+    if outcome is not None:
+        yield from _changes(outcome)
+
+
+def _kinds(codes: Mapping[str, str], label: str) -> Iterator[str]:
+    for kind, count in sorted(Counter(codes.values()).items()):
+        named = [code for code, reason in codes.items() if reason == kind]
+        yield f"  {count:>7,}  {label}{kind} ({_shown(named)})"
+
+
+def _shown(codes: list[str]) -> str:
+    more = len(codes) - SHOWN_CODES
+    return ", ".join(codes[:SHOWN_CODES]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def _changes(outcome: Outcome) -> Iterator[str]:
+    for sku, reason in sorted(outcome.refused.items()):
+        yield f"refused {sku}: {reason}"
+    if outcome.created or outcome.updated:
+        yield f"{outcome.created:,} created, {outcome.updated:,} updated, {outcome.unchanged:,} already so."
+    else:
+        yield f"Nothing changed: all {outcome.unchanged:,} products were already so."
+
+
+def upload(catalogue: RetailCatalogue, environment: SeedEnvironment, currency: str) -> Outcome:
+    """Send the products to the shop. Raises UploadError or KeyFileError."""
+    progress = Progress("import", len(catalogue.products), sys.stderr)
+    request = TokenRequest(roles=("hq",), subject="import")
+    shop = Catalogue(
+        send=ShopConnection(environment.edge_url),
+        say=progress.say,
+        token=lambda: mint(request, environment.secrets, time.time()),
+    )
+    shop.check()
+    return shop.upsert([to_row(product, currency) for product in catalogue.products], progress)
+
+
+def read(path: Path) -> RetailCatalogue:
+    """Raises UnusableFileError when there is nothing in `path` to import."""
+    catalogue = read_catalogue(RetailFile.open(path).lines())
+    if not catalogue.line_count:
+        raise UnusableFileError(f"{path} has a first line with column names and nothing below it")
+    return catalogue
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m db.seed.online_retail",
+        description="Import a catalogue from a sales file in the format of the UCI Online Retail data set.",
+        epilog="Exit status: 0 imported, 1 nothing or not all could be imported, 2 wrong use, "
+        "3 imported but for rows that the shop refused, 130 interrupted (run it again to go on).",
+    )
+    parser.add_argument("file", type=Path, help="CSV with the columns StockCode, Description, UnitPrice")
+    parser.add_argument(
+        "--currency",
+        default=DEFAULT_CURRENCY,
+        help=f"of the prices; the file names none ({DEFAULT_CURRENCY})",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="read and summarize the file, send nothing")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = build_parser().parse_args(arguments)
+    try:
+        environment = SeedEnvironment.load(os.environ)
+        catalogue = read(options.file)
+        outcome = (
+            None
+            if options.dry_run or not catalogue.products
+            else upload(catalogue, environment, options.currency)
+        )
+    except (UnusableFileError, UploadError, KeyFileError, SettingsError) as exc:
+        print(f"import: {exc}", file=sys.stderr)
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        print("\nimport: interrupted; run it again to go on", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    print("\n".join(summarize(catalogue, outcome)))
+    if not catalogue.products:
+        print(f"import: {options.file} has no product that can be imported", file=sys.stderr)
+        return EXIT_FAILED
+    if options.dry_run:
+        print("Dry run: nothing was sent.")
+    return EXIT_ROWS_REFUSED if outcome and outcome.refused else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
