@@ -19,6 +19,7 @@ import requests
 from localfaas import database, monitoring, platform, postgres, tools
 from localfaas.build import build
 from localfaas.client import GatewayClient
+from localfaas.deploy import deploy_stack
 from localfaas.deployment import validate
 from localfaas.edge import bootstrap as edge_bootstrap
 from localfaas.envoy import EnvoyFiles
@@ -27,7 +28,7 @@ from localfaas.progress import Steps
 from localfaas.project import Hooks, load_hooks, run_hook
 from localfaas.registry import Registry
 from localfaas.settings import LOOPBACK, PORTS, Settings
-from localfaas.stack import Stack, load_stack
+from localfaas.stack import Stack, StackFunction, load_stack, stack_file
 from localfaas.supervisor import Supervisor, end_strays, start_supervisord
 
 READY_SECONDS = 60.0
@@ -43,7 +44,7 @@ class UpError(RuntimeError):
 
 def up(settings: Settings, environ: dict[str, str], steps: Steps) -> None:
     """Bring the whole platform up and return when it answers. Raises UpError and the errors of the parts."""
-    stack = load_stack(settings.project / "stack.yml", environ)
+    stack = load_stack(stack_file(settings.project), environ)
     hooks = load_hooks(settings.project)
     supervisor = Supervisor(settings)
     with ThreadPoolExecutor(max_workers=1) as background:
@@ -244,16 +245,18 @@ def _start_metrics(
 
 def _deploy(settings: Settings, stack: Stack) -> str:
     """Build every function; send those that are not deployed just so already."""
-    client, registry, sent = gateway_client(settings), Registry(settings.deployments), 0
-    for function in stack.functions.values():
-        layout = build(function, stack, settings.project, settings.builds)
-        body = function.deployment()
-        known = registry.get(layout.function)
-        if known and known.deployment == validate(body) and known.layout == layout.path:
-            continue
-        client.deploy(body)
-        sent += 1
-    return f"{sent} deployed, {len(stack.functions) - sent} as they were"
+    registry = Registry(settings.deployments)
+    changed = [one for one in stack.functions.values() if not _is_deployed(settings, stack, one, registry)]
+    deploy_stack(changed, stack, settings, gateway_client(settings), lambda line: None)
+    return f"{len(changed)} deployed, {len(stack.functions) - len(changed)} as they were"
+
+
+def _is_deployed(settings: Settings, stack: Stack, function: StackFunction, registry: Registry) -> bool:
+    known = registry.get(function.name)
+    if known is None or known.deployment.to_json() != validate(function.deployment()).to_json():
+        return False
+    layout = build(function, stack, settings.project, settings.builds) if function.is_built else None
+    return layout is None or layout.path == known.layout
 
 
 def _wait_for_functions(settings: Settings, stack: Stack) -> None:

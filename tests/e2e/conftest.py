@@ -1,0 +1,34 @@
+"""Platforms for end-to-end tests, each started once a session, beside whatever else runs."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.platform import PROJECT, Platform, discard, new_platform
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """localfaas with a project that is no shop: two functions, no database."""
+    project = tmp_path_factory.mktemp("project") / "two_functions"
+    shutil.copytree(Path(__file__).parent / "two_functions", project)
+    shutil.copytree(PROJECT / "template", project / "template")
+    platform = new_platform(project)
+    try:
+        platform.run("up")
+        yield platform
+    finally:
+        discard(platform)
+
+
+@pytest.fixture(scope="session")
+def shop() -> Iterator[Platform]:
+    """The shop, whole, as `make up` starts it."""
+    platform = new_platform(PROJECT)
+    try:
+        platform.run("up")
+        yield platform
+    finally:
+        discard(platform)

@@ -1,0 +1,239 @@
+"""localfaas with a project that is not the shop: what it promises for any OpenFaaS functions."""
+
+import concurrent.futures
+import json
+import os
+import shutil
+import signal
+import socket
+
+import pytest
+import requests
+
+from tests.support.platform import discard, new_platform, steady_load, wait_for
+
+pytestmark = pytest.mark.e2e
+
+
+def available(platform, function):
+    """Replicas of a function that take traffic, as status sees them."""
+    rows = platform.processes().values()
+    return sorted(
+        row["program"]
+        for row in rows
+        if row["program"].startswith(f"{function}-") and row["traffic"] == "yes"
+    )
+
+
+def scaled(platform, function, count):
+    platform.run("scale", function, str(count))
+    wait_for(lambda: len(available(platform, function)) == count, 30, f"{function} at {count} replicas")
+
+
+def test_up_again_leaves_every_process_alone(small):
+    before = {name: row["pid"] for name, row in small.processes().items()}
+    small.run("up")
+    assert {name: row["pid"] for name, row in small.processes().items()} == before
+
+
+def test_up_ends_with_the_addresses_and_what_to_try(small):
+    output = small.run("up").stdout
+    assert small.settings.url("edge") in output
+    assert "curl it" in output
+    assert "\x1b" not in output
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
+@pytest.mark.parametrize("hop", ["edge", "gateway"])
+def test_function_is_called_with_its_own_path(small, hop, method):
+    url = small.edge("/api/echo/a/b?x=1") if hop == "edge" else small.gateway("/function/echo/a/b?x=1")
+    answer = requests.request(method, url, data="body" if method != "GET" else None, timeout=10).json()
+    assert (answer["method"], answer["path"], answer["query"]) == (method, "a/b", "x=1")
+    assert answer["body"] == ("body" if method != "GET" else "")
+
+
+def test_function_sees_its_environment_and_only_its_secrets(small):
+    answer = requests.get(small.edge("/api/echo"), timeout=10).json()
+    assert answer["greeting"] == "hello"
+    assert answer["secrets"] == {"echo-word": "open-sesame"}
+    assert answer["replica"] == "echo-1"
+
+
+def test_status_tells_state_pid_port_uptime_restarts_and_memory(small):
+    row = small.processes()["echo-1"]
+    assert row["state"] == "RUNNING"
+    assert row["port"] == 8002 + small.offset
+    assert row["pid"] > 0
+    assert row["rss_bytes"] > 10**6
+    assert {"uptime_seconds", "restarts"} <= row.keys()
+
+
+def test_scaling_up_and_down_under_load_loses_no_request(small):
+    with (
+        steady_load(small.edge("/api/slow?ms=5")) as through_edge,
+        steady_load(small.gateway("/function/slow?ms=5")) as direct,
+    ):
+        scaled(small, "slow", 5)
+        scaled(small, "slow", 1)
+    assert through_edge.failed == 0, through_edge.failures[:3]
+    assert direct.failed == 0, direct.failures[:3]
+    assert len(through_edge.served_by) == 5
+
+
+def test_deploying_again_replaces_every_replica_without_losing_a_request(small):
+    scaled(small, "slow", 2)
+    before = small.processes()
+    with steady_load(small.gateway("/function/slow?ms=5")) as load:
+        small.run("deploy", "slow")
+        wait_for(
+            lambda: (
+                available(small, "slow") == ["slow-1", "slow-2"]
+                and all(
+                    small.processes()[name]["pid"] != before[name]["pid"] for name in ("slow-1", "slow-2")
+                )
+            ),
+            40,
+            "the rolling replacement",
+        )
+    assert load.failed == 0, load.failures[:3]
+    scaled(small, "slow", 1)
+
+
+def test_scale_out_of_range_is_brought_into_it(small):
+    small.run("scale", "slow", "9")
+    wait_for(lambda: len(available(small, "slow")) == 5, 30, "five replicas, the limit")
+    small.run("scale", "slow", "0")
+    wait_for(lambda: len(available(small, "slow")) == 1, 30, "one replica, the least")
+
+
+def test_killed_api_stops_no_traffic(small):
+    pid = small.processes()["api"]["pid"]
+    with steady_load(small.edge("/api/echo")) as load:
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: requests_ok(small.gateway("/healthz")), 30, "the API")
+    assert load.failed == 0, load.failures[:3]
+    assert load.statuses[200] > 20
+
+
+@pytest.mark.parametrize("program", ["echo-1", "edge", "gateway"])
+def test_killed_process_comes_back_and_traffic_resumes(small, program):
+    pid = small.processes()[program]["pid"]
+    os.kill(pid, signal.SIGKILL)
+    wait_for(
+        lambda: small.processes().get(program, {}).get("pid") not in (0, pid, None), 30, f"{program} again"
+    )
+    wait_for(lambda: requests_ok(small.edge("/api/echo")), 30, "traffic")
+    assert small.processes()[program]["restarts"] >= 1
+
+
+def test_killed_supervisord_is_repaired_by_up(small):
+    pid = int((small.settings.run / "supervisord.pid").read_text())
+    os.kill(pid, signal.SIGKILL)
+    small.run("up")
+    assert requests_ok(small.edge("/api/echo"))
+    assert {row["state"] for row in small.processes().values()} == {"RUNNING"}
+
+
+def test_request_in_flight_survives_down(small):
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        slow = pool.submit(requests.get, small.edge("/api/slow?ms=1500"), timeout=20)
+        wait_for(slow.running, 5)
+        wait_for(lambda: in_flight(small), 5, "the request in flight")
+        small.run("down")
+        assert slow.result().status_code == 200
+    assert small.run("status", check=False).returncode == 1
+    small.run("up")
+    assert requests_ok(small.edge("/api/echo"))
+
+
+def test_taken_port_is_named_with_its_holder(small):
+    other = new_platform(small.project)
+    try:
+        with socket.socket() as holder:
+            holder.bind(("127.0.0.1", other.settings.port("edge")))
+            holder.listen()
+            result = other.run("up", check=False)
+        assert result.returncode == 1
+        assert f"port {other.settings.port('edge')} (edge) is taken" in result.stderr
+        assert f"pid {os.getpid()}" in result.stderr
+    finally:
+        discard(other)
+
+
+def test_bad_kong_file_is_refused_and_the_old_one_goes_on(small):
+    path = small.project / "kong" / "kong.yml"
+    good = path.read_text()
+    path.write_text(good.replace("retries: 3", "retires: 3"))
+    try:
+        result = small.run("reload", check=False)
+        assert result.returncode == 1
+        assert "retires" in result.stderr
+        assert "unknown field" in result.stderr
+        assert requests_ok(small.edge("/api/echo"))
+    finally:
+        path.write_text(good)
+    small.run("reload")
+
+
+def test_reloaded_route_answers(small):
+    path = small.project / "kong" / "kong.yml"
+    good = path.read_text()
+    path.write_text(good.replace("~/api/echo($|/)", "~/other($|/)"))
+    try:
+        small.run("reload")
+        wait_for(lambda: requests_ok(small.edge("/other")), 5, "the new route")
+        assert requests.get(small.edge("/api/echo"), timeout=10).status_code == 404
+    finally:
+        path.write_text(good)
+        small.run("reload")
+    wait_for(lambda: requests_ok(small.edge("/api/echo")), 5, "the old route")
+
+
+def test_scheduled_function_is_called(small):
+    calls = wait_for(
+        lambda: requests.get(small.gateway("/function/slow"), timeout=10).json()["calls"], 10, "a call"
+    )
+    wait_for(
+        lambda: requests.get(small.gateway("/function/slow"), timeout=10).json()["calls"] > calls,
+        10,
+        "another",
+    )
+
+
+def test_new_function_answers_through_the_edge(small):
+    small.run("new", "hello")
+    small.run("deploy", "hello")
+    small.run("reload")
+    wait_for(lambda: requests_ok(small.edge("/api/hello")), 60, "the new function")
+    small.run("remove", "hello")
+    wait_for(
+        lambda: requests.get(small.gateway("/function/hello"), timeout=10).status_code == 404, 10, "its end"
+    )
+    assert "hello-1" not in wait_for(lambda: [name for name in small.processes() if True], 5)
+    shutil.rmtree(small.project / "functions" / "hello")
+
+
+def test_logs_of_a_replica_are_shown(small):
+    assert small.run("logs", "echo").stdout
+    missing = small.run("logs", "nosuch", check=False)
+    assert missing.returncode == 1
+    assert "echo-1" in missing.stderr
+
+
+def test_invoke_sends_standard_input(small):
+    result = small.run("invoke", "echo", input="from stdin")
+    assert json.loads(result.stdout)["body"] == "from stdin"
+
+
+def requests_ok(url):
+    try:
+        return requests.get(url, timeout=10).status_code == 200
+    except requests.RequestException:
+        return False
+
+
+def in_flight(platform):
+    from localfaas.envoy import admin_request
+
+    stats = admin_request(platform.settings.envoy_admin_socket("edge"), "GET", "/stats?filter=rq_active")
+    return any(line.startswith("cluster.") and not line.endswith(": 0") for line in stats.splitlines())

@@ -1,0 +1,175 @@
+"""A platform of the tests' own, driven by its command line as a person would, and a steady load on it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from localfaas.settings import PORTS, Settings
+
+PROJECT = Path(__file__).parents[2]
+CHECKED_PORTS = [*PORTS.values(), 8002, 8008, 8018, 8028, 8099]
+
+
+@dataclass
+class Platform:
+    """One project run by localfaas in its own state directory and ports."""
+
+    project: Path
+    state: Path
+    offset: int
+
+    @property
+    def settings(self) -> Settings:
+        return Settings(project=self.project, state=self.state, port_offset=self.offset)
+
+    def environment(self) -> dict[str, str]:
+        inherited = {
+            key: value for key, value in os.environ.items() if key not in ("PG_BIN", "DATABASE_URL", "BIND")
+        }
+        return {
+            **inherited,
+            "STATE_DIR": str(self.state),
+            "PORT_OFFSET": str(self.offset),
+            "PYTHONPATH": str(PROJECT),
+        }
+
+    def run(self, *arguments: str, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
+        """`localfaas …` in this platform; on failure the whole output is in the error."""
+        result = subprocess.run(
+            [sys.executable, "-m", "localfaas", "--project", str(self.project), *arguments],
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=150,
+            cwd=self.project,
+            **options,
+        )
+        if check and result.returncode != 0:
+            raise AssertionError(
+                f"localfaas {arguments} exited {result.returncode}\n{result.stdout}\n{result.stderr}"
+            )
+        return result
+
+    def processes(self) -> dict[str, dict[str, Any]]:
+        """`localfaas status --json`, by program."""
+        return {row["program"]: row for row in json.loads(self.run("status", "--json", check=False).stdout)}
+
+    def edge(self, path: str) -> str:
+        return self.settings.url("edge") + path
+
+    def gateway(self, path: str) -> str:
+        return self.settings.url("gateway") + path
+
+    def password(self) -> str:
+        return (self.state / "secrets" / "basic-auth-password").read_text()
+
+
+def new_platform(project: Path) -> Platform:
+    """A platform with a short state directory and an offset at which every port is free."""
+    state = Path(tempfile.mkdtemp(prefix="mg-", dir="/tmp"))
+    return Platform(project, state, _free_offset())
+
+
+def discard(platform: Platform) -> None:
+    platform.run("down", check=False)
+    shutil.rmtree(platform.state, ignore_errors=True)
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = 30, what: str = "the condition") -> Any:
+    """Return the condition's first true value; fail after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.05)
+    raise AssertionError(f"{what} did not hold within {seconds} s")
+
+
+@dataclass
+class Load:
+    """What a load saw: answers by status (0: no answer) and by the replica named in X-Served-By."""
+
+    statuses: Counter[int] = field(default_factory=Counter)
+    served_by: Counter[str] = field(default_factory=Counter)
+    failures: list[str] = field(default_factory=list)
+
+    @property
+    def failed(self) -> int:
+        return sum(count for status, count in self.statuses.items() if status != 200)
+
+
+@contextmanager
+def steady_load(url: str, workers: int = 2, pause: float = 0.01) -> Iterator[Load]:
+    """GET `url` from `workers` keep-alive connections until the block ends; bounded to 60 s."""
+    load, lock, done = Load(), threading.Lock(), threading.Event()
+    parts = urlsplit(url)
+
+    def work() -> None:
+        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=15)
+        deadline = time.monotonic() + 60
+        while not done.is_set() and time.monotonic() < deadline:
+            status, replica, failure = _get(connection, parts.path)
+            with lock:
+                load.statuses[status] += 1
+                load.served_by[replica] += 1
+                if failure:
+                    load.failures.append(failure)
+            done.wait(pause)
+        connection.close()
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(workers)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield load
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join(20)
+
+
+def _get(connection: http.client.HTTPConnection, path: str) -> tuple[int, str, str]:
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        body = response.read()
+    except (OSError, http.client.HTTPException) as exc:
+        connection.close()
+        return 0, "", repr(exc)
+    failure = "" if response.status == 200 else f"{response.status} {body[:200]!r}"
+    return response.status, response.headers.get("X-Served-By", ""), failure
+
+
+def _free_offset() -> int:
+    for offset in range(17000, 24001, 1000):
+        if all(_is_free(port + offset) for port in CHECKED_PORTS):
+            return offset
+    raise AssertionError("no free ports for a platform")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
