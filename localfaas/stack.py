@@ -51,6 +51,8 @@ class Template:
     fprocess: str
     handler_folder: str
     """Where the handler goes below the template, and where the template's sample handler is."""
+    welcome: str = ""
+    """What to tell whoever makes a function from it."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,13 @@ def _template(content: Value, language: str, directory: Path) -> Template:
     folder = keys["handler_folder"].text()
     if Path(folder).is_absolute() or ".." in Path(folder).parts:
         raise keys["handler_folder"].fault("must be a folder inside the template")
-    return Template(language, directory, keys["fprocess"].text(), folder or "function")
+    return Template(
+        language,
+        directory,
+        keys["fprocess"].text(),
+        folder or "function",
+        keys["welcome_message"].text().strip(),
+    )
 
 
 def _read_stack(path: Path, environ: Mapping[str, str]) -> Stack:
