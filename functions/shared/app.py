@@ -14,6 +14,7 @@ import psycopg2
 from flask import Flask, Response, current_app, request
 from flask.sessions import SessionInterface
 from werkzeug.exceptions import HTTPException
+from werkzeug.routing import BaseConverter
 
 from . import errors, openapi
 from .api import Answer, Api, Route
@@ -100,6 +101,7 @@ def create_app(api: Api, settings: type[FunctionSettings], environ: Mapping[str,
     app = FunctionApp(api.name, static_folder=None)
     app.service = Service(api, values)
     app.session_interface = _NoSessions()
+    app.url_map.converters["id"] = _IdConverter
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY_BYTES
@@ -107,8 +109,8 @@ def create_app(api: Api, settings: type[FunctionSettings], environ: Mapping[str,
         app.add_url_rule(route.path, route.name, _view(route), methods=[route.method])
     app.add_url_rule("/openapi.json", "openapi", _openapi_view(api))
     _handle_errors(app, api)
-    configure_logging(api.name, values.replica)
-    app.wsgi_app = Telemetry(app.wsgi_app, api.name, values.replica, values.request_budget_seconds)  # type: ignore[method-assign]
+    configure_logging(api.name, values.replica, values.log_level)
+    app.wsgi_app = Telemetry(app.wsgi_app, api.name, values.replica, values.exec_timeout)  # type: ignore[method-assign]
     return app
 
 
@@ -290,7 +292,7 @@ def _client(name: str, settings: FunctionSettings) -> ServiceClient | None:
     if not isinstance(settings, ServiceKeySettings):
         return None
     tokens = ServiceTokens(name, settings.service_key)
-    return ServiceClient(settings.gateway_url, tokens.token, settings.request_budget_seconds)
+    return ServiceClient(settings.gateway_url, tokens.token, settings.exec_timeout)
 
 
 P = TypeVar("P")
@@ -300,6 +302,15 @@ def _present(part: P | None, needed: type[FunctionSettings]) -> P:
     if part is None:
         raise RuntimeError(f"this function's settings are not {needed.__name__}")
     return part
+
+
+class _IdConverter(BaseConverter):
+    """`<id:product_id>`: a whole number that fits a PostgreSQL bigint, in plain digits."""
+
+    regex = "[0-9]{1,18}"
+
+    def to_python(self, value: str) -> int:
+        return int(value)
 
 
 class _NoSessions(SessionInterface):

@@ -26,8 +26,6 @@ Connection = psycopg2.extensions.connection
 Row = dict[str, Any]
 
 CONNECT_TIMEOUT_SECONDS = 2
-IDLE_IN_TRANSACTION_TIMEOUT_MS = 15_000
-"""Longer than any request may take: PostgreSQL ends a transaction whose process hangs, with its locks."""
 COOL_DOWN_SECONDS = 0.25
 """After a failed connection attempt nobody tries again for this long, so an outage costs no threads."""
 
@@ -43,8 +41,7 @@ class Database:
         self._application_name = application_name
         self._wait_seconds = wait_seconds
         self._options = (
-            f"-c statement_timeout={statement_timeout_ms} -c lock_timeout={lock_timeout_ms}"
-            f" -c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_TIMEOUT_MS} -c timezone=UTC"
+            f"-c statement_timeout={statement_timeout_ms} -c lock_timeout={lock_timeout_ms} -c timezone=UTC"
         )
         self._idle: list[Connection] = []
         self._permits = threading.Semaphore(size)

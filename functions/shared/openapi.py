@@ -13,7 +13,11 @@ from .api import Api, Route
 from .errors import PROBLEM_JSON
 
 _PARAMETER = re.compile(r"<(?:(?P<kind>[a-z]+)(?:\([^)]*\))?:)?(?P<name>[a-z_]+)>")
-_SCHEMA_OF_KIND = {"int": {"type": "integer"}, "uuid": {"type": "string", "format": "uuid"}}
+_SCHEMA_OF_KIND = {
+    "id": {"type": "integer", "minimum": 0},
+    "int": {"type": "integer"},
+    "uuid": {"type": "string", "format": "uuid"},
+}
 _REF = "#/components/schemas/{model}"
 _PROBLEM_SCHEMA = {
     "type": "object",

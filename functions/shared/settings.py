@@ -10,10 +10,30 @@ Names are those of the environment (stack.yml `environment:`); secrets are files
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
+
+
+class Duration(float):
+    """Seconds, written as a Go duration (`750ms`, `10s`, `1m30s`) or as a bare number of seconds."""
+
+    def __new__(cls, value: str | float) -> Duration:
+        if isinstance(value, str):
+            value = _seconds(value)
+        return super().__new__(cls, value)
+
+
+def _seconds(text: str) -> float:
+    if not re.fullmatch(r"([0-9]{1,9}(\.[0-9]{1,9})?(ms|s|m|h))+|[0-9]{1,9}", text):
+        raise ValueError(f"not a duration: {text}")
+    parts = re.findall(r"([0-9.]+)([a-z]*)", text)
+    return sum(float(number) * _UNITS[unit] for number, unit in parts)
+
+
+_UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 class SettingsError(ValueError):
@@ -43,7 +63,8 @@ class FunctionSettings:
         "Directory that holds this function's secrets, one file each.", default="/var/openfaas/secrets"
     )
     threads: int = setting("Requests worked on at once by one replica.", default=1)
-    request_budget_seconds: float = setting("A request is given up after this long.", default=10.0)
+    exec_timeout: Duration = setting("A request is given up after this long.", default="10s")
+    log_level: str = setting("Least level of log lines: DEBUG, INFO, WARNING or ERROR.", default="INFO")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +127,7 @@ def _read(item: dataclasses.Field[Any], kind: Any, function: str, environ: Mappi
         return _parse(text, kind, name)
     if item.default is MISSING:
         raise ValueError(f"{name} is not set")
-    return item.default
+    return kind(item.default)
 
 
 def _read_secret(item: dataclasses.Field[Any], function: str, environ: Mapping[str, str]) -> str:

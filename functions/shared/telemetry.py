@@ -20,6 +20,8 @@ from typing import Any
 from flask import has_request_context, request
 from prometheus_client import Histogram
 
+from .settings import Duration
+
 REQUEST_SECONDS = Histogram(
     "http_request_duration_seconds",
     "Time to answer a request, by route template.",
@@ -30,7 +32,6 @@ REQUEST_SECONDS = Histogram(
 _KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:#+/=-]{1,128}\Z")
 _TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})\Z")
-_TIMEOUT = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m)?\Z")
 _ENVIRON_KEY = "magasin.trace"
 
 log = logging.getLogger("magasin")
@@ -70,11 +71,13 @@ def begin_trace(environ: Mapping[str, Any], budget_seconds: float) -> Trace:
 
 
 def parse_timeout(text: str) -> float | None:
-    """Seconds of a simple Go duration (`750ms`, `2.5s`, `1m`, bare seconds); None for anything else."""
-    match = _TIMEOUT.match(text)
-    if match is None:
+    """Seconds of a Go duration such as `750ms`; None for anything else."""
+    if not text:
         return None
-    return float(match[1]) * {"ms": 0.001, "s": 1.0, "m": 60.0, None: 1.0}[match[2]]
+    try:
+        return Duration(text)
+    except ValueError:
+        return None
 
 
 class Telemetry:
@@ -152,9 +155,9 @@ class JsonLogHandler(logging.Handler):
         write_line(**fields)
 
 
-def configure_logging(function: str, replica: str) -> None:
-    """Send the root logger, at level INFO, through one JsonLogHandler."""
+def configure_logging(function: str, replica: str, level: str) -> None:
+    """Send the root logger, from `level` on, through one JsonLogHandler."""
     root = logging.getLogger()
     root.handlers = [handler for handler in root.handlers if not isinstance(handler, JsonLogHandler)]
     root.addHandler(JsonLogHandler(function, replica))
-    root.setLevel(logging.INFO)
+    root.setLevel(level)
