@@ -138,7 +138,8 @@ def read_yaml(text: str, file: str) -> Value:
     except yaml.MarkedYAMLError as exc:
         mark = exc.problem_mark or exc.context_mark
         place = f"{file}:{mark.line + 1}" if mark else file
-        raise PlacedYamlError(f"{place}: not valid YAML: {exc.problem or exc.context}") from exc
+        what = ", ".join(part for part in (exc.context, exc.problem) if part)
+        raise PlacedYamlError(f"{place}: not valid YAML: {what}") from exc
     except yaml.reader.ReaderError as exc:
         place = f"{file}:{text.count(chr(10), 0, exc.position) + 1}"
         raise PlacedYamlError(
