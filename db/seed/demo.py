@@ -41,7 +41,6 @@ from localfaas.settings import SettingsError
 
 SIZES = {"S": 200, "M": 2_000, "L": 20_000}
 SEED = 20_101_201
-CURRENCY = "CAD"
 INACTIVE_SHARE = 0.03
 FRENCH_SHARE = 0.6
 PRICE_ENDINGS_CENTS = (49, 95, 99, 99, 99)
@@ -94,7 +93,6 @@ def _rows(seed: int) -> Iterator[Row]:
             "description": _description(offer, french=french),
             "category": offer.category,
             "price_cents": _price_cents(article, chance),
-            "currency": CURRENCY,
             "active": chance.random() >= INACTIVE_SHARE,
         }
 
@@ -113,7 +111,7 @@ def _price_cents(article: Article, chance: random.Random) -> int:
 def is_loaded(shop: Catalogue, size: str) -> bool:
     """Whether the last product of the size is there; batches are all or nothing and go in order."""
     answer = shop.request("GET", f"{PRODUCTS_PATH}/sku/{sku(SIZES[size])}", patience=PATIENCE_SECONDS)
-    if answer.status == 404 and answer.json().get("code") == "not_found":
+    if answer.status == 404 and answer.json().get("code") == "product_not_found":
         return False
     if answer.status == 200:
         return True

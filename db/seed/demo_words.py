@@ -1,6 +1,6 @@
 """What the demonstration shop sells: categories, articles with a usual price range, and how they vary.
 
-Every name is there in French and in English, as in a shop in Québec; prices are in cents of a Canadian dollar.
+Every name is there in French and in English, as in a shop in Québec; prices are in cents of the shop's own currency.
 """
 
 from __future__ import annotations

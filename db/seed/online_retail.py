@@ -24,8 +24,6 @@ from db.seed.retail_file import RetailFile, UnusableFileError
 from db.seed.token import TokenRequest, mint
 from localfaas.settings import SettingsError
 
-CATEGORY = "Online Retail"
-DEFAULT_CURRENCY = "CAD"
 SHOWN_CODES = 8
 """How many codes of a kind the summary names before it says how many more there are."""
 
@@ -34,15 +32,13 @@ EXIT_ROWS_REFUSED = 3
 EXIT_INTERRUPTED = 130
 
 
-def to_row(product: RetailProduct, currency: str) -> Row:
-    """A product in the fields of the bulk upsert."""
-    return {
-        "sku": product.sku,
-        "name": product.name,
-        "category": CATEGORY,
-        "price_cents": product.price_cents,
-        "currency": currency,
-    }
+def to_row(product: RetailProduct, currency: str | None) -> Row:
+    """A product in the fields of the bulk upsert.
+
+    What the file does not know (category, whether it is on sale) is left out, so that it stays as the shop has it.
+    """
+    row = {"sku": product.sku, "name": product.name, "price_cents": product.price_cents}
+    return row if currency is None else row | {"currency": currency}
 
 
 def summarize(catalogue: RetailCatalogue, outcome: Outcome | None) -> Iterator[str]:
@@ -88,7 +84,7 @@ def _changes(outcome: Outcome) -> Iterator[str]:
         yield f"Nothing changed: all {outcome.unchanged:,} products were already so."
 
 
-def upload(catalogue: RetailCatalogue, environment: SeedEnvironment, currency: str) -> Outcome:
+def upload(catalogue: RetailCatalogue, environment: SeedEnvironment, currency: str | None) -> Outcome:
     """Send the products to the shop. Raises UploadError or KeyFileError."""
     progress = Progress("import", len(catalogue.products), sys.stderr)
     request = TokenRequest(roles=("hq",), subject="import")

@@ -8,7 +8,19 @@ from typing import Any
 
 import pytest
 
-from db.seed.catalogue import ROWS_PER_REQUEST, Answer, Catalogue, Outcome, Send, ShopConnection, UploadError
+from db.seed.catalogue import (
+    LONGEST_NAME,
+    LONGEST_SKU,
+    MAX_PRICE_CENTS,
+    ROWS_PER_REQUEST,
+    Answer,
+    Catalogue,
+    Outcome,
+    Send,
+    ShopConnection,
+    UploadError,
+)
+from functions.products import domain
 
 
 class FakeShop:
@@ -160,3 +172,12 @@ def test_a_connection_is_something_that_sends() -> None:
     send: Send = ShopConnection("http://127.0.0.1:9")
     with pytest.raises(OSError):
         send("GET", "/", None, {})
+
+
+def test_the_limits_known_here_are_those_of_the_products_function() -> None:
+    assert (LONGEST_SKU, LONGEST_NAME, MAX_PRICE_CENTS, ROWS_PER_REQUEST) == (
+        domain.LONGEST_SKU,
+        domain.LONGEST_NAME,
+        domain.HIGHEST_PRICE_CENTS,
+        domain.ROWS_PER_BULK,
+    )
