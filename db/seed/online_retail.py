@@ -115,8 +115,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("file", type=Path, help="CSV with the columns StockCode, Description, UnitPrice")
     parser.add_argument(
         "--currency",
-        default=DEFAULT_CURRENCY,
-        help=f"of the prices; the file names none ({DEFAULT_CURRENCY})",
+        metavar="CODE",
+        help="of the prices, such as GBP; the file names none (default: the shop's own)",
     )
     parser.add_argument("--dry-run", action="store_true", help="read and summarize the file, send nothing")
     return parser
