@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from functions.shared import Connection, Row, execute, fetch_all, fetch_one
+from functions.shared import Connection, Prepared, Row, execute, fetch_all, fetch_one
 
 _COLUMNS: Final = "product_id, sku, name, description, category, price_cents, currency, active, version, created_at, updated_at"
 
@@ -28,11 +28,11 @@ def add_product(connection: Connection, product: Mapping[str, Any]) -> Row:
 
 
 def product_by_id(connection: Connection, product_id: int) -> Row | None:
-    return fetch_one(connection, _BY_ID, {"product_id": product_id})
+    return _BY_ID.fetch_one(connection, product_id)
 
 
 def product_by_sku(connection: Connection, sku: str) -> Row | None:
-    return fetch_one(connection, _BY_SKU, {"sku": sku})
+    return _BY_SKU.fetch_one(connection, sku)
 
 
 def list_products(connection: Connection, sort: str, filters: Mapping[str, Any]) -> list[Row]:
@@ -94,17 +94,9 @@ VALUES (
 RETURNING {_COLUMNS}
 """  # noqa: S608 - columns are a constant
 
-_BY_ID = f"""
-SELECT {_COLUMNS}
-FROM products
-WHERE product_id = %(product_id)s
-"""  # noqa: S608
+_BY_ID = Prepared("product_by_id", f"SELECT {_COLUMNS} FROM products WHERE product_id = $1")  # noqa: S608
 
-_BY_SKU = f"""
-SELECT {_COLUMNS}
-FROM products
-WHERE sku = %(sku)s
-"""  # noqa: S608
+_BY_SKU = Prepared("product_by_sku", f"SELECT {_COLUMNS} FROM products WHERE sku = $1")  # noqa: S608
 
 _LIST = f"""
 SELECT {_COLUMNS}, sort_name

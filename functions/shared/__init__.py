@@ -44,7 +44,7 @@ from .api import Answer, Api
 from .app import FunctionApp, Service, create_app, current, to_json
 from .auth import Identity, require_owner
 from .client import ServiceClient
-from .database import Connection, Database, Row, execute, fetch_all, fetch_one
+from .database import Connection, Database, Prepared, Row, execute, fetch_all, fetch_one
 from .errors import (
     BadRequest,
     Conflict,
@@ -88,6 +88,7 @@ __all__ = [
     "NotFound",
     "PreconditionFailed",
     "PreconditionRequired",
+    "Prepared",
     "Problem",
     "Query",
     "Row",

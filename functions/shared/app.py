@@ -121,7 +121,7 @@ def current() -> Service:
 
 def to_json(value: Any) -> bytes:
     """JSON as all functions write it: times in ISO 8601 UTC, decimals and ids as text."""
-    return json.dumps(value, default=_plain, ensure_ascii=False, separators=(",", ":")).encode()
+    return _encode(value).encode()
 
 
 def _plain(value: Any) -> Any:
@@ -132,6 +132,9 @@ def _plain(value: Any) -> Any:
     if isinstance(value, set | frozenset):
         return sorted(value)
     raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+_encode = json.JSONEncoder(default=_plain, ensure_ascii=False, separators=(",", ":")).encode
 
 
 def _view(route: Route) -> Callable[..., Response]:

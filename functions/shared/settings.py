@@ -63,7 +63,9 @@ class FunctionSettings:
         "Directory that holds this function's secrets, one file each.", default="/var/openfaas/secrets"
     )
     threads: int = setting("Requests worked on at once by one replica.", default=1)
-    exec_timeout: Duration = setting("A request is given up after this long.", default="10s")
+    exec_timeout: Duration = setting(  # noqa: RUF009 - it makes a field, as dataclasses.field does
+        "A request is given up after this long.", default="10s"
+    )
     log_level: str = setting("Least level of log lines: DEBUG, INFO, WARNING or ERROR.", default="INFO")
 
 

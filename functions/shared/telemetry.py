@@ -15,6 +15,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from flask import has_request_context, request
@@ -66,14 +67,14 @@ def begin_trace(environ: Mapping[str, Any], budget_seconds: float) -> Trace:
     request_id = given if _REQUEST_ID.match(given) else str(uuid.uuid4())
     parent = _TRACEPARENT.match(environ.get("HTTP_TRACEPARENT", ""))
     trace_id, flags = parent.groups() if parent else (secrets.token_hex(16), "00")
-    budget = min(budget_seconds, parse_timeout(environ.get("HTTP_X_TIMEOUT", "")) or budget_seconds)
+    budget = budget_seconds
+    if "HTTP_X_TIMEOUT" in environ:
+        budget = min(budget, parse_timeout(environ["HTTP_X_TIMEOUT"]) or budget)
     return Trace(request_id, trace_id, flags, time.monotonic() + budget)
 
 
 def parse_timeout(text: str) -> float | None:
     """Seconds of a Go duration such as `750ms`; None for anything else."""
-    if not text:
-        return None
     try:
         return Duration(text)
     except ValueError:
@@ -128,9 +129,17 @@ class Telemetry:
 def write_line(**fields: Any) -> None:
     """Write one JSON line with the time to standard output."""
     moment = time.time()
-    stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment))
-    sys.stdout.write(json.dumps({"time": f"{stamp}.{int(moment % 1 * 1000):03d}Z", **fields}) + "\n")
+    stamp = f"{_second(int(moment))}.{int(moment % 1 * 1000):03d}Z"
+    sys.stdout.write(_encode({"time": stamp, **fields}) + "\n")
     sys.stdout.flush()
+
+
+@lru_cache(maxsize=2)
+def _second(moment: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment))
+
+
+_encode = json.JSONEncoder().encode
 
 
 class JsonLogHandler(logging.Handler):
