@@ -43,7 +43,6 @@ Handlers may return a plain dict or list (200), or an Answer. Raise any Problem 
 from .api import Answer, Api
 from .app import FunctionApp, Service, create_app, current, to_json
 from .auth import Identity, require_owner
-from .client import ServiceClient
 from .database import Connection, Database, Prepared, Row, execute, fetch_all, fetch_one
 from .errors import (
     BadRequest,
@@ -93,7 +92,6 @@ __all__ = [
     "Query",
     "Row",
     "Service",
-    "ServiceClient",
     "ServiceKeySettings",
     "SettingsError",
     "TokenSettings",

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 from uuid import UUID
 
 import psycopg2
@@ -19,7 +19,6 @@ from werkzeug.routing import BaseConverter
 from . import errors, openapi
 from .api import Answer, Api, Route
 from .auth import Identity, ServiceTokens, TokenVerifier, bearer_token
-from .client import ServiceClient
 from .database import Database, fetch_one
 from .idempotency import KEY_HEADER, REPLAYED_HEADER, StoredAnswer, attempt
 from .refusals import translate
@@ -28,6 +27,9 @@ from .telemetry import Telemetry, configure_logging, current_trace
 from .validation import validate_body, validate_query
 
 LARGEST_BODY_BYTES = 4 * 1024 * 1024
+
+if TYPE_CHECKING:
+    from .client import ServiceClient
 
 S = TypeVar("S", bound=FunctionSettings)
 
@@ -294,6 +296,8 @@ def _database(name: str, settings: FunctionSettings) -> Database | None:
 def _client(name: str, settings: FunctionSettings) -> ServiceClient | None:
     if not isinstance(settings, ServiceKeySettings):
         return None
+    from .client import ServiceClient  # noqa: PLC0415 - 5 MB that only a function that calls others needs
+
     tokens = ServiceTokens(name, settings.service_key)
     return ServiceClient(settings.gateway_url, tokens.token, settings.exec_timeout)
 
