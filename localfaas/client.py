@@ -56,7 +56,7 @@ class GatewayClient:
     def remove(self, name: str) -> None:
         response = self._send("DELETE", "/system/functions", {"functionName": name})
         if response.status_code == HTTPStatus.NOT_FOUND:
-            raise ClientError(f"no function {name} to remove", response.status_code)
+            raise ClientError(f"no such function: {name}", response.status_code)
         _checked(response)
 
     def list(self) -> Statuses:

@@ -3,7 +3,8 @@
 The connector reads them with robfig/cron v3: five fields (minute, hour, day of month, month, day of week) or a
 descriptor (`@every 5s`, `@hourly`, …), optionally behind `CRON_TZ=Area/City`; without one the time zone is UTC, as in
 its container. APScheduler's own reading of crontab lines differs (0 is Monday, both day fields must match, `N/step`
-is refused), so fields are expanded here to plain lists of numbers first.
+is refused), so fields are expanded here to plain lists of numbers first. Slips that robfig/cron lets pass are
+refused: an empty item of a list, `*-5`, a sign, a negative duration.
 """
 
 from __future__ import annotations
@@ -66,13 +67,12 @@ _FIELDS = (
 
 def parse_schedule(text: str) -> BaseTrigger:
     """The trigger of a schedule; raises ScheduleError."""
-    text = text.strip()
     zone: tzinfo = UTC
     if prefix := _ZONE.fullmatch(text):
         zone, text = _zone(prefix.group(1)), prefix.group(2)
     if text.startswith(_EVERY):
         # robfig/cron counts whole seconds, at least one.
-        seconds = max(1, int(_duration(text.removeprefix(_EVERY).strip())))
+        seconds = max(1, int(_duration(text.removeprefix(_EVERY))))
         return IntervalTrigger(seconds=seconds, timezone=UTC)
     if text.startswith("@") and text not in DESCRIPTORS:
         raise ScheduleError(f"{text} is none of @every, {', '.join(DESCRIPTORS)}")
@@ -89,12 +89,17 @@ def _cron(text: str, zone: tzinfo) -> BaseTrigger:
     # APScheduler counts days of the week from Monday.
     common = {"minute": minute, "hour": hour, "month": month}
     days = [{"day": _listed(day)}, {"day_of_week": _listed({(number - 1) % 7 for number in weekday})}]
-    # cron(8): a day matches either day field when both are restricted, else both.
-    if any(part.partition("/")[0] in _ANY for word in (words[2], words[4]) for part in word.split(",")):
+    # Both day fields must match when one of them is a star, else either (robfig/cron: `*/2` is no star).
+    if any(_is_star(part) for word in (words[2], words[4]) for part in word.split(",")):
         days = [{**days[0], **days[1]}]
     fixed = {name: _listed(numbers) for name, numbers in common.items()}
     triggers = [CronTrigger(**fixed, **chosen, second=0, timezone=zone) for chosen in days]
     return triggers[0] if len(triggers) == 1 else OrTrigger(triggers)
+
+
+def _is_star(part: str) -> bool:
+    span, _, step = part.partition("/")
+    return span in _ANY and step in {"", "1"}
 
 
 def _expand(word: str, field: _Field) -> set[int]:
