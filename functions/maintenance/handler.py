@@ -1,0 +1,140 @@
+"""Housekeeping on a schedule: owns no tables, and calls each function's own housekeeping (now cart).
+
+What is to be done is decided by the function that owns the data, in short transactions of its own.
+So a run may be killed half-way, or overlap with another: what is left is done by the next.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from prometheus_client import Counter, Gauge, Histogram
+from pydantic import BaseModel, Field
+
+from functions.shared import (
+    Api,
+    FunctionApp,
+    Problem,
+    ServiceKeySettings,
+    Unavailable,
+    UpstreamTimeout,
+    current,
+    setting,
+)
+from functions.shared import (
+    create_app as build,
+)
+from functions.shared.telemetry import current_trace
+
+Outcome = Literal["done", "unfinished", "failed"]
+
+RUNS = Counter("maintenance_runs_total", "Runs of a task, by outcome.", ["task", "outcome"])
+HANDLED = Counter("maintenance_handled_total", "Things that a task has dealt with.", ["task"])
+RUN_SECONDS = Histogram(
+    "maintenance_run_duration_seconds",
+    "Time that one run of a task took.",
+    ["task"],
+    buckets=(0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5),
+)
+LAST_DONE = Gauge(
+    "maintenance_last_done_timestamp_seconds", "When a task was last done to the end.", ["task"]
+)
+
+_log = logging.getLogger("magasin")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaintenanceSettings(ServiceKeySettings):
+    run_seconds: float = setting(
+        "A run ends after this long and leaves the rest to the next; less than the schedule's interval.",
+        default=4.0,
+    )
+
+
+@dataclass(frozen=True)
+class Task:
+    """A function's own housekeeping: a POST that answers `{<count>: n, "more": bool}` and may be repeated."""
+
+    name: str
+    function: str
+    path: str
+    count: str
+
+
+TASKS = (Task("expire_carts", function="cart", path="/expire", count="expired"),)
+
+
+class TaskResult(BaseModel):
+    task: str
+    outcome: Outcome = Field(description="unfinished: time was up, the next run goes on")
+    handled: int
+
+
+class Summary(BaseModel):
+    """What one run did."""
+
+    tasks: list[TaskResult]
+    duration_seconds: float
+
+
+api = Api("maintenance", title="Housekeeping")
+
+
+@api.post("/", answers={200: Summary})
+def run_tasks() -> dict[str, Any]:
+    """Do what is due, for a few seconds at most.
+
+    One task that fails does not keep the others from being done; its outcome says so.
+    """
+    started = time.monotonic()
+    _bring_deadline_forward(started + current().settings(MaintenanceSettings).run_seconds)
+    results = [_run(task) for task in TASKS]
+    return {"tasks": results, "duration_seconds": round(time.monotonic() - started, 3)}
+
+
+def _bring_deadline_forward(deadline: float) -> None:
+    trace = current_trace()
+    if trace is not None:
+        trace.deadline = min(trace.deadline, deadline)
+
+
+def _run(task: Task) -> dict[str, Any]:
+    handled = 0
+    outcome: Outcome = "done"
+    with RUN_SECONDS.labels(task.name).time():
+        try:
+            more = True
+            while more:
+                count, more = _call(task)
+                handled += count
+        except UpstreamTimeout:
+            outcome = "unfinished"
+        except Problem as problem:
+            outcome = "failed"
+            _log.warning("%s failed: %s", task.name, problem.detail)
+    RUNS.labels(task.name, outcome).inc()
+    HANDLED.labels(task.name).inc(handled)
+    if outcome == "done":
+        LAST_DONE.labels(task.name).set_to_current_time()
+    return {"task": task.name, "outcome": outcome, "handled": handled}
+
+
+def _call(task: Task) -> tuple[int, bool]:
+    """One batch: how many were dealt with, and whether there may be more."""
+    response = current().client.call("POST", task.function, task.path)
+    if response.status_code != 200:
+        raise Unavailable(f"{task.function}{task.path} answered {response.status_code}.")
+    try:
+        answer = response.json()
+        return int(answer[task.count]), bool(answer["more"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise Unavailable(f"{task.function}{task.path} answered something else.") from error
+
+
+def create_app(environ: Mapping[str, str]) -> FunctionApp:
+    """The maintenance function in `environ`; the template calls this once."""
+    return build(api, MaintenanceSettings, environ)
