@@ -44,6 +44,10 @@ class EnvoyFiles:
         """Write one cluster's endpoints: (host, port) or (host, port, weight)."""
         return _write_resources(self.eds_path(cluster), [load_assignment(cluster, addresses)])
 
+    def write_assignment(self, assignment: Resource) -> bool:
+        """Write one cluster's endpoints, given as a ClusterLoadAssignment."""
+        return _write_resources(self.eds_path(str(assignment["cluster_name"])), [assignment])
+
     def write_bootstrap(self, bootstrap: Resource) -> None:
         self.root.mkdir(parents=True, exist_ok=True)
         _rename_into(self.bootstrap, json.dumps(bootstrap, indent=1))
