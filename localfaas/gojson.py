@@ -56,6 +56,10 @@ class Fields:
             raise BadJson(f"cannot unmarshal {_kind(value)} into field {key} of type map[string]string")
         return {_valid(str(name)): _text(item, key) for name, item in (value or {}).items()}
 
+    def object(self, key: str) -> Fields:
+        """An object in this one; empty when it is absent."""
+        return Fields(self._values.get(key.lower()))
+
     def objects(self, key: str) -> list[Fields]:
         value = self._values.get(key.lower())
         if not isinstance(value, list | None):

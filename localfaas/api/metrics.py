@@ -1,0 +1,52 @@
+"""The second port (:8082, loopback only): metrics, health, and the replicas that Prometheus should scrape."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Flask, Response
+
+from localfaas import gateway_metrics
+from localfaas.api import answers
+from localfaas.api.app import as_plain_text
+from localfaas.api.context import ApiContext
+from localfaas.deployment import NAMESPACE
+
+PROMETHEUS_TEXT = "text/plain; version=0.0.4; charset=utf-8"
+
+
+def create_metrics_app(context: ApiContext) -> Flask:
+    """`/metrics` and `/healthz` as OpenFaaS' gateway has them, and `/system/localfaas/targets`; none needs a password."""
+    app = Flask("localfaas.metrics", static_folder=None)
+    as_plain_text(app)
+    app.add_url_rule("/metrics", "metrics", lambda: metrics(context))
+    app.add_url_rule("/healthz", "healthz", lambda: answers.empty(200))
+    app.add_url_rule("/system/localfaas/targets", "targets", lambda: answers.as_json(targets(context)))
+    return app
+
+
+def metrics(context: ApiContext) -> Response:
+    """OpenFaaS' gateway metrics; 503 while the gateway's Envoy is away, so that the target counts as down."""
+    try:
+        stats = gateway_metrics.read_stats(context.settings)
+    except (OSError, RuntimeError):
+        return answers.error(503, "the function gateway's Envoy is not answering")
+    text = gateway_metrics.render(stats, context.registry.all())
+    return Response(text, content_type=PROMETHEUS_TEXT)
+
+
+def targets(context: ApiContext) -> list[dict[str, Any]]:
+    """Prometheus' HTTP discovery: one target per replica of each function whose annotation asks for scraping."""
+    scraped = {one.name for one in context.registry.all() if one.deployment.scraped}
+    return [
+        {
+            "targets": ["{}:{}".format(*replica.address)],
+            "labels": {
+                "faas_function": replica.function,
+                "kubernetes_namespace": NAMESPACE,
+                "kubernetes_pod_name": replica.name,
+            },
+        }
+        for replica in context.replicas()
+        if replica.function in scraped
+    ]
