@@ -39,7 +39,9 @@ class Value:
 
     def fault(self, message: str) -> PlacedYamlError:
         """A fault to raise about this value; `message` goes on after its key."""
-        return PlacedYamlError(f"{self.file}:{self.line}: {self.path or 'the file'} {message}")
+        text = f"{self.path or 'the file'} {message}"
+        shown = "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
+        return PlacedYamlError(f"{self.file}:{self.line}: {shown}")
 
     def mapping(self) -> Keys:
         """The values by key, merge keys (`<<`) applied; null is empty, and so is a key that is not there."""

@@ -46,11 +46,18 @@ def test_scalars_are_their_source_text(text: str) -> None:
         ("text", "f.yml:1: the file must be a mapping, not the text 'text'"),
         ("a: 1\na: 2", "f.yml:2: the file has the key 'a' twice"),
         ("? [a]\n: b", "f.yml:1: the file has a key that is not text"),
+        ('"a\\nb": [1]', "f.yml:1: a\\nb must be text, not a list"),
         ("<<: 5", "f.yml:1: the file can only merge mappings"),
         ("&a\n<<: *a\nb: 1", "f.yml:1: the file merges itself"),
         ("a: *nobody", "f.yml:1: not valid YAML: found undefined alias 'nobody'"),
-        ("a: 1\n---\nb: 2", "f.yml:2: not valid YAML: expected a single document in the stream, but found another document"),
-        ("a: 1\n\tb: 2", "f.yml:2: not valid YAML: while scanning for the next token, found character '\\t' that cannot start any token"),
+        (
+            "a: 1\n---\nb: 2",
+            "f.yml:2: not valid YAML: expected a single document in the stream, but found another document",
+        ),
+        (
+            "a: 1\n\tb: 2",
+            "f.yml:2: not valid YAML: while scanning for the next token, found character '\\t' that cannot start any token",
+        ),
         ("a: 1\nb: \x07", "f.yml:2: not valid YAML: the character '\\x07' is not allowed"),
     ],
 )
