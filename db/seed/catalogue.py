@@ -90,6 +90,9 @@ class ShopConnection:
         self._connection = kind(parts.hostname, parts.port, timeout=ANSWER_TIMEOUT_SECONDS)
         self._prefix = parts.path.rstrip("/")
 
+    def close(self) -> None:
+        self._connection.close()
+
     def __call__(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
         try:
             self._connection.request(method, self._prefix + path, body, dict(headers))

@@ -14,6 +14,7 @@ import random
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 
 from db.seed.catalogue import (
@@ -121,13 +122,12 @@ def is_loaded(shop: Catalogue, size: str) -> bool:
 def load(environment: SeedEnvironment, size: str) -> str:
     """Load what is missing and say what was done. Raises UploadError or KeyFileError."""
     progress = Progress("demonstration data", SIZES[size], sys.stderr)
-    shop = Catalogue(
-        send=ShopConnection(environment.edge_url), say=progress.say, token=lambda: _token(environment)
-    )
-    if is_loaded(shop, size):
-        return f"demonstration data: the {SIZES[size]:,} products of size {size} are there"
-    started = time.monotonic()
-    outcome = shop.upsert(demo_rows(size), progress)
+    with closing(ShopConnection(environment.edge_url)) as send:
+        shop = Catalogue(send, progress.say, lambda: _token(environment))
+        if is_loaded(shop, size):
+            return f"demonstration data: the {SIZES[size]:,} products of size {size} are there"
+        started = time.monotonic()
+        outcome = shop.upsert(demo_rows(size), progress)
     if outcome.refused:
         name, reason = next(iter(outcome.refused.items()))
         raise UploadError(f"the shop refused {len(outcome.refused):,} products, {name} for one: {reason}")

@@ -13,6 +13,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 
 from db.seed.catalogue import Catalogue, Outcome, Row, ShopConnection, UploadError
@@ -88,13 +89,10 @@ def upload(catalogue: RetailCatalogue, environment: SeedEnvironment, currency: s
     """Send the products to the shop. Raises UploadError or KeyFileError."""
     progress = Progress("import", len(catalogue.products), sys.stderr)
     request = TokenRequest(roles=("hq",), subject="import")
-    shop = Catalogue(
-        send=ShopConnection(environment.edge_url),
-        say=progress.say,
-        token=lambda: mint(request, environment.secrets, time.time()),
-    )
-    shop.check()
-    return shop.upsert([to_row(product, currency) for product in catalogue.products], progress)
+    with closing(ShopConnection(environment.edge_url)) as send:
+        shop = Catalogue(send, progress.say, lambda: mint(request, environment.secrets, time.time()))
+        shop.check()
+        return shop.upsert([to_row(product, currency) for product in catalogue.products], progress)
 
 
 def read(path: Path) -> RetailCatalogue:
