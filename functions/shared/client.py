@@ -76,6 +76,15 @@ class ServiceClient:
             f"{function} cannot be reached right now; try again shortly.", code="upstream_unavailable"
         )
 
+    def idle_sessions(self) -> int:
+        """How many sessions wait to be used again."""
+        return self._idle.qsize()
+
+    def close(self) -> None:
+        """Close the connections that are idle."""
+        while self.idle_sessions():
+            self._idle.get_nowait().close()
+
     def _attempt(
         self, method: str, url: str, headers: Mapping[str, str], deadline: float, **content: Any
     ) -> requests.Response | None:

@@ -1,0 +1,177 @@
+"""The pool on a real PostgreSQL: connections that die, a database that goes away, changes that are all or nothing."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg2
+import pytest
+
+from functions.shared import Connection, Database, Unavailable, execute, fetch_one
+from tests.support.postgres import Database as Cloned
+
+
+@pytest.fixture
+def pool(database: Cloned) -> Iterator[Database]:
+    pool = make_pool(database)
+    yield pool
+    pool.close()
+
+
+def make_pool(database: Cloned, **changed: Any) -> Database:
+    options: dict[str, Any] = {
+        "application_name": "cart-2", "size": 2, "statement_timeout_ms": 300, "lock_timeout_ms": 200, "wait_seconds": 0.2,
+    }  # fmt: skip
+    return Database(database.url("products"), **{**options, **changed})
+
+
+def backend(connection: Connection) -> int:
+    row = fetch_one(connection, "SELECT pg_backend_pid() AS pid")
+    assert row is not None
+    return int(row["pid"])
+
+
+def kill(database: Cloned, pid: int) -> None:
+    with database.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
+    connection.close()
+
+
+def setting(connection: Connection, name: str) -> str:
+    row = fetch_one(connection, "SELECT current_setting(%(name)s) AS value", {"name": name})
+    assert row is not None
+    return str(row["value"])
+
+
+def test_connections_carry_the_replica_and_the_time_budget(pool: Database) -> None:
+    names = ("application_name", "statement_timeout", "lock_timeout", "TimeZone", "search_path")
+    assert [pool.read(setting, name) for name in names] == [
+        "cart-2", "300ms", "200ms", "UTC", "products, extensions",
+    ]  # fmt: skip
+
+
+def test_a_connection_is_used_again(pool: Database) -> None:
+    assert pool.read(backend) == pool.read(backend)
+
+
+def test_a_dead_connection_is_replaced_before_anyone_notices(pool: Database, database: Cloned) -> None:
+    first = pool.read(backend)
+    kill(database, first)
+    assert pool.read(backend) != first
+    kill(database, pool.read(backend))
+    with pool.transaction() as connection:
+        assert backend(connection) != first
+
+
+def test_a_read_that_loses_its_connection_is_run_again(pool: Database, database: Cloned) -> None:
+    killed: list[int] = []
+
+    def read_once_killed(connection: Connection) -> int:
+        pid = backend(connection)
+        if not killed:
+            killed.append(pid)
+            kill(database, pid)
+        return backend(connection)
+
+    assert pool.read(read_once_killed) != killed[0]
+
+
+def test_a_change_that_loses_its_connection_is_not_made(pool: Database, database: Cloned) -> None:
+    with pytest.raises(psycopg2.OperationalError), pool.transaction() as connection:
+        insert(connection, "A")
+        kill(database, backend(connection))
+        insert(connection, "B")
+    assert pool.read(count) == 0
+
+
+def insert(connection: Connection, sku: str) -> None:
+    execute(
+        connection,
+        "INSERT INTO products (sku, name, price_cents, currency) VALUES (%(sku)s, 'n', 1, 'CAD')",
+        {"sku": sku},
+    )
+
+
+def count(connection: Connection) -> int:
+    row = fetch_one(connection, "SELECT count(*) AS number FROM products")
+    assert row is not None
+    return int(row["number"])
+
+
+def test_a_change_is_all_or_nothing(pool: Database) -> None:
+    with pytest.raises(KeyError), pool.transaction() as connection:
+        insert(connection, "A")
+        raise KeyError
+    with pool.transaction() as connection:
+        insert(connection, "B")
+    assert pool.read(count) == 1
+
+
+def test_a_refused_statement_leaves_a_usable_connection(pool: Database) -> None:
+    first = pool.read(backend)
+    with pytest.raises(psycopg2.errors.CheckViolation), pool.transaction() as connection:
+        insert(connection, "")
+    with pytest.raises(psycopg2.errors.SyntaxError):
+        pool.read(fetch_one, "SELEC")
+    assert pool.read(backend) == first
+
+
+def test_a_statement_that_takes_too_long_is_given_up(pool: Database) -> None:
+    with pytest.raises(psycopg2.errors.QueryCanceled):
+        pool.read(fetch_one, "SELECT pg_sleep(5)")
+
+
+def test_a_lock_is_waited_for_within_the_budget(pool: Database) -> None:
+    with pool.transaction() as holder:
+        insert(holder, "A")
+        with pytest.raises(psycopg2.errors.LockNotAvailable), pool.transaction() as other:
+            insert(other, "A")
+
+
+def test_nobody_waits_for_ever_for_a_connection(database: Cloned) -> None:
+    pool = make_pool(database, size=1)
+    with pool.transaction(), pytest.raises(Unavailable) as caught:
+        pool.read(backend)
+    assert caught.value.code == "database_busy"
+    assert pool.read(backend)
+    pool.close()
+
+
+def test_more_threads_than_connections_take_turns(database: Cloned) -> None:
+    pool = make_pool(database, wait_seconds=10)
+    pids: list[int] = []
+    threads = [threading.Thread(target=lambda: pids.append(pool.read(backend))) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(pids) == 20
+    assert len(set(pids)) <= 2
+    pool.close()
+
+
+def test_an_outage_is_told_at_once_and_over_when_it_is_over(pool: Database, database: Cloned) -> None:
+    pool.read(backend)
+    with database.server.outage():
+        for _ in range(20):
+            started = time.monotonic()
+            with pytest.raises(Unavailable) as caught:
+                pool.read(backend)
+            assert time.monotonic() - started < 1.0
+            assert caught.value.headers["Retry-After"] == "1"
+            with pytest.raises(Unavailable), pool.transaction():
+                pass
+    deadline = time.monotonic() + 5
+    while not answers(pool):
+        assert time.monotonic() < deadline, "the pool did not come back"
+        threading.Event().wait(0.02)
+
+
+def answers(pool: Database) -> bool:
+    try:
+        return pool.read(backend) > 0
+    except Unavailable:
+        return False

@@ -1,0 +1,166 @@
+"""Calls to other functions: within the deadline, with the ids, repeated only where that is safe."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from functions.shared import Unavailable, UpstreamTimeout
+from functions.shared.client import ServiceClient
+from functions.shared.telemetry import Telemetry, begin_trace
+
+
+class Gateway:
+    """A gateway that answers from a list of statuses (the last one for ever) and remembers what it got."""
+
+    def __init__(self) -> None:
+        self.statuses = [200]
+        self.delay_seconds = 0.0
+        self.seen: list[dict[str, str]] = []
+        self.released = threading.Event()
+        gateway = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                gateway.seen.append({"path": self.path, "method": self.command, **dict(self.headers.items())})
+                self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                gateway.released.wait(gateway.delay_seconds)
+                status = gateway.statuses.pop(0) if len(gateway.statuses) > 1 else gateway.statuses[0]
+                self.send_response(status)
+                self.send_header("Content-Length", "2")
+                self.end_headers()
+                self.wfile.write(b"{}")
+
+            do_POST = do_PUT = do_GET  # noqa: N815 - http.server names them so
+
+            def log_message(self, *_: Any) -> None:
+                return
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01})
+        self.thread.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server.server_address[1]}"
+
+    def close(self) -> None:
+        self.released.set()
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
+
+
+@pytest.fixture
+def gateway() -> Iterator[Gateway]:
+    gateway = Gateway()
+    yield gateway
+    gateway.close()
+
+
+@pytest.fixture
+def client(gateway: Gateway) -> Iterator[ServiceClient]:
+    client = ServiceClient(gateway.url, lambda: "the-token", default_budget_seconds=5.0)
+    yield client
+    client.close()
+
+
+def test_a_call_goes_through_the_gateway_with_token_and_time_left(
+    gateway: Gateway, client: ServiceClient
+) -> None:
+    response = client.get("products", "/prices", params={"sku": ["a b", "é"]})
+    assert response.status_code == 200
+    seen = gateway.seen[0]
+    assert seen["path"] == "/function/products/prices?sku=a+b&sku=%C3%A9"
+    assert seen["Authorization"] == "Bearer the-token"
+    assert 4000 < int(seen["X-Timeout"].removesuffix("ms")) < 5000
+
+
+def test_request_id_and_trace_are_passed_on(gateway: Gateway, client: ServiceClient) -> None:
+    app = Flask("x")
+    trace_id = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+    @app.get("/")
+    def call() -> str:
+        client.get("products", "/7")
+        return ""
+
+    app.wsgi_app = Telemetry(app.wsgi_app, "cart", "cart-1", 2.0)  # type: ignore[method-assign]
+    headers = {"X-Request-Id": "r1", "traceparent": f"00-{trace_id}-00f067aa0ba902b7-01", "X-Timeout": "1s"}
+    app.test_client().get("/", headers=headers)
+    seen = {name.lower(): value for name, value in gateway.seen[0].items()}
+    assert seen["x-request-id"] == "r1"
+    assert seen["traceparent"].startswith(f"00-{trace_id}-")
+    assert "00f067aa0ba902b7" not in seen["traceparent"]
+    assert int(seen["x-timeout"].removesuffix("ms")) < 1000
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+def test_what_may_be_repeated_is_repeated(gateway: Gateway, client: ServiceClient, status: int) -> None:
+    gateway.statuses = [status, status, 200]
+    assert client.get("products", "/7").status_code == 200
+    assert len(gateway.seen) == 3
+
+
+def test_a_post_is_sent_once_unless_it_bears_a_key(gateway: Gateway, client: ServiceClient) -> None:
+    gateway.statuses = [503, 200]
+    with pytest.raises(Unavailable):
+        client.call("POST", "orders", "/", json={})
+    gateway.statuses = [503, 200]
+    response = client.call("POST", "orders", "/", json={}, idempotency_key="k1")
+    assert response.status_code == 200
+    assert [seen.get("Idempotency-Key") for seen in gateway.seen] == [None, "k1", "k1"]
+
+
+@pytest.mark.parametrize("status", [200, 302, 404, 409, 500])
+def test_an_answer_is_handed_over_as_it_is(gateway: Gateway, client: ServiceClient, status: int) -> None:
+    gateway.statuses = [status]
+    assert client.get("products", "/7").status_code == status
+    assert len(gateway.seen) == 1
+
+
+def test_the_deadline_holds_over_all_attempts(gateway: Gateway) -> None:
+    gateway.delay_seconds = 5.0
+    client = ServiceClient(gateway.url, lambda: "", default_budget_seconds=0.6)
+    started = time.monotonic()
+    with pytest.raises(UpstreamTimeout):
+        client.get("products", "/7")
+    assert time.monotonic() - started < 1.0
+    client.close()
+
+
+def test_nothing_is_sent_when_there_is_no_time_for_an_answer(gateway: Gateway) -> None:
+    client = ServiceClient(gateway.url, lambda: "", default_budget_seconds=0.1)
+    with pytest.raises(UpstreamTimeout):
+        client.get("products", "/7")
+    assert gateway.seen == []
+
+
+def test_a_gateway_that_is_away_is_a_503(client: ServiceClient) -> None:
+    away = ServiceClient("http://127.0.0.1:9", lambda: "", default_budget_seconds=5.0)
+    with pytest.raises(Unavailable) as caught:
+        away.get("products", "/7")
+    assert caught.value.code == "upstream_unavailable"
+
+
+def test_sequential_calls_share_one_connection(gateway: Gateway, client: ServiceClient) -> None:
+    for _ in range(5):
+        client.get("products", "/7")
+    assert client.idle_sessions() == 1
+
+
+def test_a_caller_can_shorten_the_deadline_and_never_lengthen_it() -> None:
+    def left(header: str) -> float:
+        return begin_trace({"HTTP_X_TIMEOUT": header}, 10.0).seconds_left()
+
+    assert left("2s") == pytest.approx(2.0, abs=0.1)
+    for header in ("60s", "soon", "-1s", "", "0s"):
+        assert left(header) == pytest.approx(10.0, abs=0.1)

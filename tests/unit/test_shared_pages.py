@@ -1,0 +1,85 @@
+"""Pages and entity tags."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from flask import Flask
+from hypothesis import given
+from hypothesis import strategies as st
+
+from functions.shared import (
+    BadRequest,
+    PreconditionFailed,
+    PreconditionRequired,
+    decode_cursor,
+    encode_cursor,
+    etag,
+    is_fresh,
+    page,
+    required_version,
+)
+
+
+@given(
+    st.text(alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="\x00")),
+    st.integers(0, 2**63 - 1),
+)
+def test_a_cursor_gives_back_what_it_was_made_of(name: str, number: int) -> None:
+    assert decode_cursor(encode_cursor(name, number), str, int) == (name, number)
+
+
+def packed(value: Any) -> str:
+    return base64.urlsafe_b64encode(json.dumps(value).encode()).decode()
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    ["", "x", "é", "////", packed([]), packed({}), packed([1, 1]), packed(["a", True]), packed(["a", 1.5]),
+     packed(["a", 2**63]), packed(["\x00", 1]), packed(["\ud800", 1]), packed("a"), "A" * 5000],
+)  # fmt: skip
+def test_what_is_no_cursor_is_a_bad_request(cursor: str) -> None:
+    with pytest.raises(BadRequest) as caught:
+        decode_cursor(cursor, str, int)
+    assert caught.value.code == "bad_cursor"
+
+
+def test_the_last_page_has_no_next() -> None:
+    assert page([1, 2, 3], 2, str) == {"items": [1, 2], "next": "2"}
+    assert page([1, 2], 2, str) == {"items": [1, 2], "next": None}
+    assert page([], 2, str) == {"items": [], "next": None}
+
+
+def if_match(header: str | None) -> int | None:
+    with Flask("x").test_request_context(headers={"If-Match": header} if header is not None else {}):
+        return required_version()
+
+
+def test_if_match_is_the_tag_that_was_read() -> None:
+    assert if_match(etag(7)) == 7
+    assert if_match("*") is None
+
+
+@pytest.mark.parametrize("header", [None, "", "  "])
+def test_a_change_without_if_match_is_refused(header: str | None) -> None:
+    with pytest.raises(PreconditionRequired):
+        if_match(header)
+
+
+@pytest.mark.parametrize(
+    "header", ["7", 'W/"7"', '"x"', '"-1"', '""', '"7', '"٣"', '"99999999999999999999"', '"1", "2"']
+)
+def test_a_tag_that_is_not_ours_is_stale(header: str) -> None:
+    with pytest.raises(PreconditionFailed):
+        if_match(header)
+
+
+@pytest.mark.parametrize(
+    ("header", "fresh"), [('"7"', True), ('"6", W/"7"', True), ("*", True), ('"8"', False), ("", False)]
+)
+def test_if_none_match_spares_the_body(header: str, fresh: bool) -> None:
+    with Flask("x").test_request_context(headers={"If-None-Match": header}):
+        assert is_fresh(7) is fresh
