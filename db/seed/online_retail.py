@@ -12,7 +12,7 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -21,10 +21,11 @@ from db.seed.environment import SeedEnvironment
 from db.seed.keys import KeyFileError
 from db.seed.progress import Progress
 from db.seed.retail_catalogue import RetailCatalogue, RetailProduct, read_catalogue
-from db.seed.retail_file import RetailFile, UnusableFileError
+from db.seed.retail_file import Line, RetailFile, UnusableFileError
 from db.seed.token import TokenRequest, mint
 from localfaas.settings import SettingsError
 
+ANNOUNCED_LINES = 100_000
 SHOWN_CODES = 8
 """How many codes of a kind the summary names before it says how many more there are."""
 
@@ -97,10 +98,18 @@ def upload(catalogue: RetailCatalogue, environment: SeedEnvironment, currency: s
 
 def read(path: Path) -> RetailCatalogue:
     """Raises UnusableFileError when there is nothing in `path` to import."""
-    catalogue = read_catalogue(RetailFile.open(path).lines())
+    catalogue = read_catalogue(_announced(RetailFile.open(path).lines()))
     if not catalogue.line_count:
         raise UnusableFileError(f"{path} has a first line with column names and nothing below it")
     return catalogue
+
+
+def _announced(lines: Iterable[Line]) -> Iterator[Line]:
+    """The same lines; says now and then how many were read, since a large file takes seconds."""
+    for count, line in enumerate(lines):
+        if count and count % ANNOUNCED_LINES == 0:
+            print(f"import: {count:,} lines read", file=sys.stderr)
+        yield line
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_UP, Decimal
+from functools import lru_cache
 from typing import Final
 
 from db.seed.catalogue import LONGEST_NAME, LONGEST_SKU, MAX_PRICE_CENTS
@@ -43,6 +44,9 @@ NOT_A_NUMBER = "a price that is not a number"
 NOT_POSITIVE = "a price of zero or below"
 UNDER_ONE_CENT = "a price below half a cent"
 TOO_DEAR = "a price too high to be one"
+
+REMEMBERED_TEXTS = 16_384
+"""Sales repeat themselves: most fields of a line have been read before."""
 
 _PRICE = re.compile(r"[+-]?[0-9]{1,12}(?:[.,][0-9]{1,12})?")
 _CENT = Decimal("0.01")
@@ -112,7 +116,9 @@ def _take(line: Line, tallies: dict[str, _Tally]) -> str | None:
     if line.malformed or not code:
         return MALFORMED if line.malformed else NO_CODE
     sku = code.upper()
-    tally = tallies.setdefault(sku, _Tally())
+    tally = tallies.get(sku)
+    if tally is None:
+        tally = tallies[sku] = _Tally()
     tally.codes.add(code)
     if sku in NOT_GOODS:
         return f"not goods: {NOT_GOODS[sku]}"
@@ -127,6 +133,7 @@ def _take(line: Line, tallies: dict[str, _Tally]) -> str | None:
     return None
 
 
+@lru_cache(maxsize=REMEMBERED_TEXTS)
 def _tidy(text: str) -> str:
     """Without control characters (PostgreSQL refuses NUL, people cannot see the others), with single spaces."""
     if not text.isprintable():
@@ -134,6 +141,7 @@ def _tidy(text: str) -> str:
     return " ".join(text.split())
 
 
+@lru_cache(maxsize=REMEMBERED_TEXTS)
 def _description(text: str) -> str:
     description = _tidy(text)
     if not any(character.isalnum() for character in description):
@@ -147,6 +155,7 @@ def _check_length(text: str, longest: int, reason: str) -> None:
         raise _LineRefusedError(reason)
 
 
+@lru_cache(maxsize=REMEMBERED_TEXTS)
 def _price(text: str) -> Decimal:
     stripped = text.strip()
     if not _PRICE.fullmatch(stripped):
