@@ -130,7 +130,7 @@ def stop_delay_seconds(environ: Mapping[str, str]) -> float:
     of-watchdog passes SIGTERM on at once and forwards requests for another `healthcheck_interval`
     (default: `write_timeout`, default 30 s). Without a watchdog in front, whoever stops us has sent callers elsewhere.
     """
-    if "upstream_url" not in environ or "LOCALFAAS" in environ:
+    if "upstream_url" not in environ or environ.get("LOCALFAAS"):
         return 0.0
     return _seconds(environ.get("healthcheck_interval") or environ.get("write_timeout") or "30s") + 1.0
 
@@ -185,7 +185,7 @@ def main(environ: Mapping[str, str]) -> None:
         app, ready = load_handler(environ)
     except ValueError as error:
         raise SystemExit(str(error)) from error
-    front = Front(app, ready, add_duration="LOCALFAAS" in environ)
+    front = Front(app, ready, add_duration=bool(environ.get("LOCALFAAS")))
     server = Server(
         "function",
         address=host,
