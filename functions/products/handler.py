@@ -68,13 +68,13 @@ def create_product(body: domain.NewProduct, connection: Connection) -> Answer:
     return Answer(row, 201, {"ETag": etag(row["version"])})
 
 
-@api.get("/<id:product_id>", answers={200: domain.Product}, problems=[404])
+@api.get("/<id:product_id>", answers={200: domain.Product, 304: None}, problems=[404])
 def read_product(product_id: int) -> Answer:
     """One product by its id."""
     return _shown(current().database.read(store.product_by_id, product_id))
 
 
-@api.get("/sku/<path:sku>", answers={200: domain.Product}, problems=[404])
+@api.get("/sku/<path:sku>", answers={200: domain.Product, 304: None}, problems=[404])
 def read_product_by_sku(sku: str) -> Answer:
     """One product by its SKU, compared exactly."""
     return _shown(current().database.read(store.product_by_sku, sku))

@@ -1,0 +1,93 @@
+"""/openapi.json of each function is valid OpenAPI 3.1 and says exactly what the routes are."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from functions.shared import Api, FunctionSettings, create_app
+from functions.shared.openapi import path_template
+
+PROJECT = Path(__file__).resolve().parents[2]
+FUNCTIONS = sorted(path.parent.name for path in (PROJECT / "functions").glob("*/handler.py"))
+SAMPLE = {"id": "7", "int": "7", "uuid": "00000000-0000-4000-8000-000000000000"}
+
+
+def api_of(function: str) -> Api:
+    api = importlib.import_module(f"functions.{function}.handler").api
+    assert isinstance(api, Api)
+    return api
+
+
+@pytest.fixture(params=FUNCTIONS)
+def api(request: pytest.FixtureRequest) -> Api:
+    return api_of(request.param)
+
+
+def document(api: Api) -> dict[str, Any]:
+    """As a client gets it, from an application without database and keys."""
+    response = create_app(api, FunctionSettings, {}).test_client().get("/openapi.json")
+    assert (response.status_code, response.mimetype) == (200, "application/json")
+    content: dict[str, Any] = response.get_json()
+    return content
+
+
+def operations(content: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
+    return {
+        (method.upper(), path): operation
+        for path, methods in content["paths"].items()
+        for method, operation in methods.items()
+    }
+
+
+def test_the_document_is_valid(api: Api) -> None:
+    OpenAPIV31SpecValidator(document(api)).validate()
+
+
+def test_the_function_has_the_name_of_its_folder() -> None:
+    assert [api_of(function).name for function in FUNCTIONS] == FUNCTIONS
+
+
+def test_it_shows_the_routes_that_flask_serves_and_no_others(api: Api) -> None:
+    rules = create_app(api, FunctionSettings, {}).url_map.iter_rules()
+    served = {
+        (method, path_template(rule.rule))
+        for rule in rules
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+    }
+    assert set(operations(document(api))) | {("GET", "/openapi.json")} == served
+
+
+def test_each_route_is_reached_with_a_path_made_from_the_document(api: Api) -> None:
+    urls = create_app(api, FunctionSettings, {}).url_map.bind("localhost")
+    for route in api.routes:
+        path = re.sub(r"<(?:([a-z]+):)?[a-z_]+>", lambda match: SAMPLE.get(match[1] or "", "x"), route.path)
+        assert urls.match(path, route.method)[0] == route.name
+
+
+def test_each_operation_says_what_it_does_and_what_it_answers(api: Api) -> None:
+    found = operations(document(api))
+    assert len({operation["operationId"] for operation in found.values()}) == len(found)
+    for place, operation in found.items():
+        assert operation["summary"], place
+        assert any(status.startswith("2") for status in operation["responses"]), place
+        assert "default" in operation["responses"], place
+
+
+def test_protected_operations_say_so(api: Api) -> None:
+    found = operations(document(api))
+    for route in api.routes:
+        operation = found[route.method, path_template(route.path)]
+        assert operation.get("x-roles", []) == sorted(route.roles)
+        assert ("401" in operation["responses"]) >= bool(route.roles)
+
+
+def test_no_function_takes_the_operators_paths(api: Api) -> None:
+    for route in api.routes:
+        assert not route.path.startswith("/_/")
+        assert route.path not in {"/metrics", "/openapi.json"}
