@@ -1,0 +1,10 @@
+"""The embedded edge: compiles Kong's declarative configuration to Envoy's and answers Kong's Admin API.
+
+Parse (document, schema, entities, parse, link), compute (resolve, clusters, routes, listener, compile, plugins),
+act (apply, edge, admin, metrics). docs/edge.md lists what it supports.
+"""
+
+from localfaas.edge.edge import Edge, Loaded, bootstrap, drain, write_bootstrap
+from localfaas.edge.errors import KongConfigError
+
+__all__ = ["Edge", "KongConfigError", "Loaded", "bootstrap", "drain", "write_bootstrap"]

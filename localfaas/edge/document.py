@@ -1,0 +1,101 @@
+"""The text of a kong.yml as plain values that remember where they were written.
+
+YAML through libyaml, as Kong reads it: anchors, aliases and merge keys work, the last of two equal keys wins,
+only the first document counts. JSON is YAML.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from localfaas.edge.errors import Fault, KongConfigError, Place, Position
+
+_FAILED = "failed parsing declarative configuration: "
+
+
+@dataclass(frozen=True)
+class Document:
+    """The top-level mapping and the line and column of each value in it."""
+
+    values: dict[str, Any]
+    positions: dict[Place, Position]
+
+    def position(self, place: Place) -> Position | None:
+        """Where the value at `place`, or the nearest one around it, was written."""
+        for length in range(len(place), -1, -1):
+            if place[:length] in self.positions:
+                return self.positions[place[:length]]
+        return None
+
+
+def read_document(text: str) -> Document:
+    """Parse `text`.
+
+    Raises KongConfigError, with line and column where YAML itself is broken, when it is not a mapping.
+    """
+    loader = yaml.CSafeLoader(text)
+    try:
+        node = _first_document(loader)
+        reader = _Reader(loader)
+        value = None if node is None else reader.value(node, ())
+    except yaml.MarkedYAMLError as broken:
+        raise _error(_marked(broken)) from broken
+    except yaml.YAMLError as broken:
+        raise _error(str(broken)) from broken
+    finally:
+        loader.dispose()
+    if not isinstance(value, dict):
+        raise _error("expected an object")
+    return Document(value, reader.positions)
+
+
+def _first_document(loader: yaml.CSafeLoader) -> yaml.Node | None:
+    return loader.get_node() if loader.check_node() else None
+
+
+def _marked(broken: yaml.MarkedYAMLError) -> str:
+    problem = broken.problem or ""
+    if problem.startswith("found undefined alias"):
+        problem = f"invalid reference: {problem.split()[-1].strip(chr(39))}"
+    mark = broken.problem_mark or broken.context_mark
+    return f"{mark.line + 1}:{mark.column + 1}: {problem}" if mark else problem
+
+
+def _error(text: str) -> KongConfigError:
+    return KongConfigError([Fault(("error",), _FAILED + text)])
+
+
+class _Reader:
+    def __init__(self, loader: yaml.CSafeLoader) -> None:
+        self._loader = loader
+        self._open: set[int] = set()
+        self.positions: dict[Place, Position] = {}
+
+    def value(self, node: yaml.Node, place: Place) -> Any:
+        self.positions[place] = (node.start_mark.line + 1, node.start_mark.column + 1)
+        if isinstance(node, yaml.ScalarNode):
+            return self._loader.construct_object(node)
+        if id(node) in self._open:
+            raise _error(
+                f"{node.start_mark.line + 1}:{node.start_mark.column + 1}: an anchor contains itself"
+            )
+        self._open.add(id(node))
+        try:
+            if isinstance(node, yaml.SequenceNode):
+                return [self.value(item, (*place, index)) for index, item in enumerate(node.value)]
+            return self._mapping(node, place)
+        finally:
+            self._open.discard(id(node))
+
+    def _mapping(self, node: yaml.Node, place: Place) -> dict[str, Any]:
+        assert isinstance(node, yaml.MappingNode)
+        self._loader.flatten_mapping(node)
+        values: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            key = str(self._loader.construct_object(key_node, deep=True))
+            values[key] = self.value(value_node, (*place, key))
+            self.positions[(*place, key)] = (key_node.start_mark.line + 1, key_node.start_mark.column + 1)
+        return values

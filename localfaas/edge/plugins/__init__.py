@@ -1,0 +1,82 @@
+"""The plugins the embedded edge has, one module each; a new one is written and added to this table.
+
+A module gives a `PluginKind`: its schema, and what a configured plugin contributes to a route.
+Its work on a request is in `<name>.lua` beside it, where Envoy has no filter that is exact.
+"""
+
+from __future__ import annotations
+
+from localfaas.edge.plugins import (
+    correlation_id,
+    cors,
+    prometheus,
+    rate_limiting,
+    request_size_limiting,
+    request_termination,
+    response_transformer,
+)
+from localfaas.edge.plugins.base import PluginKind
+
+_KINDS = (
+    correlation_id.KIND,
+    cors.KIND,
+    request_size_limiting.KIND,
+    rate_limiting.KIND,
+    response_transformer.KIND,
+    prometheus.KIND,
+    request_termination.KIND,
+)
+
+KINDS: dict[str, PluginKind] = {kind.name: kind for kind in _KINDS}
+"""By name, in the order in which they run: Kong's priority, highest first."""
+
+KONG_ONLY = frozenset(
+    (
+        "acl",
+        "acme",
+        "ai-prompt-decorator",
+        "ai-prompt-guard",
+        "ai-prompt-template",
+        "ai-proxy",
+        "ai-request-transformer",
+        "ai-response-transformer",
+        "aws-lambda",
+        "azure-functions",
+        "basic-auth",
+        "bot-detection",
+        "correlation-id",
+        "cors",
+        "datadog",
+        "file-log",
+        "grpc-gateway",
+        "grpc-web",
+        "hmac-auth",
+        "http-log",
+        "ip-restriction",
+        "jwt",
+        "key-auth",
+        "ldap-auth",
+        "loggly",
+        "oauth2",
+        "opentelemetry",
+        "post-function",
+        "pre-function",
+        "prometheus",
+        "proxy-cache",
+        "rate-limiting",
+        "redirect",
+        "request-size-limiting",
+        "request-termination",
+        "request-transformer",
+        "response-ratelimiting",
+        "response-transformer",
+        "session",
+        "standard-webhooks",
+        "statsd",
+        "syslog",
+        "tcp-log",
+        "udp-log",
+        "zipkin",
+    )
+) - set(KINDS)
+"""Plugins that Kong 3.9 brings and the embedded edge does not have."""
