@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import secrets
 import sys
 import time
-import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -63,10 +63,12 @@ def current_trace() -> Trace | None:
 
 def begin_trace(environ: Mapping[str, Any], budget_seconds: float) -> Trace:
     """Read the headers; a malformed one counts as absent. The deadline is the earlier of ours and `X-Timeout`."""
-    given = environ.get("HTTP_X_REQUEST_ID", "")
-    request_id = given if _REQUEST_ID.match(given) else str(uuid.uuid4())
+    fresh = os.urandom(32).hex()
+    request_id = environ.get("HTTP_X_REQUEST_ID", "")
+    if not _REQUEST_ID.match(request_id):
+        request_id = f"{fresh[32:40]}-{fresh[40:44]}-{fresh[44:48]}-{fresh[48:52]}-{fresh[52:]}"
     parent = _TRACEPARENT.match(environ.get("HTTP_TRACEPARENT", ""))
-    trace_id, flags = parent.groups() if parent else (secrets.token_hex(16), "00")
+    trace_id, flags = parent.groups() if parent else (fresh[:32], "00")
     budget = budget_seconds
     if "HTTP_X_TIMEOUT" in environ:
         budget = min(budget, parse_timeout(environ["HTTP_X_TIMEOUT"]) or budget)
