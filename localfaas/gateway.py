@@ -13,7 +13,7 @@ from localfaas import __version__
 from localfaas.deployment import NAMESPACE
 from localfaas.envoy import Address, EnvoyFiles, Resource
 from localfaas.gateway_errors import ROUTE_METADATA, filter_enabled, unknown_function_routes
-from localfaas.gateway_listener import API_BODY_FILTER, CALL_ID_FILTER, header, listeners
+from localfaas.gateway_listener import API_BODY_FILTER, CALL_ID_FILTER, CONTENT_TYPE_FILTER, header, listeners
 from localfaas.gateway_update import Update, apply_update
 from localfaas.registry import Desired
 from localfaas.settings import LOOPBACK, Settings
@@ -162,13 +162,13 @@ def _function_route(one: Desired, name_in_url: str, match: Resource) -> Resource
             "timeout": f"{FUNCTION_TIMEOUT_SECONDS}s",
             "retry_policy": _retry_policy(),
         },
-        "typed_per_filter_config": {CALL_ID_FILTER: filter_enabled()},
+        "typed_per_filter_config": {CALL_ID_FILTER: filter_enabled(), CONTENT_TYPE_FILTER: filter_enabled()},
         **_function_headers(),
     }
 
 
 def _function_headers() -> Resource:
-    """What OpenFaaS' gateway adds to a request and to its answer, apart from X-Call-Id (a filter)."""
+    """What OpenFaaS' gateway adds to a request and to its answer, apart from what takes a filter."""
     started = header("X-Start-Time", "%START_TIME(%s%9f)%", "OVERWRITE_IF_EXISTS_OR_ADD")
     return {
         "request_headers_to_add": [
@@ -180,8 +180,6 @@ def _function_headers() -> Resource:
         "response_headers_to_add": [
             started,
             header("X-Served-By", f"localfaas/{__version__}", "ADD_IF_ABSENT"),
-            header("Content-Type", "%REQ(CONTENT-TYPE)%", "ADD_IF_ABSENT"),
-            header("Content-Type", "text/plain", "ADD_IF_ABSENT"),
         ],
     }
 

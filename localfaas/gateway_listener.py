@@ -17,6 +17,7 @@ from localfaas.gateway_errors import (
 from localfaas.settings import Settings
 
 CALL_ID_FILTER = "call-id"
+CONTENT_TYPE_FILTER = "content-type"
 API_BODY_FILTER = "api-body-limit"
 API_BODY_LIMIT_BYTES = 4 * 1024 * 1024
 STATS_PREFIX = "gateway"
@@ -86,6 +87,7 @@ def _http_filters() -> list[Resource]:
         {"name": API_BODY_FILTER, "disabled": True, "typed_config": limit},
         {"name": UNKNOWN_FUNCTION_FILTER, "disabled": True, "typed_config": unknown_function_filter()},
         {"name": CALL_ID_FILTER, "disabled": True, "typed_config": _call_id_filter()},
+        {"name": CONTENT_TYPE_FILTER, "disabled": True, "typed_config": _content_type_filter()},
         {"name": "envoy.filters.http.router", "typed_config": router},
     ]
 
@@ -117,6 +119,16 @@ def _call_id_filter() -> Resource:
         "@type": _TYPE + "extensions.common.matching.v3.ExtensionWithMatcher",
         "extension_config": {"name": "call-id", "typed_config": mutation},
         "xds_matcher": {"matcher_list": {"matchers": [matcher]}},
+    }
+
+
+def _content_type_filter() -> Resource:
+    """Give an answer without a type the request's, or else text/plain, as OpenFaaS' provider does."""
+    types = ("%REQ(CONTENT-TYPE)%", "text/plain")
+    additions = [{"append": header("Content-Type", one, "ADD_IF_ABSENT")} for one in types]
+    return {
+        "@type": _TYPE + "extensions.filters.http.header_mutation.v3.HeaderMutation",
+        "mutations": {"response_mutations": additions},
     }
 
 
@@ -152,9 +164,10 @@ def _stats_logger(log_type: str, stats: Resource) -> Resource:
 
 
 def _http1_options() -> Resource:
-    """HTTP/1.0 is served, and `Upgrade` ignored: OpenFaaS answers such a request as any other."""
+    """HTTP/1.0 is served, invented methods come as far as a 405, `Upgrade` is ignored: all as in OpenFaaS."""
     return {
         "accept_http_10": True,
+        "allow_custom_methods": True,
         "default_host_for_http_10": "gateway",
         "ignore_http_11_upgrade": [{"safe_regex": {"regex": ".*"}}],
     }
