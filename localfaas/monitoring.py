@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import yaml
 
 from localfaas.settings import LOOPBACK, Settings
 from localfaas.supervisor import Program
+from localfaas.tools import ToolMissingError
 
 SCRAPE_INTERVAL = "5s"
 RETENTION = "2d"
@@ -72,8 +74,30 @@ def prometheus_program(settings: Settings, binary: Path, alerting: bool) -> Prog
     )
 
 
+def templates_prefix(settings: Settings, binary: Path) -> list[str]:
+    """The command prefix under which Debian's Alertmanager finds its templates.
+
+    Debian's build reads them from /usr/share and nowhere else. An unpacked package has its own /usr/share, which is
+    laid over the system's for this one process, in a mount namespace. Raises ToolMissingError where that is refused.
+    """
+    if not binary.is_relative_to(settings.tools):
+        return []
+    share = binary.parents[1] / "share"
+    prefix = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
+    prefix += ['mount --bind "$0" /usr/share && exec "$@"', str(share)]
+    if subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode != 0:
+        raise ToolMissingError(
+            "Alertmanager: this machine refuses the namespace in which an unpacked package runs; "
+            "install prometheus-alertmanager"
+        )
+    return prefix
+
+
 def alertmanager_program(settings: Settings, binary: Path) -> Program | None:
-    """Write Alertmanager's configuration and return its program; None when the project has no such file."""
+    """Write Alertmanager's configuration and return its program; None when the project has no such file.
+
+    Raises ToolMissingError when it cannot run here.
+    """
     shared = settings.project / "monitoring" / "alertmanager" / "alertmanager.yml"
     if not shared.exists():
         return None
@@ -84,6 +108,7 @@ def alertmanager_program(settings: Settings, binary: Path) -> Program | None:
     return Program(
         name="alertmanager",
         command=[
+            *templates_prefix(settings, binary),
             str(binary),
             f"--config.file={file}",
             f"--storage.path={state / 'data'}",

@@ -21,6 +21,8 @@ from pathlib import Path
 from localfaas.build import interpreter_for
 from localfaas.deployment import PORT_ANNOTATION
 from localfaas.envoy import Address, EnvoyFiles, Membership
+from localfaas.gateway import write_endpoints
+from localfaas.interpreter import InterpreterError
 from localfaas.registry import Desired, Registry
 from localfaas.rollout import Action, Leave, Phase, Replica, Wanted, plan
 from localfaas.settings import LOOPBACK, REPLICA_PORT_STEP, Settings
@@ -28,6 +30,7 @@ from localfaas.supervisor import (
     Process,
     Program,
     Supervisor,
+    SupervisorError,
     abouts,
     delete_program,
     write_program,
@@ -89,6 +92,7 @@ class Reconciler:
         self._gateway_files = EnvoyFiles(settings.envoy("gateway"))
         self._slots: dict[str, _Slot] = {}
         self._published: dict[str, tuple[Address, ...]] = {}
+        self._deployed: list[Desired] | None = None
         self._wake = threading.Event()
         self._stopped = threading.Event()
         self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="ready")
@@ -127,15 +131,13 @@ class Reconciler:
     def step(self) -> bool:
         """One round: observe, publish, act. Returns whether something is under way."""
         desired = {one.name: one for one in self._registry.all()}
-        self._publish_gateway(list(desired.values()))
+        self._publish_deployments(list(desired.values()))
         processes = self._supervisor.processes()
         self._observe(processes)
         self._retire(processes)
         acted = False
         for function in sorted(desired.keys() | {slot.function for slot in self._slots.values()}):
-            for action in self._plan(function, desired.get(function)):
-                self._act(function, action, desired.get(function))
-                acted = True
+            acted = self._advance(function, desired.get(function)) or acted
         self._publish_endpoints(desired)
         return acted or any(slot.phase is not Phase.SERVING for slot in self._slots.values())
 
@@ -148,6 +150,16 @@ class Reconciler:
             if (LOOPBACK, slot.port) in endpoints(self._gateway_files.eds_path(slot.function)):
                 slot.phase = Phase.SERVING
             self._slots[name] = slot
+
+    def _advance(self, function: str, desired: Desired | None) -> bool:
+        """Take the steps of one function that can be taken now; its failure is not the others'."""
+        actions = self._plan(function, desired)
+        try:
+            for action in actions:
+                self._act(function, action, desired)
+        except (SupervisorError, InterpreterError, OSError) as exc:
+            log.error("%s: %s", function, exc)  # noqa: TRY400 - the message says all there is to know
+        return bool(actions)
 
     def _plan(self, function: str, desired: Desired | None) -> list[Action]:
         wanted = Wanted(desired.generation, desired.replicas) if desired else Wanted("", 0)
@@ -206,13 +218,19 @@ class Reconciler:
                 delete_program(self._settings, name)
                 del self._slots[name]
 
+    def _publish_deployments(self, desired: list[Desired]) -> None:
+        """Write the function gateway's routes and clusters when something was deployed, scaled or removed."""
+        if desired != self._deployed:
+            self._publish_gateway(desired)
+            self._deployed = desired
+
     def _publish_endpoints(self, desired: Iterable[str]) -> None:
         """Write every changed function's endpoints for both Envoys."""
         serving = {function: self._serving(function) for function in desired}
         if serving == self._published:
             return
         for function, addresses in serving.items():
-            self._gateway_files.write_endpoints(function, addresses)
+            write_endpoints(self._settings, function, addresses)
         self._publish(serving)
         self._published = serving
 

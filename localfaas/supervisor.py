@@ -13,7 +13,6 @@ import os
 import shlex
 import signal
 import subprocess
-import threading
 import time
 import xmlrpc.client
 from collections.abc import Mapping, Sequence
@@ -184,9 +183,6 @@ class Supervisor:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._lock = threading.Lock()
-        transport = SupervisorTransport(None, None, f"unix://{settings.supervisor_socket}")
-        self._proxy: Any = xmlrpc.client.ServerProxy("http://localhost", transport=transport)
 
     def is_running(self) -> bool:
         try:
@@ -260,15 +256,19 @@ class Supervisor:
         self._call("shutdown")
 
     def _call(self, method: str, *arguments: Any, tolerate: Sequence[str] = ()) -> Any:
+        """Ask on a connection of its own: one that failed is of no use to the next call."""
+        transport = SupervisorTransport(None, None, f"unix://{self._settings.supervisor_socket}")
+        proxy: Any = xmlrpc.client.ServerProxy("http://localhost", transport=transport)
         try:
-            with self._lock:
-                return getattr(self._proxy.supervisor, method)(*arguments)
+            return getattr(proxy.supervisor, method)(*arguments)
         except xmlrpc.client.Fault as fault:
             if any(fault.faultString.startswith(word) for word in tolerate):
                 return None
             raise SupervisorError(f"supervisord refused {method}{arguments}: {fault.faultString}") from fault
         except (OSError, xmlrpc.client.ProtocolError, http.client.HTTPException) as exc:
             raise SupervisorError(f"supervisord does not answer {method}: {exc}") from exc
+        finally:
+            transport.close()
 
 
 def start_supervisord(settings: Settings, timeout: float = 10.0) -> None:

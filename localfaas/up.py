@@ -16,14 +16,11 @@ from pathlib import Path
 import psutil
 import requests
 
-from localfaas import database, monitoring, platform, postgres, tools
+from localfaas import database, edge, gateway, monitoring, platform, postgres, tools
 from localfaas.build import build
 from localfaas.client import GatewayClient
 from localfaas.deploy import deploy_stack
 from localfaas.deployment import validate
-from localfaas.edge import bootstrap as edge_bootstrap
-from localfaas.envoy import EnvoyFiles
-from localfaas.gateway import bootstrap as gateway_bootstrap
 from localfaas.progress import Steps
 from localfaas.project import Hooks, load_hooks, run_hook
 from localfaas.registry import Registry
@@ -64,7 +61,7 @@ def up(settings: Settings, environ: dict[str, str], steps: Steps) -> None:
             _wait_for_api(settings)
             _load_edge(settings)
         with steps.step("Prometheus and Alertmanager") as notes:
-            _start_metrics(settings, supervisor, metrics, notes, steps)
+            notes.append(_start_metrics(settings, supervisor, metrics, steps))
     with steps.step("Functions") as notes:
         notes.append(_deploy(settings, stack))
         _wait_for_functions(settings, stack)
@@ -84,8 +81,9 @@ def start_processes(settings: Settings, supervisor: Supervisor, stack: Stack) ->
         postgres.check_namespace()
         cluster.create((settings.secrets / "postgres-superuser").read_text())
         supervisor.replace(platform.postgres_program(settings, cluster))
-    for node, bootstrap in (("gateway", gateway_bootstrap), ("edge", edge_bootstrap)):
-        EnvoyFiles(settings.envoy(node)).write_bootstrap(bootstrap(settings))
+    gateway.write_bootstrap(settings)
+    gateway.write_gateway(settings, Registry(settings.deployments).all())
+    edge.write_bootstrap(settings)
     supervisor.replace(platform.api_program(settings))
     for node in ("gateway", "edge"):
         supervisor.replace(platform.envoy_program(settings, node))
@@ -136,7 +134,8 @@ def _is_taken(port: int) -> bool:
 def _holder(port: int) -> str:
     with suppress(psutil.Error):
         for connection in psutil.net_connections("tcp"):
-            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+            listens = connection.status == psutil.CONN_LISTEN and connection.laddr[1:] == (port,)
+            if listens and connection.pid:
                 process = psutil.Process(connection.pid)
                 return f" by {process.name()} (pid {process.pid})"
     return " by a process of another user"
@@ -202,12 +201,12 @@ def _load_edge(settings: Settings) -> None:
 def load_kong_file(settings: Settings, path: Path) -> None:
     """Give the edge a new kong.yml. Raises UpError with every fault; the old file then goes on serving."""
     response = requests.post(
-        settings.url("edge-admin") + "/config",
+        settings.url("edge-admin") + "/config?check_hash=1",
         data=path.read_bytes(),
         headers={"Content-Type": "text/yaml"},
         timeout=30,
     )
-    if response.status_code != 201:
+    if response.status_code not in (201, 304):
         raise UpError(f"{path} was refused, the edge goes on with what it had:\n{response.text.strip()}")
 
 
@@ -225,22 +224,31 @@ def _start_metrics(
     settings: Settings,
     supervisor: Supervisor,
     fetched: Future[list[Path | tools.ToolMissingError]],
-    notes: list[str],
     steps: Steps,
-) -> None:
-    """Start what could be had; say plainly what is missing."""
+) -> str:
+    """Start what could be had, say plainly what is missing; return which of the two run."""
     prometheus, alertmanager = fetched.result()
-    for missing in (prometheus, alertmanager):
-        if isinstance(missing, tools.ToolMissingError):
-            steps.warn(f"{missing}. The platform runs without it.")
-            notes.append("degraded")
-    alerting = None
-    if isinstance(alertmanager, Path):
-        alerting = monitoring.alertmanager_program(settings, alertmanager)
-        if alerting:
-            supervisor.replace(alerting)
-    if isinstance(prometheus, Path):
-        supervisor.replace(monitoring.prometheus_program(settings, prometheus, alerting is not None))
+    programs = []
+    try:
+        alerting = monitoring.alertmanager_program(settings, _present(alertmanager))
+        programs += [alerting] if alerting else []
+    except tools.ToolMissingError as missing:
+        steps.warn(f"{missing}. The platform runs without alerts.")
+    try:
+        programs.append(
+            monitoring.prometheus_program(settings, _present(prometheus), alerting=bool(programs))
+        )
+    except tools.ToolMissingError as missing:
+        steps.warn(f"{missing}. The platform runs without metrics.")
+    for program in programs:
+        supervisor.replace(program)
+    return " and ".join(program.name for program in programs) or "neither"
+
+
+def _present(found: Path | tools.ToolMissingError) -> Path:
+    if isinstance(found, tools.ToolMissingError):
+        raise found
+    return found
 
 
 def _deploy(settings: Settings, stack: Stack) -> str:

@@ -6,6 +6,7 @@ import pathlib
 from flask import Flask, request
 
 app = Flask(__name__)
+print("echo is here", flush=True)
 
 
 @app.route("/", defaults={"path": ""}, methods=["GET", "POST", "PUT", "PATCH", "DELETE"])

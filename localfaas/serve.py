@@ -1,0 +1,94 @@
+"""`localfaas serve`: the API process, run by supervisord. It is never on the data path.
+
+One process holds the OpenFaaS API (on a Unix socket, behind the gateway Envoy), the edge's admin API (:8001), the
+gateway's metrics (:8082), the reconciler and the schedules.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+import time
+from typing import Any
+
+from waitress.server import create_server
+
+from localfaas.api import ApiContext, create_app, create_metrics_app
+from localfaas.build import resolve_image
+from localfaas.cron import Schedules
+from localfaas.edge import Edge
+from localfaas.gateway import write_gateway
+from localfaas.registry import Registry
+from localfaas.replicas import Reconciler
+from localfaas.settings import LOOPBACK, Settings
+from localfaas.supervisor import Supervisor
+
+API_THREADS = 32
+"""Each `logs --follow` holds one."""
+ADMIN_THREADS = 4
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+log = logging.getLogger("localfaas")
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stdout)
+    logging.Formatter.converter = time.gmtime
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+    registry, edge = Registry(settings.deployments), Edge(settings)
+    reconciler = Reconciler(
+        settings,
+        registry,
+        Supervisor(settings),
+        publish=edge.update_membership,
+        publish_gateway=lambda desired: write_gateway(settings, desired),
+    )
+    schedules = Schedules(settings.url("gateway"))
+    threads = [threading.Thread(target=reconciler.run, name="reconciler", daemon=True)]
+    threads += [
+        threading.Thread(target=server.run, daemon=True)
+        for server in _servers(settings, registry, edge, reconciler)
+    ]
+    for thread in threads:
+        thread.start()
+    schedules.start()
+    schedules.follow(registry)
+    log.info("ready")
+    _wait_for_signal()
+    schedules.stop()
+    reconciler.stop()
+
+
+def _servers(settings: Settings, registry: Registry, edge: Edge, reconciler: Reconciler) -> list[Any]:
+    context = ApiContext(
+        settings=settings,
+        registry=registry,
+        available=reconciler.available,
+        replicas=reconciler.replicas,
+        resolve_image=lambda image: resolve_image(settings.builds, image),
+    )
+    settings.api_socket.unlink(missing_ok=True)
+    return [
+        create_server(
+            create_app(context),
+            unix_socket=str(settings.api_socket),
+            unix_socket_perms="600",
+            threads=API_THREADS,
+        ),
+        _on_loopback(edge.admin_app(), settings.port("edge-admin")),
+        _on_loopback(create_metrics_app(context), settings.port("gateway-metrics")),
+    ]
+
+
+def _on_loopback(app: Any, port: int) -> Any:
+    return create_server(app, host=LOOPBACK, port=port, threads=ADMIN_THREADS, ident=None)
+
+
+def _wait_for_signal() -> None:
+    stopped = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.set())
+    stopped.wait()
