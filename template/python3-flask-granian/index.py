@@ -33,7 +33,8 @@ Application = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
 
 DRAIN_SECONDS = 9.0
 """After the signal to stop, requests in flight have this long; whoever started us waits 10 s."""
-KEEP_ALIVE_HEADER_TIMEOUT_MS = 60_000
+IDLE_MS = 75_000
+"""An idle connection is closed after this long: later than callers (Kong: 60 s) let go of theirs."""
 
 log = logging.getLogger("function")
 
@@ -194,7 +195,7 @@ def main(environ: Mapping[str, str]) -> None:
         blocking_threads=int(environ.get("threads") or "1"),
         backlog=1024,
         websockets=False,
-        http1_settings=HTTP1Settings(header_read_timeout=KEEP_ALIVE_HEADER_TIMEOUT_MS),
+        http1_settings=HTTP1Settings(header_read_timeout=IDLE_MS),
         log_level=LogLevels.error,
     )
     server.stop_delay_seconds = stop_delay_seconds(environ)
