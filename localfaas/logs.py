@@ -68,12 +68,7 @@ def history(
     """
     since = query.since or (now - DEFAULT_WINDOW if query.tail <= 0 else None)
     for path in replica_files(directory, query):
-        messages = [
-            one
-            for one in _read(path, query.name, (until or {}).get(path))
-            if since is None or one.timestamp >= since
-        ]
-        yield from messages[-query.tail :] if query.tail > 0 else messages
+        yield from _selected(path, query, since, (until or {}).get(path))
 
 
 def follow(
@@ -154,19 +149,21 @@ class _Follower:
         return self._file is None or present != os.fstat(self._file.fileno()).st_ino
 
 
-def _read(path: Path, name: str, until: int | None) -> list[Message]:
-    """All lines of a replica, oldest file first, of the newest one only the first `until` bytes."""
-    rotated = sorted(path.parent.glob(f"{path.name}.[0-9]"), reverse=True)
+def _selected(path: Path, query: Query, since: datetime | None, until: int | None) -> list[Message]:
+    """A replica's lines, oldest first. Files are read from the newest back, and no further than is needed."""
+    rotated = sorted(path.parent.glob(f"{path.name}.[0-9]"))
     messages: list[Message] = []
-    for one in (*rotated, path):
+    for one in (path, *rotated):
         try:
-            content, written_at = one.read_bytes()[: until if one == path else None], one.stat().st_mtime
+            content, written_at = one.read_bytes(), datetime.fromtimestamp(one.stat().st_mtime, UTC)
         except FileNotFoundError:
             continue
-        messages += _dated(
-            content.decode("utf-8", "replace"), datetime.fromtimestamp(written_at, UTC), path.stem, name
-        )
-    return messages
+        text = (content[:until] if one == path else content).decode("utf-8", "replace")
+        read = _dated(text, written_at, path.stem, query.name)
+        messages[:0] = [message for message in read if since is None or message.timestamp >= since]
+        if (since and written_at < since) or 0 < query.tail <= len(messages):
+            break
+    return messages[-query.tail :] if query.tail > 0 else messages
 
 
 def _dated(text: str, written_at: datetime, instance: str, name: str) -> Iterator[Message]:
