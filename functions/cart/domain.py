@@ -104,7 +104,7 @@ class Totals:
 def totals(items: Iterable[Item], rates: TaxRates) -> Totals:
     """Subtotal and taxes of a cart. Each tax is taken once on the whole subtotal and rounded half up.
 
-    TVQ is not taken on TPS: since 2013 both have the same base (Revenu Québec, IN-203).
+    TVQ is not taken on TPS: since 2013 both have the same base.
     """
     subtotal = sum(item.total_cents for item in items if item.available)
     taxes = tuple(Tax(name, percent, _percentage(subtotal, percent)) for name, percent in rates)

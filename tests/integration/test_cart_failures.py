@@ -1,0 +1,96 @@
+"""The database goes away, a connection dies, a lock is held: a clear 503, and nothing half-done."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.support.carts import Shop, add, expire, quantities, running_shop
+from tests.support.functions import problem
+from tests.support.postgres import Database
+
+
+@pytest.fixture
+def shop(database: Database, tmp_path: Path) -> Iterator[Shop]:
+    with running_shop(database, tmp_path) as shop:
+        yield shop
+
+
+def test_database_away_is_503_and_recovers_by_itself(shop: Shop):
+    client = shop.visitor()
+    add(client, "A")
+    with shop.database.server.outage():
+        for response in (
+            client.get("/"),
+            add(client, "A"),
+            client.delete("/items/A"),
+            expire(shop),
+            add(client, "A", 1, **{"Idempotency-Key": "k"}),
+        ):
+            assert problem(response) == (503, "database_unavailable")
+            assert response.headers["Retry-After"]
+        assert shop.visitor().get("/").status_code == 200, "a newcomer's empty cart needs no database"
+    deadline = time.monotonic() + 5
+    while client.get("/").status_code != 200:
+        assert time.monotonic() < deadline
+    assert quantities(client.get("/")) == {"A": 1}
+
+
+def test_connection_killed_within_a_change_leaves_the_whole_cart_or_none_of_it(shop: Shop):
+    client = shop.visitor()
+    add(client, "A")
+    blocker = shop.database.connect()
+    with blocker.cursor() as cursor, ThreadPoolExecutor(1) as pool:
+        cursor.execute("SELECT FROM cart.carts FOR UPDATE")
+        waiting = pool.submit(add, client, "B")
+        deadline = time.monotonic() + 5
+        while True:
+            cursor.execute(
+                "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
+                " AND usename = 'cart' AND wait_event_type = 'Lock'"
+            )
+            row = cursor.fetchone()
+            if row:
+                break
+            assert time.monotonic() < deadline
+            cursor.execute("SELECT pg_stat_clear_snapshot()")
+        cursor.execute("SELECT pg_terminate_backend(%s)", row)
+        assert problem(waiting.result())[0] == 503
+    blocker.close()
+    body = client.get("/").get_json()
+    assert (body["version"], [item["sku"] for item in body["items"]]) == (1, ["A"])
+
+
+def test_lock_held_by_someone_else_is_503_within_the_lock_budget(shop: Shop):
+    client = shop.visitor()
+    add(client, "A")
+    blocker = shop.database.connect()
+    with blocker.cursor() as cursor:
+        cursor.execute("SELECT FROM cart.carts FOR UPDATE")
+        started = time.monotonic()
+        assert problem(add(client, "A")) == (503, "database_busy")
+        assert time.monotonic() - started < 4
+    blocker.close()
+
+
+def test_nobody_waits_for_a_cart_while_prices_are_looked_up(shop: Shop):
+    client = shop.visitor()
+    token = add(client, "A").headers["X-Cart-Token"]
+    shop.gateway.hold = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(add, client, "B", 1, **{"Idempotency-Key": "k"})
+        deadline = time.monotonic() + 5
+        while not any("sku=B" in path for path in shop.gateway.requests):
+            assert time.monotonic() < deadline
+        locker = shop.database.connect()
+        with locker.cursor() as cursor:
+            cursor.execute("SELECT FROM cart.carts FOR UPDATE NOWAIT")
+        locker.close()
+        shop.gateway.hold.set()
+        assert quantities(slow.result()) == {"A": 1, "B": 1}
+    assert quantities(shop.program().get("/", headers={"X-Cart-Token": token})) == {"A": 1, "B": 1}

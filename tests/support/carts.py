@@ -1,0 +1,93 @@
+"""The cart function in this process, on a database of its own, with the catalogue stood in for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flask.testing import FlaskClient
+
+from functions.cart.handler import create_app
+from functions.shared import FunctionApp
+from tests.support.functions import Secrets
+from tests.support.postgres import Database
+from tests.support.stand_in import StandInGateway, running_stand_in
+
+
+@dataclass
+class Shop:
+    app: FunctionApp
+    gateway: StandInGateway
+    secrets: Secrets
+    database: Database
+
+    def visitor(self) -> FlaskClient:
+        """A browser: keeps cookies."""
+        return self.app.test_client()
+
+    def program(self) -> FlaskClient:
+        """A client without a cookie jar: its token is in a header."""
+        return self.app.test_client(use_cookies=False)
+
+    def customer(self, subject: str = "c-1") -> dict[str, str]:
+        return self.secrets.bearer("customer", subject=subject)
+
+    def execute(self, statement: str) -> None:
+        connection = self.database.connect()
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
+        connection.close()
+
+    def count(self, table: str) -> int:
+        connection = self.database.connect()
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT count(*) FROM cart.{table}")
+            found: int = sum(row[0] for row in cursor.fetchall())
+        connection.close()
+        return found
+
+
+@contextmanager
+def running_shop(database: Database, directory: Path, **settings: str) -> Iterator[Shop]:
+    """A shop that sells A, B and C; `settings` are environment variables of the cart."""
+    with running_stand_in() as gateway:
+        yield make_shop(database, directory, gateway, **settings)
+
+
+def make_shop(database: Database, directory: Path, gateway: StandInGateway, **settings: str) -> Shop:
+    secrets = Secrets.make(
+        directory / "secrets", services=("cart", "maintenance"), cart_db=database.url("cart")
+    )
+    environ = {**secrets.environ, "gateway_url": gateway.url, "threads": "8", **settings}
+    app = create_app(environ)
+    for sku, price in {"A": 1000, "B": 250, "C": 1}.items():
+        gateway.sell(sku, price)
+    return Shop(app, gateway, secrets, database)
+
+
+def add(client: FlaskClient, sku: str = "A", quantity: int = 1, **headers: str) -> Any:
+    return client.post("/items", json={"sku": sku, "quantity": quantity}, headers=headers)
+
+
+def quantities(response: Any) -> dict[str, int]:
+    assert response.status_code == 200, response.get_json()
+    return {item["sku"]: item["quantity"] for item in response.get_json()["items"]}
+
+
+def merge(shop: Shop, client: FlaskClient, subject: str = "c-1", **headers: str) -> Any:
+    return client.post("/merge", headers={**shop.customer(subject), **headers})
+
+
+def expire(shop: Shop) -> Any:
+    """Call the cart as maintenance does."""
+    service = shop.secrets.bearer("service", subject="maintenance")
+    return shop.program().post("/expire", headers=service)
+
+
+def expire_all(shop: Shop) -> None:
+    """Let the time of every cart pass."""
+    shop.execute("UPDATE cart.carts SET expires_at = now() - interval '1 second'")
