@@ -41,7 +41,7 @@ Handlers may return a plain dict or list (200), or an Answer. Raise any Problem 
 """
 
 from .api import Answer, Api
-from .app import FunctionApp, Service, create_app, current, to_json
+from .app import create_app, to_json
 from .auth import Identity, require_owner
 from .database import Connection, Database, Prepared, Row, execute, fetch_all, fetch_one
 from .errors import (
@@ -59,6 +59,7 @@ from .errors import (
 )
 from .etag import etag, is_fresh, required_version
 from .pages import decode_cursor, encode_cursor, page
+from .service import FunctionApp, Service, current
 from .settings import (
     DatabaseSettings,
     FunctionSettings,

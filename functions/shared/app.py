@@ -7,91 +7,27 @@ import logging
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any
 from uuid import UUID
 
 import psycopg2
-from flask import Flask, Response, current_app, request
+from flask import Flask, Response, request
 from flask.sessions import SessionInterface
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BaseConverter
 
 from . import errors, openapi
 from .api import Answer, Api, Route
-from .auth import Identity, ServiceTokens, TokenVerifier, bearer_token
-from .database import Database, fetch_one
 from .idempotency import KEY_HEADER, REPLAYED_HEADER, StoredAnswer, attempt
 from .refusals import translate
-from .settings import DatabaseSettings, FunctionSettings, ServiceKeySettings, TokenSettings, load
+from .service import FunctionApp, Service, current
+from .settings import FunctionSettings, load
 from .telemetry import Telemetry, configure_logging, current_trace
 from .validation import validate_body, validate_query
 
 LARGEST_BODY_BYTES = 4 * 1024 * 1024
 
-if TYPE_CHECKING:
-    from .client import ServiceClient
-
-S = TypeVar("S", bound=FunctionSettings)
-
 _log = logging.getLogger("magasin")
-
-
-class Service:
-    """What a running function has: its settings, and what they make possible."""
-
-    def __init__(self, api: Api, settings: FunctionSettings) -> None:
-        self.api = api
-        self._settings = settings
-        self._database = _database(api.name, settings)
-        self._verifier = (
-            TokenVerifier(settings.token_public_keys) if isinstance(settings, TokenSettings) else None
-        )
-        self._client = _client(api.name, settings)
-
-    def settings(self, kind: type[S]) -> S:
-        """The settings, as the dataclass that the function was created with."""
-        return cast(S, self._settings)
-
-    @property
-    def replica(self) -> str:
-        return self._settings.replica
-
-    @property
-    def database(self) -> Database:
-        """Needs DatabaseSettings."""
-        return _present(self._database, DatabaseSettings)
-
-    @property
-    def client(self) -> ServiceClient:
-        """Needs ServiceKeySettings."""
-        return _present(self._client, ServiceKeySettings)
-
-    def identity(self) -> Identity | None:
-        """Who asks: None without an Authorization header; raises Unauthorized for a token that fails.
-
-        Needs TokenSettings.
-        """
-        token = bearer_token(request.headers.get("Authorization"))
-        return None if token is None else _present(self._verifier, TokenSettings).verify(token)
-
-    def ready(self) -> str | None:
-        """None when requests can be answered, otherwise the sentence that says what is missing."""
-        if self._database is None:
-            return None
-        try:
-            applied = self._database.read(_applied, self.api.migration)
-        except (errors.Unavailable, psycopg2.Error):
-            return "the database cannot be reached"
-        return None if applied else f"migration {self.api.migration} is not applied"
-
-
-class FunctionApp(Flask):
-    """A Flask application that the template can ask whether it is ready."""
-
-    service: Service
-
-    def ready(self) -> str | None:
-        return self.service.ready()
 
 
 def create_app(api: Api, settings: type[FunctionSettings], environ: Mapping[str, str]) -> FunctionApp:
@@ -114,11 +50,6 @@ def create_app(api: Api, settings: type[FunctionSettings], environ: Mapping[str,
     configure_logging(api.name, values.replica, values.log_level)
     app.wsgi_app = Telemetry(app.wsgi_app, api.name, values.replica, values.exec_timeout)  # type: ignore[method-assign]
     return app
-
-
-def current() -> Service:
-    """The service whose request is being worked on."""
-    return cast(FunctionApp, current_app).service
 
 
 def to_json(value: Any) -> bytes:
@@ -272,43 +203,6 @@ def _http_problem(error: HTTPException) -> errors.Problem:
         if name == "Allow":
             problem.headers[name] = value
     return problem
-
-
-def _applied(connection: Any, migration: str | None) -> bool:
-    if migration is None:
-        return fetch_one(connection, "SELECT 1 AS one") is not None
-    statement = "SELECT version FROM public.schema_migrations WHERE version = %(version)s"
-    return fetch_one(connection, statement, {"version": migration}) is not None
-
-
-def _database(name: str, settings: FunctionSettings) -> Database | None:
-    if not isinstance(settings, DatabaseSettings):
-        return None
-    return Database(
-        settings.database_url,
-        application_name=settings.replica,
-        size=settings.threads + 1,  # one more, so that /_/ready is answered while all threads work
-        statement_timeout_ms=settings.statement_timeout_ms,
-        lock_timeout_ms=settings.lock_timeout_ms,
-    )
-
-
-def _client(name: str, settings: FunctionSettings) -> ServiceClient | None:
-    if not isinstance(settings, ServiceKeySettings):
-        return None
-    from .client import ServiceClient  # noqa: PLC0415 - 5 MB that only a function that calls others needs
-
-    tokens = ServiceTokens(name, settings.service_key)
-    return ServiceClient(settings.gateway_url, tokens.token, settings.exec_timeout)
-
-
-P = TypeVar("P")
-
-
-def _present(part: P | None, needed: type[FunctionSettings]) -> P:
-    if part is None:
-        raise RuntimeError(f"this function's settings are not {needed.__name__}")
-    return part
 
 
 class _IdConverter(BaseConverter):

@@ -16,7 +16,7 @@ FieldErrors = Sequence[Mapping[str, str]]
 """`[{"field": "items.3.price_cents", "message": "…"}, …]`"""
 
 
-class Problem(Exception):  # noqa: N818 - RFC 9457 calls it a problem
+class Problem(Exception):
     """A refusal with an HTTP status; the subclasses below name the usual ones."""
 
     status = 500
