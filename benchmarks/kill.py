@@ -21,7 +21,7 @@ from rich.table import Table
 
 from benchmarks.flows import prepare_flows
 from benchmarks.load import ConstantLoad, Event, Flow
-from benchmarks.report import BenchmarkError, load_settings, write_result
+from benchmarks.report import BenchmarkError, load_settings, table_console, write_result
 from localfaas.settings import Settings, SettingsError
 from localfaas.status import Row, rows
 from localfaas.supervisor import SupervisorError
@@ -230,7 +230,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
-    console = Console(highlight=False)
+    console = table_console()
     try:
         settings = load_settings()
         trials, flows = run(settings, options, console)

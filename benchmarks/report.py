@@ -11,6 +11,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from localfaas.settings import Settings
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -18,8 +20,17 @@ QUIET_LOAD_PER_CPU = 0.5
 """Above this one-minute load average per processor before the run, figures say more about the neighbours."""
 
 
+WIDE_COLUMNS = 160
+
+
 class BenchmarkError(RuntimeError):
     """The measurement cannot be made; the message says what to do."""
+
+
+def table_console() -> Console:
+    """Where tables are printed; in a file or a pipe they are not folded to 80 columns."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=WIDE_COLUMNS)
 
 
 def load_settings() -> Settings:
