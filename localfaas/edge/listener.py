@@ -36,6 +36,8 @@ def listener(bind: str, port: int, routes: Resource) -> Resource:
         "@type": "type.googleapis.com/envoy.config.listener.v3.Listener",
         "name": "edge",
         "address": {"socket_address": {"address": bind, "port_value": port}},
+        # A second edge on this port must fail, not share the connections.
+        "enable_reuse_port": False,
         "filter_chains": [
             {
                 "filters": [
