@@ -227,6 +227,9 @@ def main(arguments: list[str] | None = None) -> int:
         quiet = is_quiet()
         blocks = measure(settings, options, console)
         _, replicas = examine(ways(settings, options.product))
+    except KeyboardInterrupt:
+        print("bench: interrupted, nothing written", file=sys.stderr)
+        return 130
     except (BenchmarkError, SettingsError) as exc:
         print(f"bench: {exc}", file=sys.stderr)
         return 1

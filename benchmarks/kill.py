@@ -234,6 +234,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         settings = load_settings()
         trials, flows = run(settings, options, console)
+    except KeyboardInterrupt:
+        print("bench-kill: interrupted, nothing written", file=sys.stderr)
+        return 130
     except (BenchmarkError, SettingsError) as exc:
         print(f"bench-kill: {exc}", file=sys.stderr)
         return 1
