@@ -37,8 +37,8 @@ KINDS: Mapping[str, str] = {
 }
 """What is killed, and how the names of its programs begin (a replica is `<function>-<slot>`)."""
 
-REQUESTS_PER_SECOND = 20.0
-"""Of each flow."""
+REQUESTS_PER_SECOND = 40
+"""Of each flow, unless told otherwise: five flows leave two processors room to recover."""
 RECOVERY_SECONDS = 45.0
 QUIET_SECONDS = 1.5
 """The load has recovered when no request failed for so long and each flow succeeded."""
@@ -187,7 +187,7 @@ def run(
     flows = prepare_flows(settings)
     trials: list[Trial] = []
     with (
-        ConstantLoad(settings.port("edge"), flows, REQUESTS_PER_SECOND) as load,
+        ConstantLoad(settings.port("edge"), flows, options.rate) as load,
         console.status("") as status,
     ):
         for kind, prefix in KINDS.items():
@@ -221,6 +221,14 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--rounds", type=int, choices=range(1, 11), default=3, metavar="N", help="kills of each (3)"
     )
+    parser.add_argument(
+        "--rate",
+        type=int,
+        choices=range(1, 201),
+        default=REQUESTS_PER_SECOND,
+        metavar="N",
+        help=f"requests a second of each flow ({REQUESTS_PER_SECOND})",
+    )
     names = [prefix.rstrip("-") for prefix in KINDS.values()]
     parser.add_argument(
         "--only", action="append", choices=names, help="kill only this; give it again for more"
@@ -247,14 +255,15 @@ def main(arguments: list[str] | None = None) -> int:
     show(console, lines, trials)
     goal = carts_goal(lines)
     console.print(f"Goal: no failed GET when one of the carts dies: {goal}")
-    path = write_result(settings, "kill", as_result(trials, lines, goal))
+    path = write_result(
+        settings, "kill", {"requests_per_second_and_flow": options.rate, **as_result(trials, lines, goal)}
+    )
     console.print(f"Written to {path}", soft_wrap=True)
     return 0 if all(trial.recovered and trial.process_back is not None for trial in trials) else 1
 
 
 def as_result(trials: Sequence[Trial], lines: Sequence[Line], goal: str) -> dict[str, object]:
     return {
-        "requests_per_second_and_flow": REQUESTS_PER_SECOND,
         "goal": goal,
         "trials": [
             {"kind": t.kind, "program": t.program, "process_back_seconds": t.process_back, "recovered": t.recovered,
