@@ -21,7 +21,14 @@ from rich.table import Table
 from benchmarks.floor import Pgbench, fixed_answer
 from benchmarks.http_client import BadAnswerError, KeepAlive, Reply, render_request
 from benchmarks.quantiles import Block, Ratio, pooled, quantile, ratio_of_quantiles, ratio_of_sums
-from benchmarks.report import BenchmarkError, is_quiet, load_settings, table_console, write_result
+from benchmarks.report import (
+    BenchmarkError,
+    is_quiet,
+    load_settings,
+    table_console,
+    whole_number,
+    write_result,
+)
 from localfaas.settings import Settings, SettingsError
 
 DIRECT_PORT = 8002
@@ -208,15 +215,9 @@ def build_parser() -> argparse.ArgumentParser:
         prog="python -m benchmarks.hops", description="Latency of one read, hop by hop, against a floor."
     )
     parser.add_argument("--product", type=int, default=7, metavar="ID", help="which product is read (7)")
-    parser.add_argument("--rounds", type=_at_least_two, default=80, help="blocks of each way (80)")
-    parser.add_argument("--block", type=_at_least_two, default=50, help="requests in a block (50)")
+    parser.add_argument("--rounds", type=whole_number(2, 10_000), default=80, help="blocks of each way (80)")
+    parser.add_argument("--block", type=whole_number(2, 10_000), default=50, help="requests in a block (50)")
     return parser
-
-
-def _at_least_two(text: str) -> int:
-    if not text.isdecimal() or not 2 <= int(text) <= 10_000:
-        raise argparse.ArgumentTypeError("must be a whole number from 2 to 10000")
-    return int(text)
 
 
 def main(arguments: list[str] | None = None) -> int:

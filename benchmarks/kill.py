@@ -21,7 +21,7 @@ from rich.table import Table
 
 from benchmarks.flows import prepare_flows
 from benchmarks.load import ConstantLoad, Event, Flow
-from benchmarks.report import BenchmarkError, load_settings, table_console, write_result
+from benchmarks.report import BenchmarkError, load_settings, table_console, whole_number, write_result
 from localfaas.settings import Settings, SettingsError
 from localfaas.status import Row, rows
 from localfaas.supervisor import SupervisorError
@@ -219,12 +219,11 @@ def build_parser() -> argparse.ArgumentParser:
         description="Kill each kind of process under load (kill -9) and count the requests that fail.",
     )
     parser.add_argument(
-        "--rounds", type=int, choices=range(1, 11), default=3, metavar="N", help="kills of each (3)"
+        "--rounds", type=whole_number(1, 10), default=3, metavar="N", help="kills of each (3)"
     )
     parser.add_argument(
         "--rate",
-        type=int,
-        choices=range(1, 201),
+        type=whole_number(1, 200),
         default=REQUESTS_PER_SECOND,
         metavar="N",
         help=f"requests a second of each flow ({REQUESTS_PER_SECOND})",
