@@ -36,6 +36,12 @@ ENVOY_FLAGS = [
 ]
 
 
+def accepts(port: int) -> bool:
+    """Whether someone listens on `port`."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def wait_for(condition: Callable[[], Any], seconds: float = 10.0, what: str = "the condition") -> Any:
     """The first truth that `condition` returns; fails after `seconds`."""
     deadline = time.monotonic() + seconds
@@ -111,6 +117,8 @@ def raw(port: int, data: bytes) -> bytes:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = -1
+    disable_nagle_algorithm = True
     server: Upstream
 
     def handle_one_request(self) -> None:
