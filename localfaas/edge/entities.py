@@ -205,7 +205,7 @@ UPSTREAM = Record(
         "client_certificate": Opaque(),
         "use_srv_name": Flag(default=False, unsupported=True),
     },
-    rules=(rules.hash_inputs_named,),
+    rules=(rules.hash_inputs_named, rules.hashing_is_chosen),
 )
 
 TARGET = Record(

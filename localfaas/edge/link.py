@@ -69,6 +69,7 @@ class _Linker:
         other = self._by_key.get((collection, written))
         if other is None:
             self._fault(draft, f"invalid reference '{name}: {written}' (no such entry in '{collection}')")
+            draft.values[name] = None
             return
         draft.values[name] = {"id": other.id, "written": written}
 
