@@ -9,7 +9,6 @@ from typing import Any
 from localfaas.edge import rules
 from localfaas.edge.entities import (
     Configuration,
-    Entity,
     Plugin,
     Route,
     Service,
@@ -226,6 +225,3 @@ def _plugin(draft: Draft) -> Plugin:
         enabled=draft.values["enabled"],
         config=draft.values["config"],
     )
-
-
-__all__ = ["Draft", "Entity", "link"]
