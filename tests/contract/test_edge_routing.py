@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -349,6 +350,29 @@ def test_unreadable_request_gets_plain_400_and_the_connection_is_closed(
 
 def test_http_1_0_is_served_without_a_host(edge: RunningEdge) -> None:
     assert edge.raw(b"GET /api/products HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.0 200 ")
+
+
+def test_websocket_passes_in_both_directions(edge: RunningEdge) -> None:
+    """Under a size limit too, which gathers ordinary bodies."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        size = "plugins: [{name: request-size-limiting}]\n"
+        edge.load(CONFIG.format(port=port) + size)
+        with socket.create_connection(("127.0.0.1", edge.port), timeout=5) as client:
+            client.sendall(
+                b"GET /np HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+            )
+            peer, _ = server.accept()
+            with peer:
+                assert b"\r\nupgrade: websocket\r\n" in peer.recv(65536)
+                peer.sendall(
+                    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+                )
+                assert client.recv(65536).startswith(b"HTTP/1.1 101 ")
+                client.sendall(b"ping")
+                assert peer.recv(100) == b"ping"
+                peer.sendall(b"pong")
+                assert client.recv(100) == b"pong"
 
 
 def test_no_script_failed(edge: RunningEdge) -> None:
