@@ -84,13 +84,11 @@ def test_run_ends_in_time_while_a_function_hangs(shop: Shop):
     "answer", [b"", b"[]", b"null", b'{"expired": "x", "more": false}', b'{"expired": 1}']
 )
 def test_answer_that_is_none_is_a_failure_and_no_error(shop: Shop, answer: bytes):
-    shop.gateway.functions["cart"] = "http://unused"
     shop.gateway.garbage = answer
     assert run(maintenance(shop))["outcome"] == "failed"
 
 
 def test_endless_work_is_left_to_the_next_run(shop: Shop):
-    shop.gateway.functions["cart"] = "http://unused"
     shop.gateway.garbage = b'{"expired": 1, "more": true}'
     result = run(maintenance(shop, run_seconds="0.6"))
     assert result["outcome"] == "unfinished"
