@@ -227,6 +227,7 @@ def settled(fleet: Fleet, headers: dict[str, str]) -> Answered:
     return Client(fleet, 0, 0, headers).change("read")
 
 
+@pytest.mark.timeout(400)  # 30 s on two free cores; a busy machine may take its time
 def test_no_change_is_lost_and_none_is_doubled(database: Database, tmp_path: Path, pool: ThreadPoolExecutor):
     answers: list[Answered] = []
     with running_fleet(database, tmp_path) as fleet:
