@@ -236,7 +236,7 @@ def _active_check(active: Mapping[str, Any]) -> Resource | None:
         return None
     limits = [unhealthy[key] for key in ("tcp_failures", "timeouts", "http_failures") if unhealthy[key]]
     by_connection = active["type"] == "tcp" or not (unhealthy["http_failures"] or unhealthy["timeouts"])
-    timeout = active["timeout"] if unhealthy["timeouts"] or by_connection else _PATIENT_PROBE_SECONDS
+    timeout = active["timeout"] if unhealthy["timeouts"] else _PATIENT_PROBE_SECONDS
     check: Resource = {
         "timeout": f"{max(timeout, 0.1):g}s",
         "interval": _interval(healthy["interval"]),
