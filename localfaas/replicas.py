@@ -123,10 +123,8 @@ class Reconciler:
         ]
 
     def available(self, function: str) -> int:
-        """How many replicas of the function take traffic."""
-        return sum(
-            slot.function == function and slot.phase is Phase.SERVING for slot in list(self._slots.values())
-        )
+        """How many replicas of the function take traffic: both Envoys have been told of them."""
+        return len(self._published.get(function, ()))
 
     def step(self) -> bool:
         """One round: observe, publish, act. Returns whether something is under way."""

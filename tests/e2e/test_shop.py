@@ -126,7 +126,7 @@ def test_real_catalogue_is_imported_and_found(shop):
         command, env=shop.environment(), cwd=PROJECT, capture_output=True, text=True, check=False
     )
     assert again.returncode == 0
-    assert "0 created" in again.stdout
+    assert "Nothing changed" in again.stdout
 
 
 def test_secrets_are_readable_by_their_owner_alone(shop):
