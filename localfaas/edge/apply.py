@@ -96,7 +96,8 @@ class EdgeEnvoy:
             self._await(stats, before, warm=warm)
 
     def _await(self, stats: str, before: dict[str, int], *, warm: bool) -> None:
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        """Until Envoy has taken the file and its new clusters are warm; one that stays cold is not waited for."""
+        deadline, taken = time.monotonic() + PATIENCE_SECONDS, False
         while time.monotonic() < deadline:
             try:
                 now = self._counters(stats)
@@ -106,9 +107,12 @@ class EdgeEnvoy:
             for refused in ("update_rejected", "update_failure"):
                 if now.get(refused, 0) > before.get(refused, 0):
                     raise EnvoyRefusedError(f"{stats}: {refused}; its log says why")
-            if now.get("update_success", 0) > before.get("update_success", 0) and not warming:
+            taken = now.get("update_success", 0) > before.get("update_success", 0)
+            if taken and not warming:
                 return
             time.sleep(0.005)
+        if taken:
+            return
         raise EnvoyRefusedError(f"{stats}: not read within {PATIENCE_SECONDS:.0f} s")
 
     def _counters(self, prefix: str) -> dict[str, int]:

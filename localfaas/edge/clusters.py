@@ -16,6 +16,7 @@ _NEVER = "86400s"
 _PASSIVE_EJECTION = "30s"
 """How long passive checks alone keep a target out; Kong keeps it out until an operator puts it back."""
 _PATIENT_PROBE_SECONDS = 30
+_PATIENT_CONNECT_SECONDS = 3
 """A probe's patience where timeouts are not counted: Envoy has no failure that it does not count."""
 _UPSTREAM_IDLE = "60s"
 _MANY = 1 << 20
