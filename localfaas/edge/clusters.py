@@ -16,7 +16,6 @@ _NEVER = "86400s"
 _PASSIVE_EJECTION = "30s"
 """How long passive checks alone keep a target out; Kong keeps it out until an operator puts it back."""
 _PATIENT_PROBE_SECONDS = 30
-_PATIENT_CONNECT_SECONDS = 3
 """A probe's patience where timeouts are not counted: Envoy has no failure that it does not count."""
 _UPSTREAM_IDLE = "60s"
 _MANY = 1 << 20
@@ -169,7 +168,10 @@ def cluster(backend: Backend, eds_source: Resource) -> Resource:
 
 def _lb_config(upstream: Upstream | None) -> Resource:
     threshold = upstream.fields["healthchecks"]["threshold"] if upstream else 0
-    config: Resource = {"healthy_panic_threshold": {"value": threshold}}
+    config: Resource = {
+        "healthy_panic_threshold": {"value": threshold},
+        "update_merge_window": "0s",  # else Envoy holds back for a second what a health check found
+    }
     if threshold:
         config["zone_aware_lb_config"] = {"fail_traffic_on_panic": True}
     return config
