@@ -174,7 +174,8 @@ def test_checks_that_are_off_stay_off() -> None:
     cluster = checks("{}")
     assert "health_checks" not in cluster
     assert "outlier_detection" not in cluster
-    assert cluster["common_lb_config"] == {"healthy_panic_threshold": {"value": 0}}
+    assert cluster["common_lb_config"]["healthy_panic_threshold"] == {"value": 0}
+    assert "zone_aware_lb_config" not in cluster["common_lb_config"]
 
 
 def test_threshold_stops_traffic_below_it() -> None:
