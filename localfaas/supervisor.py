@@ -25,7 +25,6 @@ from supervisor.xmlrpc import SupervisorTransport
 
 from localfaas.settings import Settings
 
-LOG_BYTES = 10 * 1024 * 1024
 START_RETRIES = 100
 START_SECONDS = 1
 PLATFORM_MARK = "LOCALFAAS_STATE"
@@ -67,7 +66,7 @@ def render_main(settings: Settings) -> str:
     run, logs = _ini(settings.run), _ini(settings.logs)
     return f"""[supervisord]
 logfile={logs}/supervisord.log
-logfile_maxbytes={LOG_BYTES}
+logfile_maxbytes=10MB
 logfile_backups=1
 pidfile={run}/supervisord.pid
 childlogdir={logs}
@@ -104,16 +103,15 @@ stopsignal={program.stop_signal}
 stopwaitsecs={program.stop_seconds}
 killasgroup=true
 redirect_stderr=true
-stdout_logfile={_ini(settings.logs / (program.name + ".log"))}
-stdout_logfile_maxbytes={LOG_BYTES}
-stdout_logfile_backups=2
+stdout_logfile=NONE
 """
 
 
 def render_script(settings: Settings, program: Program) -> str:
     """The shell script that becomes the program, with exactly the environment it should have.
 
-    It first adds a line to `run/starts/<name>`, from which status counts restarts.
+    Output goes straight to its log: through supervisord, each line would wake another process.
+    A line is added to `run/starts/<name>`, from which status counts restarts.
     """
     environment = {
         "PATH": os.pathsep.join([str(settings.programs), "/usr/local/bin", "/usr/bin", "/bin"]),
@@ -126,6 +124,7 @@ def render_script(settings: Settings, program: Program) -> str:
     return "\n".join(
         [
             "#!/bin/sh",
+            f"exec >> {shlex.quote(str(settings.logs / (program.name + '.log')))} 2>&1",
             f"cd {shlex.quote(str(program.directory))} || exit 1",
             f"echo >> {shlex.quote(str(starts_file(settings, program.name)))}",
             "exec " + " ".join(shlex.quote(str(word)) for word in words),
