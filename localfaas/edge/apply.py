@@ -75,17 +75,6 @@ class EdgeEnvoy:
         for item in leaving:
             shutil.rmtree(self.files.eds_path(item["name"]).parent, ignore_errors=True)
 
-    def drain(self, seconds: float) -> bool:
-        """Finish what is in flight, so that Envoy can be stopped. Returns whether nothing was left in time."""
-        deadline = time.monotonic() + seconds
-        try:
-            admin_request(self.admin_socket, "POST", "/drain_listeners?graceful&skip_exit")
-            while (active := self._stat("http.edge.downstream_rq_active")) and time.monotonic() < deadline:
-                time.sleep(0.02)
-        except OSError:
-            return True
-        return not active
-
     def _step(self, stats: str, write: Callable[[], bool], *, warm: bool = False) -> None:
         try:
             before = self._counters(stats)

@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 
 from localfaas.edge import KongConfigError, observe
+from localfaas.envoy import drain
 from tests.support.edge import PROJECT, RunningEdge, Upstream, accepts, running_edge, wait_for
 
 
@@ -477,6 +478,6 @@ def test_drain_waits_for_what_is_in_flight(running: RunningEdge, three: list[Ups
     client = threading.Thread(target=lambda: statuses.append(running.get("/a").status))
     client.start()
     wait_for(lambda: three[0].seen, what="the request upstream")
-    assert running.edge.drain(5) is True
+    assert drain(running.settings.envoy_admin_socket("edge"), 5) is True
     client.join(5)
     assert statuses == [200]
