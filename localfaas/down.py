@@ -7,7 +7,8 @@ import time
 
 from localfaas.envoy import drain
 from localfaas.settings import Settings
-from localfaas.supervisor import Supervisor, end_strays, platform_processes
+from localfaas.strays import end_strays, platform_processes
+from localfaas.supervisor import Supervisor
 
 DRAIN_SECONDS = 20.0
 STOP_SECONDS = 60.0

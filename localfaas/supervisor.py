@@ -11,7 +11,6 @@ import http.client
 import json
 import os
 import shlex
-import signal
 import subprocess
 import time
 import xmlrpc.client
@@ -20,7 +19,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psutil
 from supervisor.xmlrpc import SupervisorTransport
 
 from localfaas.settings import Settings
@@ -290,40 +288,3 @@ def start_supervisord(settings: Settings, timeout: float = 10.0) -> None:
         if time.monotonic() > deadline:
             raise SupervisorError(f"supervisord did not start; see {settings.logs / 'supervisord.log'}")
         time.sleep(0.05)
-
-
-def platform_processes(settings: Settings) -> list[psutil.Process]:
-    """Every process that carries this platform's mark in its environment."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get(PLATFORM_MARK) == str(settings.state):
-                found.append(process)
-        except (psutil.Error, OSError):
-            continue
-    return found
-
-
-def end_strays(settings: Settings, timeout: float = 15.0) -> int:
-    """End what a killed supervisord left behind; return how many processes there were.
-
-    PostgreSQL gets SIGINT (fast shutdown), the rest SIGTERM; what is left after `timeout` seconds gets SIGKILL.
-    """
-    own = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
-    strays = [process for process in platform_processes(settings) if process.pid not in own]
-    for process in strays:
-        try:
-            if process.name() != "postgres":
-                process.terminate()
-            elif process.parent() not in strays:
-                process.send_signal(signal.SIGINT)
-        except psutil.NoSuchProcess:
-            continue
-    _, alive = psutil.wait_procs(strays, timeout=timeout)
-    for process in alive:
-        try:
-            process.kill()
-        except psutil.NoSuchProcess:
-            continue
-    psutil.wait_procs(alive, timeout=5)
-    return len(strays)
