@@ -253,10 +253,12 @@ def is_ready(port: int) -> bool:
 
 def endpoints(path: Path) -> set[Address]:
     """The addresses in an endpoint file; none when it is not there."""
-    if not path.exists():
+    try:
+        text = path.read_text()
+    except FileNotFoundError:
         return set()
     found = set()
-    for assignment in json.loads(path.read_text())["resources"]:
+    for assignment in json.loads(text)["resources"]:
         for group in assignment["endpoints"]:
             for endpoint in group["lb_endpoints"]:
                 address = endpoint["endpoint"]["address"]["socket_address"]

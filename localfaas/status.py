@@ -99,8 +99,10 @@ def _traffic(settings: Settings, function: str, port: int) -> str:
 
 
 def _restarts(settings: Settings, name: str) -> int:
-    path = starts_file(settings, name)
-    return max(0, path.read_text().count("\n") - 1) if path.exists() else 0
+    try:
+        return max(0, starts_file(settings, name).read_text().count("\n") - 1)
+    except FileNotFoundError:
+        return 0
 
 
 def _resident_bytes(pid: int) -> int:

@@ -15,6 +15,7 @@ import subprocess
 import time
 import xmlrpc.client
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -165,9 +166,12 @@ def delete_program(settings: Settings, name: str) -> None:
 
 
 def abouts(settings: Settings) -> dict[str, dict[str, Any]]:
-    """Every written program's `about`, by name."""
-    folder = settings.supervisor / "conf.d"
-    return {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("[!.]*.json"))}
+    """Every written program's `about`, by name; one that is deleted meanwhile is left out."""
+    found = {}
+    for path in sorted((settings.supervisor / "conf.d").glob("[!.]*.json")):
+        with suppress(FileNotFoundError):
+            found[path.stem] = json.loads(path.read_text())
+    return found
 
 
 def _ini(value: Path | str) -> str:
