@@ -132,7 +132,9 @@ def test_killed_supervisord_is_repaired_by_up(small):
     os.kill(pid, signal.SIGKILL)
     small.run("up")
     assert requests_ok(small.edge("/api/echo"))
-    assert {row["state"] for row in small.processes().values()} == {"RUNNING"}
+    wait_for(
+        lambda: {row["state"] for row in small.processes().values()} == {"RUNNING"}, 10, "everything running"
+    )
 
 
 def test_request_in_flight_survives_down(small):
