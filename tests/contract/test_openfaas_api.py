@@ -151,9 +151,12 @@ def test_the_refusal_is_openfaas_s(gateway: RunningGateway) -> None:
 
 
 def test_logs_are_followed_until_the_client_leaves(gateway: RunningGateway, api: Api) -> None:
+    from localfaas.api.logs import _followers
+
     api.deploy()
     log = api.settings.logs / "cart-1.log"
     log.write_text("present\n")
+    places = _followers._value
     threads = threading.active_count()
     with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as client:
         request = f"GET /system/logs?name=cart&follow=true&tail=-1 HTTP/1.1\r\nHost: x\r\nAuthorization: {BASIC}\r\n\r\n"
@@ -166,9 +169,7 @@ def test_logs_are_followed_until_the_client_leaves(gateway: RunningGateway, api:
         (api.settings.logs / "cart-2.log").write_text("another replica\n")
         assert _next_text(stream) == "another replica"
         stream.close()
-    from localfaas.api.logs import MAX_FOLLOWERS, _followers
-
-    wait_until(lambda: _followers._value == MAX_FOLLOWERS, "the follower's place is free again")
+    wait_until(lambda: _followers._value == places, "the follower's place is free again")
     assert threading.active_count() == threads
 
 
