@@ -70,6 +70,16 @@ def test_no_get_fails_when_one_of_three_carts_dies(shop):
     assert load.statuses[200] > 50
 
 
+def test_saturated_carts_stay_in_rotation(shop):
+    admin = shop.settings.url("edge-admin")
+    with steady_load(shop.edge("/api/cart"), workers=64, pause=0) as load:
+        for _ in range(20):
+            health = requests.get(admin + "/upstreams/cart/health", timeout=10).json()["data"]
+            assert {target["health"] for target in health} == {"HEALTHY"}
+    assert load.failed == 0, load.failures[:3]
+    assert set(load.served_by) == {"cart-1", "cart-2", "cart-3"}
+
+
 def test_killed_postgres_comes_back_and_functions_with_it(shop):
     pid = shop.processes()["postgres"]["pid"]
     os.kill(pid, signal.SIGKILL)
