@@ -45,7 +45,7 @@ bench-kill: $(VENV)/.ready ## kill -9 each kind of process under load and count 
 
 ##@ Develop
 test: $(VENV)/.ready ## all tests, beside a running platform
-	@$(PY) -m pytest
+	@$(PY) -m pytest -n 2 --dist loadfile
 check: $(VENV)/.ready ## what CI runs: lint, types, tests
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .

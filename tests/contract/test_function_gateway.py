@@ -20,8 +20,8 @@ from localfaas import gateway as resources
 from localfaas.gateway_metrics import invocation_counts, read_stats
 from tests.support.api import make_api
 from tests.support.gateway import Replica, RunningGateway, replica, running_gateway, wait_until
+from tests.support.ports import free_offset
 
-PORT_OFFSET = 12000
 ONE, TWO, NOWHERE = 20201, 20211, 20221
 TIMEOUT_SECONDS = 4
 
@@ -32,7 +32,7 @@ def gateway() -> Iterator[RunningGateway]:
         patch.setattr(resources, "FUNCTION_TIMEOUT_SECONDS", TIMEOUT_SECONDS)
         # A Unix socket's path must be short; pytest's directories need not be.
         directory = Path(tempfile.mkdtemp(prefix="lf-"))
-        with running_gateway(make_api(directory, PORT_OFFSET)) as running:
+        with running_gateway(make_api(directory, free_offset())) as running:
             yield running
         shutil.rmtree(directory)
 

@@ -15,15 +15,14 @@ import pytest
 from localfaas.api.app import ROUTES
 from tests.support.api import BASIC, Api, make_api
 from tests.support.gateway import RunningGateway, running_gateway, wait_until
-
-PORT_OFFSET = 12000
+from tests.support.ports import free_offset
 
 
 @pytest.fixture(scope="module")
 def gateway() -> Iterator[RunningGateway]:
     # A Unix socket's path must be short; pytest's directories need not be.
     directory = Path(tempfile.mkdtemp(prefix="lf-"))
-    with running_gateway(make_api(directory, PORT_OFFSET)) as running:
+    with running_gateway(make_api(directory, free_offset())) as running:
         yield running
     shutil.rmtree(directory)
 

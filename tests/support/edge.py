@@ -22,9 +22,9 @@ from localfaas.edge import Edge
 from localfaas.envoy import admin_request
 from localfaas.platform import envoy_binary
 from localfaas.settings import Settings
+from tests.support.ports import free_offset
 
 PROJECT = Path(__file__).parents[2]
-PORT_OFFSET = 13000
 ENVOY_FLAGS = [
     "--disable-hot-restart",
     "--concurrency",
@@ -258,8 +258,8 @@ class RunningEdge:
 
 @contextmanager
 def running_edge(state: Path) -> Iterator[RunningEdge]:
-    """An edge on PORT_OFFSET with everything in `state`, which should be a short path (Unix sockets)."""
-    settings = Settings.load({"STATE_DIR": str(state), "PORT_OFFSET": str(PORT_OFFSET)}, PROJECT)
+    """An edge on free ports with everything in `state`, which should be a short path (Unix sockets)."""
+    settings = Settings.load({"STATE_DIR": str(state), "PORT_OFFSET": str(free_offset())}, PROJECT)
     settings.run.mkdir(parents=True, exist_ok=True)
     running = RunningEdge(settings, Edge(settings))
     try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -19,12 +18,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from localfaas.settings import PORTS, Settings
+from localfaas.settings import Settings
 from localfaas.status import rows
 from localfaas.supervisor import SupervisorError
+from tests.support.ports import free_offset
 
 PROJECT = Path(__file__).parents[2]
-CHECKED_PORTS = [*PORTS.values(), 8002, 8008, 8018, 8028, 8099]
 
 
 @dataclass
@@ -88,7 +87,7 @@ class Platform:
 def new_platform(project: Path) -> Platform:
     """A platform with a short state directory and an offset at which every port is free."""
     state = Path(tempfile.mkdtemp(prefix="mg-", dir="/tmp"))
-    return Platform(project, state, _free_offset())
+    return Platform(project, state, free_offset())
 
 
 def discard(platform: Platform) -> None:
@@ -160,20 +159,3 @@ def _get(connection: http.client.HTTPConnection, path: str) -> tuple[int, str, s
         return 0, "", repr(exc)
     failure = "" if response.status == 200 else f"{response.status} {body[:200]!r}"
     return response.status, response.headers.get("X-Served-By", ""), failure
-
-
-def _free_offset() -> int:
-    for offset in range(17000, 24001, 1000):
-        if all(_is_free(port + offset) for port in CHECKED_PORTS):
-            return offset
-    raise AssertionError("no free ports for a platform")
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
