@@ -1,7 +1,8 @@
 """PostgreSQL through a small pool: one connection for each request being worked on, kept open, replaced when broken.
 
 A read is one autocommitted statement, thus one round trip: `database.read(store.product_by_id, 7)`.
-A change is a transaction: `with database.transaction() as connection: …`.
+A change is a transaction: `with database.transaction() as connection: …`, or `database.change(work)`, which is
+repeated when PostgreSQL rolls it back for the sake of others.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import psycopg2
 import psycopg2.extensions
 import psycopg2.extras
+from prometheus_client import Counter
 
 from .errors import Unavailable
 
@@ -29,6 +31,13 @@ Row = dict[str, Any]
 CONNECT_TIMEOUT_SECONDS = 2
 COOL_DOWN_SECONDS = 0.25
 """After a failed connection attempt nobody tries again for this long, so an outage costs no threads."""
+TRANSACTION_ATTEMPTS = 4
+"""How often a change is tried that PostgreSQL rolls back for the sake of others."""
+
+REPEATED = Counter(
+    "database_transactions_repeated_total",
+    "Transactions begun again after a deadlock or serialization failure.",
+)
 
 
 class Connection(psycopg2.extensions.connection):
@@ -104,6 +113,22 @@ class Database:
             connection.commit()
         finally:
             self._give_back(connection)
+
+    def change(self, work: Callable[[Connection], T]) -> T:
+        """`work(connection)` in a transaction as above, committed when it returns.
+
+        Should PostgreSQL choose it as the victim of a deadlock or a serialization failure, it is begun again,
+        a few times; so `work` must have no effect outside of its transaction.
+        """
+        for left in reversed(range(TRANSACTION_ATTEMPTS)):
+            try:
+                with self.transaction() as connection:
+                    return work(connection)
+            except psycopg2.extensions.TransactionRollbackError:
+                if not left:
+                    raise
+                REPEATED.inc()
+        raise AssertionError("unreachable: the last attempt returns or raises")
 
     def close(self) -> None:
         """Close what is idle; connections in use are closed by the end of the process."""
