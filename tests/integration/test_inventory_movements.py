@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import psycopg2
 import pytest
 
 from tests.support.functions import faulty_fields, problem
-from tests.support.postgres import Database
-from tests.support.stockroom import Stockroom, lacking, lines, make_stockroom
+from tests.support.postgres import PostgresServer
+from tests.support.stockroom import Stockroom, lacking, lines, stockroom
+
+
+@pytest.fixture(scope="module")
+def room_of_all(postgres_server: PostgresServer) -> Iterator[Stockroom]:
+    with stockroom(postgres_server) as room:
+        yield room
 
 
 @pytest.fixture
-def room(database: Database, tmp_path: Path) -> Iterator[Stockroom]:
-    room = make_stockroom(database, tmp_path)
-    yield room
-    room.app.service.database.close()
+def room(room_of_all: Stockroom) -> Stockroom:
+    room_of_all.empty()
+    return room_of_all
 
 
 def test_a_receipt_is_on_hand_and_in_the_ledger(room: Stockroom) -> None:
@@ -104,7 +108,11 @@ def test_a_transfer_goes_to_another_place(room: Stockroom) -> None:
 
 @pytest.mark.parametrize("location", ["S9", "s1", "' OR 1=1", "é"])
 def test_an_unknown_place_is_named(room: Stockroom, location: str) -> None:
-    for path, more in (("/receipts", {}), ("/write-offs", {"reason": "r"}), ("/adjustments", {"reason": "r"})):
+    for path, more in (
+        ("/receipts", {}),
+        ("/write-offs", {"reason": "r"}),
+        ("/adjustments", {"reason": "r"}),
+    ):
         response = room.post(path, {"location": location, "lines": lines(A=1), **more})
         assert (problem(response), faulty_fields(response)) == ((422, "unknown_location"), ["location"])
 
