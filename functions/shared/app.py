@@ -85,7 +85,8 @@ def _view(route: Route) -> Callable[..., Response]:
             arguments["body"] = validate_body(route.body, _json_bytes())
         if route.idempotency is not None:
             return _idempotently(route, arguments)
-        return _response(_rendered(route.handler(**arguments)))
+        result = route.handler(**arguments)
+        return result if isinstance(result, Response) else _response(_rendered(result))
 
     return view
 
