@@ -18,9 +18,9 @@ from tests.support.replicas import Replica, built, running_replicas
 from tests.support.stockroom import SERVICES, Stockroom, make_stockroom
 
 REPLICAS = 3
-ROUNDS = 207
+ROUNDS = 204
 """At least 200, and as many of each kind."""
-PLANTED_ROUNDS = 45
+PLANTED_ROUNDS = 48
 
 CHECK_THEN_ACT = '''
 

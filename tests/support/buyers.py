@@ -231,8 +231,8 @@ WHERE sku = %(sku)s AND location = %(location)s
 
 
 def rounds_of(count: int) -> list[Round]:
-    """`count` rounds in which 1, 10 and 100 units, and the three mixes, come about equally often."""
-    mixes: list[Mix] = ["reserve", "issue", "mixed"]
+    """`count` rounds: 1, 10 and 100 units equally often, every fourth one mixed."""
+    mixes: list[Mix] = ["reserve", "issue", "reserve", "mixed"]
     kinds = [(units, mix) for units in (1, 10, 100) for mix in mixes]
     return [
         Round(f"R{number}-{uuid4().hex[:8]}", units, 1 if units < 100 else 3, mix)
