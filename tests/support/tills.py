@@ -7,6 +7,7 @@ have no replica of a function.
 from __future__ import annotations
 
 import itertools
+import json
 import tempfile
 import threading
 import time
@@ -65,15 +66,30 @@ class HandMadeGateway:
     """Functions whose answers are lost: they do what is asked, and the caller sees 503."""
     answers: dict[str, tuple[int, bytes]] = field(default_factory=dict)
     """Function to what it answers instead of what it would."""
+    refuse: Sequence[str] = ()
+    """Calls whose path holds one of these are answered 500."""
     hold: Hold | None = None
-    requests: list[str] = field(default_factory=list)
+    done: list[str] = field(default_factory=list)
 
     def answer(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes]:
-        self.requests.append(f"{method} {path}")
         _, _, name, rest = path.split("/", 3)
         self._wait(rest, "before")
+        try:
+            return self._answer(name, method, rest, headers, body)
+        finally:
+            self.done.append(rest)
+
+    def answered(self, path: str) -> bool:
+        """Whether a call of this path was answered since the last `renew`."""
+        return path in self.done
+
+    def _answer(
+        self, name: str, method: str, rest: str, headers: Mapping[str, str], body: bytes
+    ) -> tuple[int, bytes]:
         if name in self.away:
             return 503, b"{}"
+        if any(part in rest for part in self.refuse):
+            return 500, b"{}"
         if name in self.answers:
             return self.answers[name]
         response = self.apps[name].test_client().open(f"/{rest}", method=method, headers=headers, data=body)
@@ -161,7 +177,7 @@ class Till:
 
     def post(self, path: str, body: Any = None, who: Mapping[str, str] | None = None, key: str = "") -> Any:
         headers = {**(who or self.clerk), "Idempotency-Key": key or self.new_key()}
-        content = {} if body is None else {"json": body}
+        content = {} if body is None else {"data": json.dumps(body), "content_type": "application/json"}
         return self.app.test_client().post(path, headers=headers, **content)
 
     def get(self, path: str, who: Mapping[str, str] | None = None) -> Any:
@@ -267,7 +283,9 @@ class Till:
     def renew(self) -> None:
         """As new: A (1000), B (250) and C (1) are sold, ten thousand of each are in S1, R1 is open with 10000 in cash."""
         gateway = self.gateway
-        gateway.away, gateway.lost, gateway.answers, gateway.hold = set(), set(), {}, None
+        gateway.away, gateway.lost, gateway.answers = set(), set(), {}
+        gateway.refuse, gateway.hold = (), None
+        gateway.done.clear()
         self.execute(
             "BEGIN; SET LOCAL session_replication_role = replica;"
             + "".join(f"DELETE FROM {table};" for table in TABLES)
