@@ -81,6 +81,8 @@ def apportioned(amount_cents: int, weights: Sequence[int]) -> list[int]:
     whole = sum(weights)
     if whole == 0:
         return [0] * len(weights)
+    if whole < 0:
+        return apportioned(amount_cents, [-weight for weight in weights])
     shares = [amount_cents * weight // whole for weight in weights]
     remainders = [amount_cents * weight % whole for weight in weights]
     order = sorted(range(len(weights)), key=lambda place: -remainders[place])
