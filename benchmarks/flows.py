@@ -9,10 +9,11 @@ import json
 import time
 import uuid
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from benchmarks.http_client import BadAnswerError, KeepAlive, Reply, render_request
-from benchmarks.load import Flow
+from benchmarks.load import WORKERS_PER_FLOW, Flow
 from benchmarks.report import BenchmarkError
 from db.seed.keys import KeyFileError
 from db.seed.token import TokenRequest, mint
@@ -35,13 +36,14 @@ def prepare_flows(settings: Settings) -> tuple[Flow, ...]:
             _flow(port, "GET", PRODUCT_PATH),
             _flow(port, "GET", CART_PATH, headers=holder),
             _flow(port, "PUT", f"{CART_PATH}/items/{sku}", {"quantity": 1}, holder),
-            _flow(port, "POST", f"{CART_PATH}/items", added, holder | {"Idempotency-Key": str(uuid.uuid4())}),
+            _flow(port, "POST", f"{CART_PATH}/items", added, holder, keyed=True),
             _flow(
                 port, "POST", "/api/products/bulk", {"items": [_as_it_is(product)]}, _headquarters(settings)
             ),
         )
         for flow in flows:
-            _sent(client, flow)
+            for request in flow.requests:
+                _sent(client, replace(flow, requests=(request,)))
     return flows
 
 
@@ -59,15 +61,25 @@ def _headquarters(settings: Settings) -> dict[str, str]:
 
 
 def _flow(
-    port: int, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None
+    port: int,
+    method: str,
+    path: str,
+    body: object = None,
+    headers: Mapping[str, str] | None = None,
+    *,
+    keyed: bool = False,
 ) -> Flow:
+    """With `keyed` each connection has an Idempotency-Key of its own; one key twice at once is a conflict (409)."""
     content = b"" if body is None else json.dumps(body).encode()
-    return Flow(method, path, render_request(f"localhost:{port}", method, path, content, headers))
+    keys = [{"Idempotency-Key": str(uuid.uuid4())} for _ in range(WORKERS_PER_FLOW)] if keyed else [{}]
+    host = f"localhost:{port}"
+    requests = [render_request(host, method, path, content, {**(headers or {}), **key}) for key in keys]
+    return Flow(method, path, tuple(requests))
 
 
 def _sent(client: KeepAlive, flow: Flow) -> Reply:
     try:
-        reply = client.send(flow.request)
+        reply = client.send(flow.requests[0])
     except (OSError, BadAnswerError) as exc:
         raise BenchmarkError(
             f"no answer from the edge ({exc}); is the platform up? `make status` shows"

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import random
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 
@@ -21,7 +21,14 @@ from rich.table import Table
 from benchmarks.floor import Pgbench, fixed_answer
 from benchmarks.http_client import BadAnswerError, KeepAlive, Reply, render_request
 from benchmarks.quantiles import Block, Ratio, pooled, quantile, ratio_of_quantiles, ratio_of_sums
-from benchmarks.report import BenchmarkError, is_quiet, load_settings, write_result
+from benchmarks.report import (
+    BenchmarkError,
+    is_quiet,
+    load_settings,
+    table_console,
+    whole_number,
+    write_result,
+)
 from localfaas.settings import Settings, SettingsError
 
 DIRECT_PORT = 8002
@@ -97,8 +104,8 @@ def ways(settings: Settings, product_id: int) -> dict[str, tuple[int, bytes]]:
     }
 
 
-def examine(targets: dict[str, tuple[int, bytes]]) -> bytes:
-    """The product's body. Raises BenchmarkError unless every way leads to the same healthy replica."""
+def examine(targets: Mapping[str, tuple[int, bytes]]) -> tuple[bytes, list[str]]:
+    """The product's body and the replicas that gave it. Raises BenchmarkError unless every way gives the same."""
     bodies: dict[str, bytes] = {}
     replicas: set[str] = set()
     for arm, (port, request) in targets.items():
@@ -111,12 +118,7 @@ def examine(targets: dict[str, tuple[int, bytes]]) -> bytes:
         raise BenchmarkError(
             "the ways give different answers for one product; measure when nobody changes it"
         )
-    if len(replicas) != 1:
-        raise BenchmarkError(
-            f"products has several replicas ({', '.join(sorted(replicas))}), but direct measures one; "
-            "run `make scale f=products n=1` first"
-        )
-    return bodies[DIRECT]
+    return bodies[DIRECT], sorted(replicas)
 
 
 def _probe(arm: str, client: KeepAlive, request: bytes) -> Reply:
@@ -189,7 +191,7 @@ def warn(console: Console, judged: Sequence[tuple[Goal, Ratio]], quiet: bool) ->
 def measure(settings: Settings, options: argparse.Namespace, console: Console) -> dict[str, list[Block]]:
     """All blocks of all arms. Raises BenchmarkError for a target that is not fit to be measured."""
     targets = ways(settings, options.product)
-    body = examine(targets)
+    body, _ = examine(targets)
     with ExitStack() as stack:
         targets[SERVER] = (stack.enter_context(fixed_answer(body)), render_request("localhost", "GET", "/"))
         arms: dict[str, Callable[[int], list[float]]] = {
@@ -213,31 +215,31 @@ def build_parser() -> argparse.ArgumentParser:
         prog="python -m benchmarks.hops", description="Latency of one read, hop by hop, against a floor."
     )
     parser.add_argument("--product", type=int, default=7, metavar="ID", help="which product is read (7)")
-    parser.add_argument("--rounds", type=_at_least_two, default=80, help="blocks of each way (80)")
-    parser.add_argument("--block", type=_at_least_two, default=50, help="requests in a block (50)")
+    parser.add_argument("--rounds", type=whole_number(2, 10_000), default=80, help="blocks of each way (80)")
+    parser.add_argument("--block", type=whole_number(2, 10_000), default=50, help="requests in a block (50)")
     return parser
-
-
-def _at_least_two(text: str) -> int:
-    if not text.isdecimal() or not 2 <= int(text) <= 10_000:
-        raise argparse.ArgumentTypeError("must be a whole number from 2 to 10000")
-    return int(text)
 
 
 def main(arguments: list[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
-    console = Console(highlight=False)
+    console = table_console()
     try:
         settings = load_settings()
         quiet = is_quiet()
         blocks = measure(settings, options, console)
+        _, replicas = examine(ways(settings, options.product))
+    except KeyboardInterrupt:
+        print("bench: interrupted, nothing written", file=sys.stderr)
+        return 130
     except (BenchmarkError, SettingsError) as exc:
         print(f"bench: {exc}", file=sys.stderr)
         return 1
     judged = judge(blocks)
     show(console, blocks, judged)
     warn(console, judged, quiet)
-    path = write_result(settings, "hops", as_result(blocks, judged))
+    if len(replicas) > 1:
+        console.print(f"products has {len(replicas)} replicas by now; direct measured the first of them.")
+    path = write_result(settings, "hops", as_result(blocks, judged) | {"replicas": replicas, "quiet": quiet})
     console.print(f"Written to {path}", soft_wrap=True)
     return 0
 

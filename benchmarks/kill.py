@@ -21,7 +21,7 @@ from rich.table import Table
 
 from benchmarks.flows import prepare_flows
 from benchmarks.load import ConstantLoad, Event, Flow
-from benchmarks.report import BenchmarkError, load_settings, write_result
+from benchmarks.report import BenchmarkError, load_settings, table_console, whole_number, write_result
 from localfaas.settings import Settings, SettingsError
 from localfaas.status import Row, rows
 from localfaas.supervisor import SupervisorError
@@ -37,8 +37,8 @@ KINDS: Mapping[str, str] = {
 }
 """What is killed, and how the names of its programs begin (a replica is `<function>-<slot>`)."""
 
-REQUESTS_PER_SECOND = 20.0
-"""Of each flow."""
+REQUESTS_PER_SECOND = 40
+"""Of each flow, unless told otherwise: five flows leave two processors room to recover."""
 RECOVERY_SECONDS = 45.0
 QUIET_SECONDS = 1.5
 """The load has recovered when no request failed for so long and each flow succeeded."""
@@ -187,7 +187,7 @@ def run(
     flows = prepare_flows(settings)
     trials: list[Trial] = []
     with (
-        ConstantLoad(settings.port("edge"), flows, REQUESTS_PER_SECOND) as load,
+        ConstantLoad(settings.port("edge"), flows, options.rate) as load,
         console.status("") as status,
     ):
         for kind, prefix in KINDS.items():
@@ -219,7 +219,14 @@ def build_parser() -> argparse.ArgumentParser:
         description="Kill each kind of process under load (kill -9) and count the requests that fail.",
     )
     parser.add_argument(
-        "--rounds", type=int, choices=range(1, 11), default=3, metavar="N", help="kills of each (3)"
+        "--rounds", type=whole_number(1, 10), default=3, metavar="N", help="kills of each (3)"
+    )
+    parser.add_argument(
+        "--rate",
+        type=whole_number(1, 200),
+        default=REQUESTS_PER_SECOND,
+        metavar="N",
+        help=f"requests a second of each flow ({REQUESTS_PER_SECOND})",
     )
     names = [prefix.rstrip("-") for prefix in KINDS.values()]
     parser.add_argument(
@@ -230,10 +237,13 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
-    console = Console(highlight=False)
+    console = table_console()
     try:
         settings = load_settings()
         trials, flows = run(settings, options, console)
+    except KeyboardInterrupt:
+        print("bench-kill: interrupted, nothing written", file=sys.stderr)
+        return 130
     except (BenchmarkError, SettingsError) as exc:
         print(f"bench-kill: {exc}", file=sys.stderr)
         return 1
@@ -244,14 +254,15 @@ def main(arguments: list[str] | None = None) -> int:
     show(console, lines, trials)
     goal = carts_goal(lines)
     console.print(f"Goal: no failed GET when one of the carts dies: {goal}")
-    path = write_result(settings, "kill", as_result(trials, lines, goal))
+    path = write_result(
+        settings, "kill", {"requests_per_second_and_flow": options.rate, **as_result(trials, lines, goal)}
+    )
     console.print(f"Written to {path}", soft_wrap=True)
     return 0 if all(trial.recovered and trial.process_back is not None for trial in trials) else 1
 
 
 def as_result(trials: Sequence[Trial], lines: Sequence[Line], goal: str) -> dict[str, object]:
     return {
-        "requests_per_second_and_flow": REQUESTS_PER_SECOND,
         "goal": goal,
         "trials": [
             {"kind": t.kind, "program": t.program, "process_back_seconds": t.process_back, "recovered": t.recovered,

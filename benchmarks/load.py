@@ -19,11 +19,14 @@ LONGEST_LOAD_SECONDS = 1800.0
 
 @dataclass(frozen=True)
 class Flow:
-    """One kind of request: its method and path as shown in tables, and its bytes."""
+    """One kind of request: its method and path as shown in tables, and its bytes.
+
+    With several requests each connection sends one of them, and no two send the same.
+    """
 
     method: str
     path: str
-    request: bytes
+    requests: tuple[bytes, ...]
 
 
 @dataclass(frozen=True)
@@ -79,16 +82,16 @@ class ConstantLoad:
         due = begun + index * self._interval / WORKERS_PER_FLOW
         with KeepAlive(self._port, ANSWER_TIMEOUT_SECONDS) as client:
             while not self._done.wait(max(0.0, due - time.monotonic())):
-                self._events.append(_attempt(client, flow))
+                self._events.append(_attempt(client, flow, flow.requests[index % len(flow.requests)]))
                 due = max(due + self._interval, time.monotonic())
                 if due - begun > LONGEST_LOAD_SECONDS:
                     return
 
 
-def _attempt(client: KeepAlive, flow: Flow) -> Event:
+def _attempt(client: KeepAlive, flow: Flow, request: bytes) -> Event:
     started = time.monotonic()
     try:
-        reply = client.send(flow.request)
+        reply = client.send(request)
     except (OSError, BadAnswerError) as exc:
         return Event(flow, started, time.monotonic(), 0, f"{type(exc).__name__}: {exc}"[:120])
     return Event(flow, started, time.monotonic(), reply.status)

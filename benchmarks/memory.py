@@ -17,7 +17,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.report import BenchmarkError, load_settings, write_result
+from benchmarks.report import BenchmarkError, load_settings, table_console, write_result
 from localfaas.settings import Settings, SettingsError
 from localfaas.status import rows
 from localfaas.supervisor import PLATFORM_MARK, SupervisorError
@@ -150,7 +150,7 @@ def main(arguments: list[str] | None = None) -> int:
     argparse.ArgumentParser(
         prog="python -m benchmarks.memory", description="Memory (PSS) of the whole platform, by program."
     ).parse_args(arguments)
-    console = Console(highlight=False)
+    console = table_console()
     try:
         settings = load_settings()
         programs = measure(settings)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from rich.console import Console
 
 from localfaas.settings import Settings
 
@@ -18,8 +22,28 @@ QUIET_LOAD_PER_CPU = 0.5
 """Above this one-minute load average per processor before the run, figures say more about the neighbours."""
 
 
+WIDE_COLUMNS = 160
+
+
 class BenchmarkError(RuntimeError):
     """The measurement cannot be made; the message says what to do."""
+
+
+def whole_number(low: int, high: int) -> Callable[[str], int]:
+    """A type for argparse: a whole number from `low` to `high`."""
+
+    def parse(text: str) -> int:
+        if not text.isdecimal() or not low <= int(text) <= high:
+            raise argparse.ArgumentTypeError(f"must be a whole number from {low} to {high}, not {text!r}")
+        return int(text)
+
+    return parse
+
+
+def table_console() -> Console:
+    """Where tables are printed; in a file or a pipe they are not folded to 80 columns."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=WIDE_COLUMNS)
 
 
 def load_settings() -> Settings:

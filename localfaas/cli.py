@@ -17,6 +17,7 @@ from localfaas.client import ClientError
 from localfaas.database import MigrationError
 from localfaas.deploy import DeployError, deploy_stack
 from localfaas.down import down, reset
+from localfaas.ports import PortTakenError
 from localfaas.postgres import PostgresError
 from localfaas.progress import Steps
 from localfaas.project import ProjectError, load_hooks
@@ -33,6 +34,7 @@ EXPECTED = (
     ClientError,
     DeployError,
     MigrationError,
+    PortTakenError,
     PostgresError,
     ProjectError,
     ScaffoldError,

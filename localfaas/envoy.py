@@ -9,11 +9,15 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import socket
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+_ACTIVE = re.compile(r"^http\.(?!admin\.)[^ ]+\.downstream_rq_active: (\d+)$", re.MULTILINE)
 
 Resource = dict[str, Any]
 Address = tuple[str, int]
@@ -140,3 +144,23 @@ def admin_request(socket_path: Path, method: str, path: str, timeout: float = 5.
         return body
     finally:
         connection.close()
+
+
+def drain(socket_path: Path, seconds: float) -> bool:
+    """Have an Envoy close idle connections and finish what is in flight; return whether nothing was left in time.
+
+    An Envoy that is not there has nothing left.
+    """
+    deadline = time.monotonic() + seconds
+    try:
+        admin_request(socket_path, "POST", "/drain_listeners?graceful&skip_exit")
+        while (active := _requests_in_flight(socket_path)) and time.monotonic() < deadline:
+            time.sleep(0.02)
+    except OSError:
+        return True
+    return not active
+
+
+def _requests_in_flight(socket_path: Path) -> int:
+    stats = admin_request(socket_path, "GET", "/stats?filter=downstream_rq_active")
+    return sum(int(count) for count in _ACTIVE.findall(stats))

@@ -2,7 +2,7 @@
 
 Everything but `write_gateway` and `write_endpoints` is pure: desired state in, Envoy resources out. What may change
 while traffic flows is in routes, clusters and endpoints; the listener never changes between starts.
-Choices and their reasons: docs/decisions/function-gateway.md.
+Choices and their reasons: docs/decisions/0011-function-gateway.md.
 """
 
 from __future__ import annotations

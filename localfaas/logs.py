@@ -1,4 +1,4 @@
-"""Logs of a function's replicas, read from the files that supervisord writes.
+"""Logs of a function's replicas, read from the files that the replicas write.
 
 One file per replica, `<function>-<slot>.log`, rotated to `.log.1`, `.log.2`. The time of a line is the one it
 carries (a JSON line's `time`, or a date at its start); a line without one, such as a traceback's, has the time of

@@ -10,7 +10,6 @@ from __future__ import annotations
 import http.client
 import json
 import logging
-import shlex
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -18,17 +17,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from localfaas.build import interpreter_for
-from localfaas.deployment import PORT_ANNOTATION
 from localfaas.envoy import Address, EnvoyFiles, Membership
 from localfaas.gateway import write_endpoints
 from localfaas.interpreter import InterpreterError
 from localfaas.registry import Desired, Registry
+from localfaas.replica_program import base_port, replica_program
 from localfaas.rollout import Action, Leave, Phase, Replica, Wanted, plan
 from localfaas.settings import LOOPBACK, REPLICA_PORT_STEP, Settings
 from localfaas.supervisor import (
     Process,
-    Program,
     Supervisor,
     SupervisorError,
     abouts,
@@ -45,9 +42,6 @@ DRAIN_SECONDS = 0.5
 """Between leaving the endpoints and SIGTERM: time for both Envoys to have read the new file."""
 LOST_SECONDS = 5.0
 """A serving replica whose process is gone for so long leaves the endpoints until it is ready again."""
-FREE_PORTS_FROM = 8200
-FREE_PORTS = range(FREE_PORTS_FROM, FREE_PORTS_FROM + REPLICA_PORT_STEP)
-FUNCTION_PRIORITY = 500
 
 
 @dataclass
@@ -123,10 +117,8 @@ class Reconciler:
         ]
 
     def available(self, function: str) -> int:
-        """How many replicas of the function take traffic."""
-        return sum(
-            slot.function == function and slot.phase is Phase.SERVING for slot in list(self._slots.values())
-        )
+        """How many replicas of the function take traffic: both Envoys have been told of them."""
+        return len(self._published.get(function, ()))
 
     def step(self) -> bool:
         """One round: observe, publish, act. Returns whether something is under way."""
@@ -245,68 +237,6 @@ class Reconciler:
 
     def _port(self, desired: Desired, slot: int) -> int:
         return base_port(self._settings, desired) + (slot - 1) * REPLICA_PORT_STEP
-
-
-def base_port(settings: Settings, desired: Desired) -> int:
-    """The annotated port, or a free one that stays the function's own; with the offset."""
-    annotated = desired.deployment.annotations.get(PORT_ANNOTATION)
-    if annotated:
-        return int(annotated) + settings.port_offset
-    record = settings.state / "ports.json"
-    ports: dict[str, int] = json.loads(record.read_text()) if record.exists() else {}
-    if desired.name not in ports:
-        candidates = (base + 100 * hundred for hundred in range(20) for base in FREE_PORTS)
-        ports[desired.name] = next(port for port in candidates if port not in ports.values())
-        temporary = record.with_suffix(".tmp")
-        temporary.write_text(json.dumps(ports))
-        temporary.replace(record)
-    return ports[desired.name] + settings.port_offset
-
-
-def replica_program(settings: Settings, desired: Desired, slot: int, port: int) -> Program:
-    """The supervisord program of one replica: the process that the watchdog would start in the image."""
-    deployment = desired.deployment
-    name = f"{desired.name}-{slot}"
-    interpreter = interpreter_for(desired.layout, settings)
-    return Program(
-        name=name,
-        command=shlex.split(deployment.env_process),
-        directory=desired.layout,
-        environment={
-            **deployment.env_vars,
-            "PATH": f"{interpreter.parent}:/usr/local/bin:/usr/bin:/bin",
-            "fprocess": deployment.env_process,
-            "PORT": str(port),
-            "port": str(port),
-            "HOST": LOOPBACK,
-            "HOSTNAME": name,
-            "LOCALFAAS": "1",
-            "gateway_url": settings.url("gateway"),
-            "secret_mount_path": str(_link_secrets(settings, desired)),
-            "PYTHONDONTWRITEBYTECODE": "1",
-        },
-        about={
-            "function": desired.name,
-            "generation": desired.generation,
-            "port": port,
-            "image": deployment.image,
-        },
-        priority=FUNCTION_PRIORITY,
-    )
-
-
-def _link_secrets(settings: Settings, desired: Desired) -> Path:
-    """A directory with links to this deployment's secrets and to no others."""
-    directory = settings.state / "secrets-of" / desired.name
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for link in directory.iterdir():
-        if link.name not in desired.deployment.secrets:
-            link.unlink()
-    for secret in desired.deployment.secrets:
-        link = directory / secret
-        if not link.is_symlink():
-            link.symlink_to(settings.secrets / secret)
-    return directory
 
 
 def is_ready(port: int) -> bool:

@@ -22,12 +22,14 @@ from localfaas.edge import Edge
 from localfaas.gateway import write_gateway
 from localfaas.registry import Registry
 from localfaas.replicas import Reconciler
+from localfaas.rotation import rotate_logs
 from localfaas.settings import LOOPBACK, Settings
 from localfaas.supervisor import Supervisor
 
 API_THREADS = 32
 """Each `logs --follow` holds one."""
 ADMIN_THREADS = 4
+ROTATION_SECONDS = 30.0
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 log = logging.getLogger("localfaas")
@@ -57,7 +59,9 @@ def serve(settings: Settings) -> None:
     schedules.start()
     schedules.follow(registry)
     log.info("ready")
-    _wait_for_signal()
+    stopped = _stop_on_signals()
+    while not stopped.wait(ROTATION_SECONDS):
+        rotate_logs(settings.logs)
     schedules.stop()
     reconciler.stop()
 
@@ -87,8 +91,8 @@ def _on_loopback(app: Any, port: int) -> Any:
     return create_server(app, host=LOOPBACK, port=port, threads=ADMIN_THREADS, ident=None)
 
 
-def _wait_for_signal() -> None:
+def _stop_on_signals() -> threading.Event:
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
-    stopped.wait()
+    return stopped

@@ -101,7 +101,7 @@ class Settings:
 
     @property
     def logs(self) -> Path:
-        """`<program>.log`, written and rotated by supervisord."""
+        """`<program>.log`, written by the programs themselves and rotated by rotation.py."""
         return self.state / "logs"
 
     @property

@@ -11,7 +11,6 @@ import http.client
 import json
 import os
 import shlex
-import signal
 import subprocess
 import time
 import xmlrpc.client
@@ -20,12 +19,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psutil
 from supervisor.xmlrpc import SupervisorTransport
 
 from localfaas.settings import Settings
 
-LOG_BYTES = 10 * 1024 * 1024
 START_RETRIES = 100
 START_SECONDS = 1
 PLATFORM_MARK = "LOCALFAAS_STATE"
@@ -67,7 +64,7 @@ def render_main(settings: Settings) -> str:
     run, logs = _ini(settings.run), _ini(settings.logs)
     return f"""[supervisord]
 logfile={logs}/supervisord.log
-logfile_maxbytes={LOG_BYTES}
+logfile_maxbytes=10MB
 logfile_backups=1
 pidfile={run}/supervisord.pid
 childlogdir={logs}
@@ -104,16 +101,15 @@ stopsignal={program.stop_signal}
 stopwaitsecs={program.stop_seconds}
 killasgroup=true
 redirect_stderr=true
-stdout_logfile={_ini(settings.logs / (program.name + ".log"))}
-stdout_logfile_maxbytes={LOG_BYTES}
-stdout_logfile_backups=2
+stdout_logfile=NONE
 """
 
 
 def render_script(settings: Settings, program: Program) -> str:
     """The shell script that becomes the program, with exactly the environment it should have.
 
-    It first adds a line to `run/starts/<name>`, from which status counts restarts.
+    Output goes straight to its log: through supervisord, each line would wake another process.
+    A line is added to `run/starts/<name>`, from which status counts restarts.
     """
     environment = {
         "PATH": os.pathsep.join([str(settings.programs), "/usr/local/bin", "/usr/bin", "/bin"]),
@@ -126,6 +122,7 @@ def render_script(settings: Settings, program: Program) -> str:
     return "\n".join(
         [
             "#!/bin/sh",
+            f"exec >> {shlex.quote(str(settings.logs / (program.name + '.log')))} 2>&1",
             f"cd {shlex.quote(str(program.directory))} || exit 1",
             f"echo >> {shlex.quote(str(starts_file(settings, program.name)))}",
             "exec " + " ".join(shlex.quote(str(word)) for word in words),
@@ -291,40 +288,3 @@ def start_supervisord(settings: Settings, timeout: float = 10.0) -> None:
         if time.monotonic() > deadline:
             raise SupervisorError(f"supervisord did not start; see {settings.logs / 'supervisord.log'}")
         time.sleep(0.05)
-
-
-def platform_processes(settings: Settings) -> list[psutil.Process]:
-    """Every process that carries this platform's mark in its environment."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get(PLATFORM_MARK) == str(settings.state):
-                found.append(process)
-        except (psutil.Error, OSError):
-            continue
-    return found
-
-
-def end_strays(settings: Settings, timeout: float = 15.0) -> int:
-    """End what a killed supervisord left behind; return how many processes there were.
-
-    PostgreSQL gets SIGINT (fast shutdown), the rest SIGTERM; what is left after `timeout` seconds gets SIGKILL.
-    """
-    own = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
-    strays = [process for process in platform_processes(settings) if process.pid not in own]
-    for process in strays:
-        try:
-            if process.name() != "postgres":
-                process.terminate()
-            elif process.parent() not in strays:
-                process.send_signal(signal.SIGINT)
-        except psutil.NoSuchProcess:
-            continue
-    _, alive = psutil.wait_procs(strays, timeout=timeout)
-    for process in alive:
-        try:
-            process.kill()
-        except psutil.NoSuchProcess:
-            continue
-    psutil.wait_procs(alive, timeout=5)
-    return len(strays)

@@ -6,14 +6,11 @@ Every step first looks at what is there, so running it again is harmless and rep
 from __future__ import annotations
 
 import secrets as random_source
-import socket
 import time
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 
-import psutil
 import requests
 
 from localfaas import database, edge, gateway, monitoring, platform, postgres, tools
@@ -21,12 +18,14 @@ from localfaas.build import build
 from localfaas.client import GatewayClient
 from localfaas.deploy import deploy_stack
 from localfaas.deployment import validate
+from localfaas.ports import check_ports
 from localfaas.progress import Steps
 from localfaas.project import Hooks, load_hooks, run_hook
 from localfaas.registry import Registry
-from localfaas.settings import LOOPBACK, PORTS, Settings
+from localfaas.settings import Settings
 from localfaas.stack import Stack, StackFunction, load_stack, stack_file
-from localfaas.supervisor import Supervisor, end_strays, start_supervisord
+from localfaas.strays import end_strays
+from localfaas.supervisor import Supervisor, start_supervisord
 
 READY_SECONDS = 60.0
 LONGEST_SOCKET_PATH = 107
@@ -50,7 +49,7 @@ def up(settings: Settings, environ: dict[str, str], steps: Steps) -> None:
             _check_socket_paths(settings)
             if not supervisor.is_running():
                 end_strays(settings)
-                _check_ports(settings, stack)
+                check_ports(settings, stack)
             _make_secrets(settings, hooks)
         with steps.step("Processes under supervisord"):
             start_processes(settings, supervisor, stack)
@@ -105,40 +104,6 @@ def _check_socket_paths(settings: Settings) -> None:
         raise UpError(
             f"the path of {settings.state} is too long for Unix sockets: set STATE_DIR to a shorter one"
         )
-
-
-def _check_ports(settings: Settings, stack: Stack) -> None:
-    """Raise UpError naming every port that somebody else holds, and who."""
-    wanted = {settings.port(name): name for name in PORTS}
-    for name, function in stack.functions.items():
-        port = function.deployment().get("annotations", {}).get("localfaas/port")
-        if port:
-            wanted[int(port) + settings.port_offset] = name
-    taken = [
-        f"port {port} ({name}) is taken{_holder(port)}" for port, name in wanted.items() if _is_taken(port)
-    ]
-    if taken:
-        raise UpError("\n".join([*taken, "Stop the holder, or choose other ports with PORT_OFFSET=1000."]))
-
-
-def _is_taken(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((LOOPBACK, port))
-        except OSError:
-            return True
-        return False
-
-
-def _holder(port: int) -> str:
-    with suppress(psutil.Error):
-        for connection in psutil.net_connections("tcp"):
-            listens = connection.status == psutil.CONN_LISTEN and connection.laddr[1:] == (port,)
-            if listens and connection.pid:
-                process = psutil.Process(connection.pid)
-                return f" by {process.name()} (pid {process.pid})"
-    return " by a process of another user"
 
 
 def _make_secrets(settings: Settings, hooks: Hooks) -> None:

@@ -135,9 +135,7 @@ def _show_newer_prices(connection: Connection, holder: Holder, offers: Offers) -
     holder.require_cart(cart_id)
     if cart_id is None:
         return None
-    if _refresh(connection, cart_id, offers):
-        store.count_change(connection, cart_id)
-    return store.find_cart(connection, Key(cart_id=cart_id))
+    return _refreshed(connection, cart_id, offers, store.count_change)
 
 
 @api.put("/items/<path:sku>", body=Quantity, answers={200: CartView}, problems=[401, 403, 404, 412, 503])
@@ -279,19 +277,26 @@ def _change(connection: Connection, locked: Row, offers: Offers, change: Change)
     if request.headers.get("If-Match") and required_version() not in {None, locked["version"] - 1}:
         raise PreconditionFailed
     change(connection, cart_id)
-    _refresh(connection, cart_id, offers)
-    return store.find_cart(connection, Key(cart_id=cart_id))
+    return _refreshed(connection, cart_id, offers)
 
 
-def _refresh(connection: Connection, cart_id: UUID, offers: Offers) -> int:
-    """Show what is newer in `offers` in a locked cart; the number of items changed."""
-    cart = store.find_cart(connection, Key(cart_id=cart_id)) if offers else None
+def _refreshed(
+    connection: Connection, cart_id: UUID, offers: Offers, when_changed: Change | None = None
+) -> Cart | None:
+    """A locked cart, after showing in it what is newer in `offers`."""
+    key = Key(cart_id=cart_id)
+    cart = store.find_cart(connection, key)
     now, currency = datetime.now(UTC), _settings().currency
     newer = [
         domain.refreshed(item, offers[item.sku], currency, now)
         for item in domain.outdated(cart.items if cart else (), offers)
     ]
-    return store.refresh_items(connection, cart_id, newer)
+    if not newer:
+        return cart
+    store.refresh_items(connection, cart_id, newer)
+    if when_changed is not None:
+        when_changed(connection, cart_id)
+    return store.find_cart(connection, key)
 
 
 def _shown(cart: Cart | None, *, prices_checked: bool = True) -> Answer:

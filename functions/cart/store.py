@@ -222,13 +222,14 @@ def count_items(connection: Connection, cart_id: UUID) -> int:
     return int(row["items"]) if row else 0
 
 
-def refresh_items(connection: Connection, cart_id: UUID, items: Iterable[Item]) -> int:
-    """Show newer products in a cart's items; the number changed. Never goes back to an older version."""
-    return sum(_refresh_item(connection, cart_id, item) for item in items)
+def refresh_items(connection: Connection, cart_id: UUID, items: Iterable[Item]) -> None:
+    """Show newer products in a cart's items; never goes back to an older version."""
+    for item in items:
+        _refresh_item(connection, cart_id, item)
 
 
-def _refresh_item(connection: Connection, cart_id: UUID, item: Item) -> int:
-    return execute(
+def _refresh_item(connection: Connection, cart_id: UUID, item: Item) -> None:
+    execute(
         connection,
         """
         UPDATE items

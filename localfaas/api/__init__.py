@@ -1,7 +1,7 @@
 """The REST API of OpenFaaS' gateway and provider, for this machine: an unmodified `faas-cli` talks to it.
 
 `app.py` has the routing table; each resource has a module of its own. What is odd in OpenFaaS and not followed is
-listed in docs/decisions/openfaas-api.md.
+listed in docs/decisions/0018-openfaas-api.md.
 """
 
 from localfaas.api.app import create_app

@@ -4,7 +4,7 @@ Parse (document, schema, entities, parse, link), compute (resolve, clusters, rou
 act (apply, edge, admin, metrics). docs/edge.md lists what it supports.
 """
 
-from localfaas.edge.edge import Edge, Loaded, bootstrap, drain, write_bootstrap
+from localfaas.edge.edge import Edge, Loaded, bootstrap, write_bootstrap
 from localfaas.edge.errors import KongConfigError
 
-__all__ = ["Edge", "KongConfigError", "Loaded", "bootstrap", "drain", "write_bootstrap"]
+__all__ = ["Edge", "KongConfigError", "Loaded", "bootstrap", "write_bootstrap"]

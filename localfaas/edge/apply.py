@@ -75,17 +75,6 @@ class EdgeEnvoy:
         for item in leaving:
             shutil.rmtree(self.files.eds_path(item["name"]).parent, ignore_errors=True)
 
-    def drain(self, seconds: float) -> bool:
-        """Finish what is in flight, so that Envoy can be stopped. Returns whether nothing was left in time."""
-        deadline = time.monotonic() + seconds
-        try:
-            admin_request(self.admin_socket, "POST", "/drain_listeners?graceful&skip_exit")
-            while (active := self._stat("http.edge.downstream_rq_active")) and time.monotonic() < deadline:
-                time.sleep(0.02)
-        except OSError:
-            return True
-        return not active
-
     def _step(self, stats: str, write: Callable[[], bool], *, warm: bool = False) -> None:
         try:
             before = self._counters(stats)
@@ -96,7 +85,8 @@ class EdgeEnvoy:
             self._await(stats, before, warm=warm)
 
     def _await(self, stats: str, before: dict[str, int], *, warm: bool) -> None:
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        """Until Envoy has taken the file and its new clusters are warm; one that stays cold is not waited for."""
+        deadline, taken = time.monotonic() + PATIENCE_SECONDS, False
         while time.monotonic() < deadline:
             try:
                 now = self._counters(stats)
@@ -106,9 +96,12 @@ class EdgeEnvoy:
             for refused in ("update_rejected", "update_failure"):
                 if now.get(refused, 0) > before.get(refused, 0):
                     raise EnvoyRefusedError(f"{stats}: {refused}; its log says why")
-            if now.get("update_success", 0) > before.get("update_success", 0) and not warming:
+            taken = now.get("update_success", 0) > before.get("update_success", 0)
+            if taken and not warming:
                 return
             time.sleep(0.005)
+        if taken:
+            return
         raise EnvoyRefusedError(f"{stats}: not read within {PATIENCE_SECONDS:.0f} s")
 
     def _counters(self, prefix: str) -> dict[str, int]:

@@ -168,7 +168,10 @@ def cluster(backend: Backend, eds_source: Resource) -> Resource:
 
 def _lb_config(upstream: Upstream | None) -> Resource:
     threshold = upstream.fields["healthchecks"]["threshold"] if upstream else 0
-    config: Resource = {"healthy_panic_threshold": {"value": threshold}}
+    config: Resource = {
+        "healthy_panic_threshold": {"value": threshold},
+        "update_merge_window": "0s",  # else Envoy holds back for a second what a health check found
+    }
     if threshold:
         config["zone_aware_lb_config"] = {"fail_traffic_on_panic": True}
     return config
@@ -236,7 +239,7 @@ def _active_check(active: Mapping[str, Any]) -> Resource | None:
         return None
     limits = [unhealthy[key] for key in ("tcp_failures", "timeouts", "http_failures") if unhealthy[key]]
     by_connection = active["type"] == "tcp" or not (unhealthy["http_failures"] or unhealthy["timeouts"])
-    timeout = active["timeout"] if unhealthy["timeouts"] or by_connection else _PATIENT_PROBE_SECONDS
+    timeout = active["timeout"] if unhealthy["timeouts"] else _PATIENT_PROBE_SECONDS
     check: Resource = {
         "timeout": f"{max(timeout, 0.1):g}s",
         "interval": _interval(healthy["interval"]),

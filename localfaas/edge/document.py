@@ -6,6 +6,7 @@ only the first document counts. JSON is YAML.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ import yaml
 
 from localfaas.edge.errors import Fault, KongConfigError, Place, Position
 
+_ALIAS = re.compile(r"\*([^\s,\]}]+)")
 _FAILED = "failed parsing declarative configuration: "
 
 
@@ -42,7 +44,7 @@ def read_document(text: str) -> Document:
         reader = _Reader(loader)
         value = None if node is None else reader.value(node, ())
     except yaml.MarkedYAMLError as broken:
-        raise _error(_marked(broken)) from broken
+        raise _error(_marked(broken, text)) from broken
     except yaml.YAMLError as broken:
         raise _error(str(broken)) from broken
     finally:
@@ -56,12 +58,16 @@ def _first_document(loader: yaml.CSafeLoader) -> yaml.Node | None:
     return loader.get_node() if loader.check_node() else None
 
 
-def _marked(broken: yaml.MarkedYAMLError) -> str:
-    problem = broken.problem or ""
-    if problem.startswith("found undefined alias"):
-        problem = f"invalid reference: {problem.split()[-1].strip(chr(39))}"
+def _marked(broken: yaml.MarkedYAMLError, text: str) -> str:
+    """`line:column: problem` in libyaml's words."""
     mark = broken.problem_mark or broken.context_mark
-    return f"{mark.line + 1}:{mark.column + 1}: {problem}" if mark else problem
+    problem = broken.problem or ""
+    if mark is None:
+        return problem
+    if problem.startswith("found undefined alias"):
+        alias = _ALIAS.search(text.splitlines()[mark.line], mark.column)
+        problem = f"invalid reference: {alias[1] if alias else ''}"
+    return f"{mark.line + 1}:{mark.column + 1}: {problem}"
 
 
 def _error(text: str) -> KongConfigError:

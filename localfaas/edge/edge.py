@@ -76,11 +76,6 @@ def write_bootstrap(settings: Settings) -> None:
         files.write_routes([compiled.routes])
 
 
-def drain(settings: Settings, seconds: float = 10.0) -> bool:
-    """Let the edge finish what is in flight before it is stopped; returns whether nothing was left in time."""
-    return _envoy(settings, envoy_binary()).drain(seconds)
-
-
 class Edge:
     """The one owner of the edge's configuration. Safe to use from several threads."""
 
@@ -156,9 +151,6 @@ class Edge:
     def metrics_text(self) -> str:
         """What `/metrics` answers: Kong's names, from Envoy's counts."""
         return metrics_text(self)
-
-    def drain(self, seconds: float = 10.0) -> bool:
-        return self.envoy.drain(seconds)
 
     def _compile(self, configuration: Configuration) -> Compiled:
         return _compile(self.settings, configuration, self._membership)

@@ -9,7 +9,6 @@ from typing import Any
 from localfaas.edge import rules
 from localfaas.edge.entities import (
     Configuration,
-    Entity,
     Plugin,
     Route,
     Service,
@@ -69,6 +68,7 @@ class _Linker:
         other = self._by_key.get((collection, written))
         if other is None:
             self._fault(draft, f"invalid reference '{name}: {written}' (no such entry in '{collection}')")
+            draft.values[name] = None
             return
         draft.values[name] = {"id": other.id, "written": written}
 
@@ -225,6 +225,3 @@ def _plugin(draft: Draft) -> Plugin:
         enabled=draft.values["enabled"],
         config=draft.values["config"],
     )
-
-
-__all__ = ["Draft", "Entity", "link"]

@@ -36,6 +36,8 @@ def listener(bind: str, port: int, routes: Resource) -> Resource:
         "@type": "type.googleapis.com/envoy.config.listener.v3.Listener",
         "name": "edge",
         "address": {"socket_address": {"address": bind, "port_value": port}},
+        # A second edge on this port must fail, not share the connections.
+        "enable_reuse_port": False,
         "filter_chains": [
             {
                 "filters": [
@@ -115,33 +117,42 @@ def _connection_manager() -> dict[str, Any]:
         "request_headers_timeout": "60s",
         "stream_idle_timeout": "60s",
         "delayed_close_timeout": "0.1s",
-        "upgrade_configs": [{"upgrade_type": "websocket"}],
+        # A WebSocket has no body to gather before it is passed on.
+        "upgrade_configs": [{"upgrade_type": "websocket", "filters": [_lua_filter(), _router()]}],
         "local_reply_config": {"mappers": _reply_mappers()},
         "access_log": [_stats_logger()],
-        "http_filters": [
-            {
-                "name": LUA_FILTER,
-                "typed_config": {
-                    "@type": f"{_EXTENSIONS}.filters.http.lua.v3.Lua",
-                    "default_source_code": {"inline_string": lua.source()},
-                },
-            },
-            {
-                "name": BUFFER_FILTER,
-                "disabled": True,
-                "typed_config": {
-                    "@type": f"{_EXTENSIONS}.filters.http.buffer.v3.Buffer",
-                    "max_request_bytes": 1,
-                },
-            },
-            {
-                "name": "envoy.filters.http.router",
-                "typed_config": {
-                    "@type": f"{_EXTENSIONS}.filters.http.router.v3.Router",
-                    "suppress_envoy_headers": True,
-                },
-            },
-        ],
+        "http_filters": [_lua_filter(), _buffer_filter(), _router()],
+    }
+
+
+def _lua_filter() -> Resource:
+    return {
+        "name": LUA_FILTER,
+        "typed_config": {
+            "@type": f"{_EXTENSIONS}.filters.http.lua.v3.Lua",
+            "default_source_code": {"inline_string": lua.source()},
+            # What the script changes does not choose another route; matching again costs 15 µs.
+            "clear_route_cache": False,
+        },
+    }
+
+
+def _buffer_filter() -> Resource:
+    """Off, until a route switches it on with a limit of its own."""
+    return {
+        "name": BUFFER_FILTER,
+        "disabled": True,
+        "typed_config": {"@type": f"{_EXTENSIONS}.filters.http.buffer.v3.Buffer", "max_request_bytes": 1},
+    }
+
+
+def _router() -> Resource:
+    return {
+        "name": "envoy.filters.http.router",
+        "typed_config": {
+            "@type": f"{_EXTENSIONS}.filters.http.router.v3.Router",
+            "suppress_envoy_headers": True,
+        },
     }
 
 

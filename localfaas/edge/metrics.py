@@ -98,12 +98,13 @@ def _latencies(found: list[Sample], groups: set[str]) -> Iterator[str]:
 
 
 def _answered_here(found: Iterable[Sample]) -> dict[tuple[str, str], float]:
-    """Requests by service and route that no upstream saw: Envoy has no time of them, and they took none."""
+    """Requests by service and route that never reached an upstream: Envoy has no such time of them, so it was 0."""
     counts: dict[tuple[str, str], float] = {}
+    signs = {"envoy_kong_request_latency_us_count": 1, "envoy_kong_kong_latency_us_count": -1}
     for sample in found:
-        if sample.name == "envoy_kong_http_requests_total" and sample.labels["details"] == "lua_response":
+        if sign := signs.get(sample.name):
             key = (sample.labels["service"], sample.labels["route"])
-            counts[key] = counts.get(key, 0) + sample.value
+            counts[key] = counts.get(key, 0) + sign * sample.value
     return counts
 
 

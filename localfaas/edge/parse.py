@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
 from localfaas.edge.document import Document, read_document
-from localfaas.edge.entities import (
-    COLLECTIONS,
-    KONG_ONLY_COLLECTIONS,
-    PLUGIN_FRAME,
-    ROUTE,
-    SERVICE,
-    TARGET,
-    UPSTREAM,
-    Configuration,
-)
+from localfaas.edge.entities import COLLECTIONS, KONG_ONLY_COLLECTIONS, Configuration
 from localfaas.edge.errors import Fault, KongConfigError, Place
+from localfaas.edge.kinds import PLUGIN_FRAME, ROUTE, SERVICE, TARGET, UPSTREAM
 from localfaas.edge.link import Draft, link
 from localfaas.edge.plugins import KINDS, KONG_ONLY
 from localfaas.edge.schema import NOT_SUPPORTED, Record, Report
@@ -31,7 +23,6 @@ _CHILDREN = {
     "upstreams": {"targets": "upstream"},
 }
 """Which collections may be nested in which, and the field of the child that the nesting stands for."""
-_NOT_NESTED_HERE = {"services": ("client_certificates",), "upstreams": (), "routes": ()}
 _SCHEMAS = {"services": SERVICE, "routes": ROUTE, "upstreams": UPSTREAM, "targets": TARGET}
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -154,8 +145,3 @@ class _UnknownPlugin(Record):
                 text = f"plugin '{name}' not enabled; add it to the 'plugins' configuration property"
                 report((*place, "name"), text)
         return checked
-
-
-def places(error: KongConfigError) -> Iterator[str]:
-    """Each fault on a line of its own, for people."""
-    return (str(fault) for fault in error.faults)

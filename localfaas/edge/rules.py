@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from localfaas.edge.errors import ENTITY_RULE, Place
-from localfaas.edge.schema import Report
+from localfaas.edge.schema import NOT_SUPPORTED, Report
 
 _NAME = re.compile(r"^[\w.\-~\u0080-\U0010ffff]+$")
 _HOSTNAME = re.compile(
@@ -46,8 +46,10 @@ def host(value: str) -> str | None:
 
 
 def route_host(value: str) -> str | None:
-    """A host name, with a leading or a trailing `*` label at most, and a port perhaps."""
-    bare = re.sub(r":\d+$", "", value)
+    """A host name, perhaps with a leading `*` label."""
+    bare = value
+    if re.search(r":\d+$", value) and not is_address(value):
+        return "a host with a port is not supported by the embedded edge; a host matches on every port"
     if bare.startswith("*."):
         bare = bare[2:]
     elif bare.endswith(".*"):
@@ -136,3 +138,10 @@ def hash_inputs_named(record: Mapping[str, Any], place: Place, report: Report) -
         if record[field] == value and not record[other]:
             report((*place, other), "required field missing")
             report((*place, *ENTITY_RULE), f"failed conditional validation given value of field '{field}'")
+
+
+def hashing_is_chosen(record: Mapping[str, Any], place: Place, report: Report) -> None:
+    """Kong takes `hash_on` to mean an algorithm that the file did not name; here it is written."""
+    if record["hash_on"] != "none" and record["algorithm"] != "consistent-hashing":
+        text = f"hash_on with algorithm '{record['algorithm']}' is {NOT_SUPPORTED}; use consistent-hashing"
+        report((*place, "hash_on"), text)

@@ -60,7 +60,8 @@ def test_function_sees_its_environment_and_only_its_secrets(small):
 
 
 def test_status_tells_state_pid_port_uptime_restarts_and_memory(small):
-    row = small.processes()["echo-1"]
+    shown = json.loads(small.run("status", "--json").stdout)
+    row = next(row for row in shown if row["program"] == "echo-1")
     assert row["state"] == "RUNNING"
     assert row["port"] == 8002 + small.offset
     assert row["pid"] > 0

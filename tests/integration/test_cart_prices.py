@@ -78,17 +78,18 @@ def test_adding_while_products_is_away_is_refused_and_says_when_to_try_again(sho
     assert shop.count("carts") == 0
 
 
-def test_reading_does_not_ask_again_and_again_while_products_is_away(shop: Shop):
+def test_reading_does_not_ask_again_and_again_while_products_is_away(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("functions.cart.catalogue.COOL_DOWN_SECONDS", 60.0)
     client = shop.visitor()
     add(client, "A")
     shop.gateway.away = True
     client.get("/")
     asked = len(shop.gateway.requests)
-    started = time.monotonic()
     for _ in range(5):
         assert client.get("/").get_json()["prices_checked"] is False
     assert len(shop.gateway.requests) == asked
-    assert time.monotonic() - started < 0.9
 
 
 def test_prices_are_checked_again_once_products_is_back(shop: Shop):
@@ -108,7 +109,7 @@ def test_cart_is_shown_soon_while_products_hangs(shop: Shop):
     shop.gateway.hold = threading.Event()
     started = time.monotonic()
     assert client.get("/").get_json()["prices_checked"] is False
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 5, "half of the function's own time"
 
 
 @pytest.mark.parametrize("garbage", [b"", b"null", b"[]", b'{"items": [{}]}', b'{"items": null}', b"<html>"])

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 import requests
-from waitress.server import create_server
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
+from werkzeug.serving import WSGIRequestHandler, make_server
 
 from db.seed import demo, online_retail
 from db.seed.secrets import make_missing
@@ -31,9 +31,11 @@ class Shop:
         self.refusals: list[tuple[str, list[tuple[str, str]]]] = []
         self.calls = 0
         routed = DispatcherMiddleware(_not_found, {"/api/products": application.wsgi_app})
-        self._server = create_server(self._front(routed), host="127.0.0.1", port=0, threads=2)
-        self.url = f"http://127.0.0.1:{self._server.effective_port}"
-        self._thread = threading.Thread(target=self._server.run)
+        self._server = make_server(
+            "127.0.0.1", 0, self._front(routed), threaded=True, request_handler=_Silent
+        )
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
         self._thread.start()
 
     def _front(self, routed: Callable[..., Any]) -> Callable[..., Any]:
@@ -50,8 +52,14 @@ class Shop:
         return requests.get(f"{self.url}/api/products{path}", timeout=10).json()
 
     def close(self) -> None:
-        self._server.close()
+        self._server.shutdown()
         self._thread.join(10)
+        self._server.server_close()
+
+
+class _Silent(WSGIRequestHandler):
+    def log(self, *_: Any) -> None:
+        """The function writes a line for each request itself."""
 
 
 def _not_found(_environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:

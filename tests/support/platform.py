@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import json
 import os
 import shutil
 import socket
@@ -15,12 +14,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from localfaas.settings import PORTS, Settings
+from localfaas.status import rows
+from localfaas.supervisor import SupervisorError
 
 PROJECT = Path(__file__).parents[2]
 CHECKED_PORTS = [*PORTS.values(), 8002, 8008, 8018, 8028, 8099]
@@ -68,8 +69,11 @@ class Platform:
         return result
 
     def processes(self) -> dict[str, dict[str, Any]]:
-        """`localfaas status --json`, by program."""
-        return {row["program"]: row for row in json.loads(self.run("status", "--json", check=False).stdout)}
+        """What `localfaas status` shows, by program; nothing when the platform is down."""
+        try:
+            return {row.program: asdict(row) for row in rows(self.settings)}
+        except SupervisorError:
+            return {}
 
     def edge(self, path: str) -> str:
         return self.settings.url("edge") + path

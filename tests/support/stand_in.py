@@ -1,4 +1,4 @@
-"""A stand-in for the function gateway: answers price look-ups from a dictionary, passes other calls to real functions."""
+"""A stand-in for the function gateway: passes calls to real functions, and answers for products where none is given."""
 
 from __future__ import annotations
 
@@ -100,34 +100,40 @@ def _handler(gateway: StandInGateway) -> type[BaseHTTPRequestHandler]:
             parts = urlsplit(self.path)
             if gateway.hold is not None:
                 gateway.hold.wait(LONGEST_HOLD_SECONDS)
-            if gateway.away or parts.path != PRODUCTS:
+            if gateway.away:
                 self._answer(503, b"{}")
             elif gateway.garbage is not None:
                 self._answer(200, gateway.garbage)
+            elif parts.path != PRODUCTS or "products" in gateway.functions:
+                self._pass_on("GET")
             else:
                 self._answer(200, json.dumps(gateway.prices(parts.query)).encode())
 
         def do_POST(self) -> None:
             gateway.requests.append(self.path)
-            _, _, function, path = self.path.split("/", 3)
             if gateway.hold is not None:
                 gateway.hold.wait(LONGEST_HOLD_SECONDS)
-            address = gateway.functions.get(function)
-            if gateway.away or address is None:
+            if gateway.away:
                 self._answer(503, b"{}")
             elif gateway.garbage is not None:
                 self._answer(200, gateway.garbage)
             else:
-                self._answer(*self._passed_on(f"{address}/{path}"))
+                self._pass_on("POST")
 
-        def _passed_on(self, url: str) -> tuple[int, bytes]:
+        def _pass_on(self, method: str) -> None:
+            _, _, function, path = self.path.split("/", 3)
+            address = gateway.functions.get(function)
+            if address is None:
+                self._answer(503, b"{}")
+                return
             headers = {"Authorization": self.headers["Authorization"] or ""}
-            request = urllib.request.Request(url, method="POST", headers=headers)
+            request = urllib.request.Request(f"{address}/{path}", method=method, headers=headers)
             try:
                 with urllib.request.urlopen(request, timeout=20) as response:
-                    return response.status, response.read()
+                    self._answer(response.status, response.read())
             except HTTPError as refusal:
-                return refusal.code, refusal.read()
+                with refusal:
+                    self._answer(refusal.code, refusal.read())
 
         def _answer(self, status: int, body: bytes) -> None:
             try:

@@ -17,7 +17,7 @@ from benchmarks.report import BenchmarkError
 from localfaas.settings import Settings
 from localfaas.status import Row
 
-GET, POST = Flow("GET", "/api/cart", b""), Flow("POST", "/api/cart/items", b"")
+GET, POST = Flow("GET", "/api/cart", (b"",)), Flow("POST", "/api/cart/items", (b"",))
 
 
 def event(flow: Flow, started: float, ended: float, status: int = 200) -> Event:

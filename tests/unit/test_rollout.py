@@ -60,7 +60,8 @@ def settle(wanted: Wanted, replicas: list[Replica]) -> tuple[list[Replica], int]
                 replicas = [*replicas, Replica(action.slot, wanted.generation, Phase.STARTING)]
             else:
                 replicas = [
-                    Replica(r.slot, r.generation, Phase.LEAVING) if r.slot == action.slot else r for r in replicas
+                    Replica(r.slot, r.generation, Phase.LEAVING) if r.slot == action.slot else r
+                    for r in replicas
                 ]
         fewest = min(fewest, sum(replica.phase is Phase.SERVING for replica in replicas))
         replicas = [r for r in replicas if r.phase is not Phase.LEAVING]
@@ -71,7 +72,9 @@ def settle(wanted: Wanted, replicas: list[Replica]) -> tuple[list[Replica], int]
 
 
 PHASES = st.sampled_from([Phase.STARTING, Phase.SERVING])
-REPLICAS = st.dictionaries(st.integers(1, SURGE_SLOT), st.tuples(st.sampled_from(["old", "older", "new"]), PHASES))
+REPLICAS = st.dictionaries(
+    st.integers(1, SURGE_SLOT), st.tuples(st.sampled_from(["old", "older", "new"]), PHASES)
+)
 
 
 @given(slots=REPLICAS, count=st.integers(1, 5))

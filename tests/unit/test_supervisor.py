@@ -15,6 +15,13 @@ def settings(tmp_path):
     return Settings(project=tmp_path, state=tmp_path / "state 100%")
 
 
+def run_script(settings):
+    """Run the script of cart-1; return what its log holds then."""
+    settings.logs.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["sh", settings.supervisor / "conf.d" / "cart-1.sh"], check=True)
+    return (settings.logs / "cart-1.log").read_text()
+
+
 def program(tmp_path, **environment):
     return Program("cart-1", ["env"], tmp_path, environment, about={"port": 8008})
 
@@ -24,17 +31,13 @@ def program(tmp_path, **environment):
 )
 def test_script_passes_every_value_unchanged(settings, tmp_path, value):
     write_program(settings, program(tmp_path, VALUE=value))
-    script = settings.supervisor / "conf.d" / "cart-1.sh"
-    printed = subprocess.run(["sh", script], capture_output=True, text=True, check=True).stdout
-    assert f"VALUE={value}\n" in printed
+    assert f"VALUE={value}\n" in run_script(settings)
 
 
 def test_script_inherits_nothing_of_its_starter(settings, tmp_path, monkeypatch):
     monkeypatch.setenv("LEAKED", "yes")
     write_program(settings, program(tmp_path))
-    printed = subprocess.run(
-        ["sh", settings.supervisor / "conf.d" / "cart-1.sh"], capture_output=True, text=True, check=True
-    ).stdout
+    printed = run_script(settings)
     assert "LEAKED" not in printed
     assert f"LOCALFAAS_STATE={settings.state}\n" in printed
 
@@ -42,7 +45,7 @@ def test_script_inherits_nothing_of_its_starter(settings, tmp_path, monkeypatch)
 def test_each_start_leaves_one_line(settings, tmp_path):
     write_program(settings, program(tmp_path))
     for _ in range(3):
-        subprocess.run(["sh", settings.supervisor / "conf.d" / "cart-1.sh"], capture_output=True, check=True)
+        run_script(settings)
     assert starts_file(settings, "cart-1").read_text() == "\n\n\n"
 
 

@@ -219,7 +219,7 @@ end
 
 -- Waits for the body, so no other object of the handle is good afterwards.
 local function write_body(handle, text)
-  local body = handle:body()
+  local body = handle:body(true)
   if body then
     local length = body:setBytes(text)
     handle:headers():replace("content-length", tostring(length))

@@ -15,7 +15,8 @@ def _contribute(use: Use) -> Contribution:
         operation: [list(_pair(item)) for item in config[operation]["headers"]]
         for operation in ("rename", "replace", "add", "append")
     }
-    return Contribution(lua={"remove": [_pair(item) for item in config["remove"]["headers"]], **pairs})
+    removed = [_pair(item)[0] for item in config["remove"]["headers"]]
+    return Contribution(lua={"remove": removed, **pairs})
 
 
 def _pair(item: str) -> tuple[str, str]:

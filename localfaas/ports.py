@@ -1,0 +1,52 @@
+"""Before anything starts: every port that the platform needs is free, or its holder is named."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import suppress
+
+import psutil
+
+from localfaas.deployment import PORT_ANNOTATION, scale_min
+from localfaas.settings import LOOPBACK, PORTS, REPLICA_PORT_STEP, Settings
+from localfaas.stack import Stack
+
+
+class PortTakenError(RuntimeError):
+    """Somebody else has a port; the message names each such port and who holds it."""
+
+
+def check_ports(settings: Settings, stack: Stack) -> None:
+    """Raise PortTakenError naming every port that somebody else holds, and who."""
+    wanted = {settings.port(name): name for name in PORTS}
+    for name, function in stack.functions.items():
+        base = function.annotations.get(PORT_ANNOTATION, "")
+        for replica in range(scale_min(function.labels) if base.isdecimal() else 0):
+            wanted[int(base) + replica * REPLICA_PORT_STEP + settings.port_offset] = f"{name}-{replica + 1}"
+    taken = [
+        f"port {port} ({name}) is taken{_holder(port)}" for port, name in wanted.items() if _is_taken(port)
+    ]
+    if taken:
+        raise PortTakenError(
+            "\n".join([*taken, "Stop the holder, or choose other ports with PORT_OFFSET=1000."])
+        )
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return True
+        return False
+
+
+def _holder(port: int) -> str:
+    with suppress(psutil.Error):
+        for connection in psutil.net_connections("tcp"):
+            listens = connection.status == psutil.CONN_LISTEN and connection.laddr[1:] == (port,)
+            if listens and connection.pid:
+                process = psutil.Process(connection.pid)
+                return f" by {process.name()} (pid {process.pid})"
+    return " by a process of another user"

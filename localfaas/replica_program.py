@@ -1,0 +1,79 @@
+"""One replica as a supervisord program: the process that the watchdog would start in the function's image."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+from localfaas.build import interpreter_for
+from localfaas.deployment import PORT_ANNOTATION
+from localfaas.registry import Desired
+from localfaas.settings import LOOPBACK, REPLICA_PORT_STEP, Settings
+from localfaas.supervisor import Program
+
+FREE_PORTS_FROM = 8200
+FREE_PORTS = range(FREE_PORTS_FROM, FREE_PORTS_FROM + REPLICA_PORT_STEP)
+PRIORITY = 500
+
+
+def base_port(settings: Settings, desired: Desired) -> int:
+    """The annotated port, or a free one that stays the function's own; with the offset."""
+    annotated = desired.deployment.annotations.get(PORT_ANNOTATION)
+    if annotated:
+        return int(annotated) + settings.port_offset
+    record = settings.state / "ports.json"
+    ports: dict[str, int] = json.loads(record.read_text()) if record.exists() else {}
+    if desired.name not in ports:
+        candidates = (base + 100 * hundred for hundred in range(20) for base in FREE_PORTS)
+        ports[desired.name] = next(port for port in candidates if port not in ports.values())
+        temporary = record.with_suffix(".tmp")
+        temporary.write_text(json.dumps(ports))
+        temporary.replace(record)
+    return ports[desired.name] + settings.port_offset
+
+
+def replica_program(settings: Settings, desired: Desired, slot: int, port: int) -> Program:
+    """The supervisord program of one replica: the process that the watchdog would start in the image."""
+    deployment = desired.deployment
+    name = f"{desired.name}-{slot}"
+    interpreter = interpreter_for(desired.layout, settings)
+    return Program(
+        name=name,
+        command=shlex.split(deployment.env_process),
+        directory=desired.layout,
+        environment={
+            **deployment.env_vars,
+            "PATH": f"{interpreter.parent}:/usr/local/bin:/usr/bin:/bin",
+            "fprocess": deployment.env_process,
+            "PORT": str(port),
+            "port": str(port),
+            "HOST": LOOPBACK,
+            "HOSTNAME": name,
+            "LOCALFAAS": "1",
+            "gateway_url": settings.url("gateway"),
+            "secret_mount_path": str(_link_secrets(settings, desired)),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        },
+        about={
+            "function": desired.name,
+            "generation": desired.generation,
+            "port": port,
+            "image": deployment.image,
+        },
+        priority=PRIORITY,
+    )
+
+
+def _link_secrets(settings: Settings, desired: Desired) -> Path:
+    """A directory with links to this deployment's secrets and to no others."""
+    directory = settings.state / "secrets-of" / desired.name
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for link in directory.iterdir():
+        if link.name not in desired.deployment.secrets:
+            link.unlink()
+    for secret in desired.deployment.secrets:
+        link = directory / secret
+        if not link.is_symlink():
+            link.symlink_to(settings.secrets / secret)
+    return directory

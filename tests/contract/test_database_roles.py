@@ -1,0 +1,195 @@
+"""Each function's role can do what it needs and nothing else; the migrations are held to that, table by table."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import yaml
+from psycopg2 import errors, sql
+
+from localfaas.database import migrate
+from tests.support.postgres import PROJECT, Database, PostgresServer
+
+STACK = yaml.safe_load((PROJECT / "stack.yml").read_text())
+FUNCTIONS = sorted(
+    name for name, function in STACK["functions"].items() if f"{name}-db" in function.get("secrets", [])
+)
+OTHERS = [(role, schema) for role in FUNCTIONS for schema in FUNCTIONS if role != schema]
+
+
+@pytest.fixture(scope="module")
+def database(postgres_server: PostgresServer) -> Iterator[Database]:
+    """Migrated by dbmate itself: a clone would lack the grants on the database."""
+    database = postgres_server.create_database()
+    migrate(database.url(), PROJECT / "db" / "migrations", Path(sys.executable).parent / "dbmate")
+    yield database
+    database.drop()
+
+
+def rows(database: Database, statement: str, **parameters: object) -> list[tuple[object, ...]]:
+    with closing(database.connect()) as connection, connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        return list(cursor.fetchall())
+
+
+def refused(database: Database, role: str, statement: str | sql.Composable) -> bool:
+    """Whether PostgreSQL refuses `statement` to `role` for lack of privilege."""
+    with closing(database.connect(role)) as connection, connection.cursor() as cursor:
+        try:
+            cursor.execute(statement)
+        except errors.InsufficientPrivilege:
+            return True
+        return False
+
+
+def tables(database: Database, schema: str) -> list[str]:
+    found = rows(database, "SELECT tablename FROM pg_tables WHERE schemaname = %(schema)s", schema=schema)
+    return sorted(str(row[0]) for row in found)
+
+
+def test_every_database_secret_has_its_schema_owner_and_login(database: Database):
+    schemas = rows(
+        database,
+        "SELECT nspname, pg_get_userbyid(nspowner) FROM pg_namespace"
+        " WHERE nspname !~ '^pg_' AND nspname NOT IN ('public', 'extensions', 'information_schema')",
+    )
+    assert sorted(schemas) == [(name, f"{name}_owner") for name in FUNCTIONS]
+    logins = rows(database, "SELECT rolname FROM pg_roles WHERE rolcanlogin AND NOT rolsuper ORDER BY 1")
+    assert [row[0] for row in logins] == FUNCTIONS
+
+
+def test_no_role_has_power_over_the_server(database: Database):
+    powers = rows(
+        database,
+        "SELECT rolname FROM pg_roles WHERE rolname <> 'postgres' AND rolname !~ '^pg_'"
+        " AND (rolsuper OR rolcreatedb OR rolcreaterole OR rolreplication OR rolbypassrls)",
+    )
+    assert powers == []
+    memberships = rows(
+        database, "SELECT member::regrole FROM pg_auth_members WHERE member::regrole::text !~ '^pg_'"
+    )
+    assert memberships == []
+
+
+def test_every_table_belongs_to_its_schemas_owner(database: Database):
+    strays = rows(
+        database,
+        "SELECT schemaname, tablename, tableowner FROM pg_tables WHERE schemaname = ANY(%(schemas)s)"
+        " AND tableowner <> schemaname || '_owner'",
+        schemas=FUNCTIONS,
+    )
+    assert strays == []
+
+
+@pytest.mark.parametrize("role", FUNCTIONS)
+def test_function_reads_every_table_of_its_own(database: Database, role: str):
+    assert tables(database, role)
+    for table in tables(database, role):
+        statement = sql.SQL("SELECT * FROM {} LIMIT 0").format(sql.Identifier(table))
+        assert not refused(database, role, statement), "found by its name alone: search_path"
+
+
+@pytest.mark.parametrize(("role", "schema"), OTHERS)
+@pytest.mark.parametrize("verb", ["SELECT * FROM {}", "DELETE FROM {}", "TRUNCATE {}", "LOCK TABLE {}"])
+def test_no_function_reaches_anothers_tables(database: Database, role: str, schema: str, verb: str):
+    for table in tables(database, schema):
+        assert refused(database, role, sql.SQL(verb).format(sql.Identifier(schema, table)))
+
+
+def test_no_function_has_a_grant_on_anothers_objects(database: Database):
+    """The catalogue itself, so that nothing is missed for want of a statement that tries it."""
+    grants = rows(
+        database,
+        """
+        SELECT namespace.nspname, class.relname, role.rolname
+        FROM pg_class class
+        JOIN pg_namespace namespace ON namespace.oid = class.relnamespace
+        CROSS JOIN pg_roles role
+        WHERE namespace.nspname = ANY(%(schemas)s)
+            AND role.rolname = ANY(%(schemas)s)
+            AND role.rolname <> namespace.nspname
+            AND class.relkind IN ('r', 'p', 'v', 'm')
+            AND has_any_column_privilege(role.rolname, class.oid, 'SELECT, INSERT, UPDATE, REFERENCES')
+        """,
+        schemas=FUNCTIONS,
+    )
+    assert grants == []
+
+
+@pytest.mark.parametrize("role", FUNCTIONS)
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TABLE mine (a int)",
+        "CREATE TEMPORARY TABLE mine (a int)",
+        "CREATE TABLE public.mine (a int)",
+        "CREATE TABLE extensions.mine (a int)",
+        "CREATE SCHEMA mine",
+        "CREATE FUNCTION mine() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "CREATE EXTENSION hstore",
+        "CREATE ROLE mine",
+        "CREATE DATABASE mine",
+        "CALL public.create_function_home('mine')",
+        "CALL public.drop_function_home('cart')",
+        "DELETE FROM public.schema_migrations",
+        "INSERT INTO public.schema_migrations VALUES ('9999')",
+        "ALTER ROLE cart SUPERUSER",
+        "SET ROLE cart_owner",
+        "SET SESSION AUTHORIZATION postgres",
+        "SELECT pg_read_file('/etc/passwd')",
+        "COPY (SELECT 1) TO PROGRAM 'true'",
+        "SELECT lo_import('/etc/passwd')",
+    ],
+)
+def test_function_cannot_create_or_take_over(database: Database, role: str, statement: str):
+    with closing(database.connect(role)) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor, pytest.raises(errors.InsufficientPrivilege):
+            cursor.execute(statement)
+
+
+@pytest.mark.parametrize("role", FUNCTIONS)
+def test_function_cannot_change_its_own_tables(database: Database, role: str):
+    for table in tables(database, role):
+        for verb in ("DROP TABLE {}", "ALTER TABLE {} ADD COLUMN extra int", "TRUNCATE {}"):
+            assert refused(database, role, sql.SQL(verb).format(sql.Identifier(table))), (table, verb)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE carts SET token_sha256 = NULL",
+        "UPDATE carts SET customer_id = 'someone else'",
+        "UPDATE carts SET created_at = now()",
+        "UPDATE items SET cart_id = gen_random_uuid()",
+        "UPDATE items SET sku = 'other'",
+        "UPDATE items SET added_at = now()",
+    ],
+)
+def test_cart_cannot_change_what_never_changes(database: Database, statement: str):
+    assert refused(database, "cart", statement)
+
+
+@pytest.mark.parametrize("role", FUNCTIONS)
+def test_function_may_read_which_migrations_are_applied(database: Database, role: str):
+    assert not refused(database, role, "SELECT version FROM public.schema_migrations")
+
+
+def test_nobody_in_particular_may_do_nothing(database: Database):
+    public = rows(
+        database,
+        "SELECT has_schema_privilege('pg_monitor', 'public', 'USAGE'),"
+        " has_database_privilege('pg_monitor', current_database(), 'CONNECT'),"
+        " has_database_privilege('pg_monitor', current_database(), 'TEMPORARY')",
+    )
+    assert public == [(False, False, False)]
+
+
+def test_migrations_hold_no_password():
+    for path in (PROJECT / "db" / "migrations").glob("*.sql"):
+        assert not re.search(r"password\s+'", path.read_text(), re.IGNORECASE), path.name
