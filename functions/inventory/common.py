@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from flask import current_app
 from prometheus_client import Counter
@@ -21,7 +21,7 @@ from functions.shared import (
 )
 
 from . import domain, store
-from .domain import Change, Line, Shortage
+from .domain import Change, Lack, Line, Shortage
 from .store import Note
 
 MOVEMENTS = Counter("inventory_movements_total", "Movements written to the ledger.", ["kind"])
@@ -86,11 +86,18 @@ def move(
     store.open_rows(connection, changes)
     outcome = store.change_stock(connection, changes, Note(identity().subject, **note))
     if outcome.lacks:
-        REFUSALS.labels(code).inc()
-        raise domain.insufficient(lines, outcome.lacks, code)
+        refuse_shortage(lines, outcome.lacks, code)
     for movement in outcome.movements:
         MOVEMENTS.labels(movement["kind"]).inc()
     return outcome.movements
+
+
+def refuse_shortage(
+    lines: Sequence[Line], lacks: Sequence[Lack], code: Shortage = "insufficient_stock"
+) -> NoReturn:
+    """Raise the refusal that names which of `lines` lack."""
+    REFUSALS.labels(code).inc()
+    raise domain.insufficient(lines, lacks, code)
 
 
 def lines_at(location: str, items: Sequence[Any]) -> list[Line]:

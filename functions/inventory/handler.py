@@ -32,7 +32,7 @@ from functions.shared import (
 # Importing the others declares their routes on `api`.
 from . import domain, routes_issues, routes_movements, routes_replenishments, routes_stock, store, views
 from . import store_reservations as reservations
-from .common import api, lines_at, move, require_location
+from .common import api, lines_at, move, refuse_shortage, require_location
 from .domain import Line
 
 __all__ = ["api", "create_app", "routes_issues", "routes_movements", "routes_replenishments", "routes_stock"]
@@ -58,8 +58,7 @@ def reserve_stock(body: views.NewReservation, connection: Connection) -> Answer:
     require_location(connection, body.location)
     lines = lines_at(body.location, body.lines)
     combined = domain.combined(lines)
-    # The promise comes last: whoever waits for these rows of stock waits for one statement and the commit.
-    row = reservations.add_reservation(
+    row, promised = reservations.promise_stock(
         connection,
         combined,
         reservation_id=uuid4(),
@@ -67,7 +66,9 @@ def reserve_stock(body: views.NewReservation, connection: Connection) -> Answer:
         reference=body.reference,
         ttl_seconds=_ttl_seconds(body),
     )
-    move(connection, domain.promised(lines), lines)
+    if len(promised) < len(combined):
+        changed = [(body.location, sku) for sku in promised]
+        refuse_shortage(lines, store.find_lacks(connection, domain.promised(lines), changed))
     RESERVATIONS.labels("created").inc()
     return Answer({**row, "lines": store.stored_lines(combined), "movements": []}, 201)
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from functions.shared import Connection, Row, execute, fetch_all
+from functions.shared import Connection, Prepared, Row, execute, fetch_all
 
 from .domain import Change, Lack, Line, lacks_of
 
@@ -50,17 +50,22 @@ def change_stock(connection: Connection, changes: Sequence[Change], note: Note) 
 
     The rows of stock stay locked until the transaction ends. At most one change for each location and SKU.
     """
-    rows = fetch_all(connection, _CHANGE_STOCK, {**_columns(changes), **vars(note)})
+    columns = _columns(changes).values()
+    rows = _CHANGE_STOCK.fetch_all(connection, *columns, note.reason, note.reference, note.moved_by)
     movements = [row for row in rows if row["movement_id"] is not None]
     if len(rows) == len(changes):
         return Outcome(movements, [])
     changed = [(row["location"], row["sku"]) for row in rows]
-    return Outcome(movements, lacks_of(changes, changed, _available(connection, changes)))
+    return Outcome(movements, find_lacks(connection, changes, changed))
 
 
-def _available(connection: Connection, changes: Sequence[Change]) -> dict[tuple[str, str], int]:
+def find_lacks(
+    connection: Connection, changes: Sequence[Change], changed: Sequence[tuple[str, str]]
+) -> list[Lack]:
+    """What is lacking for those of `changes`, tried before in this transaction, that are not among `changed`."""
     rows = fetch_all(connection, _AVAILABLE, _columns(changes))
-    return {(row["location"], row["sku"]): row["available"] for row in rows}
+    available = {(row["location"], row["sku"]): row["available"] for row in rows}
+    return lacks_of(changes, changed, available)
 
 
 def _columns(changes: Sequence[Change]) -> dict[str, list[Any]]:
@@ -146,11 +151,13 @@ ON CONFLICT DO NOTHING
 
 # The condition is tested on the rows as they are once locked: a row that another transaction changed while this one
 # waited is read anew, for the lock and again for the update (PostgreSQL, section 13.2.1).
-_CHANGE_STOCK = """
+_CHANGE_STOCK = Prepared(
+    "change_stock",
+    """
 WITH wanted AS MATERIALIZED (
     SELECT location, sku, on_hand, reserved, kind
     FROM unnest(
-        %(locations)s::text[], %(skus)s::text[], %(on_hand)s::integer[], %(reserved)s::integer[], %(kinds)s::text[]
+        $1::text[], $2::text[], $3::integer[], $4::integer[], $5::text[]
     ) AS wanted (location, sku, on_hand, reserved, kind)
 ), locked AS MATERIALIZED (
     SELECT stock.location, stock.sku, wanted.on_hand, wanted.reserved, wanted.kind
@@ -170,7 +177,7 @@ WITH wanted AS MATERIALIZED (
     RETURNING stock.location, stock.sku, stock.on_hand, locked.on_hand AS quantity, locked.kind
 ), logged AS (
     INSERT INTO ledger (location, sku, quantity, on_hand, kind, reason, reference, moved_by)
-    SELECT location, sku, quantity, on_hand, kind, %(reason)s, %(reference)s, %(moved_by)s
+    SELECT location, sku, quantity, on_hand, kind, $6::text, $7::text, $8::text
     FROM changed
     WHERE quantity <> 0
     ORDER BY location, sku
@@ -181,7 +188,8 @@ SELECT logged.movement_id, logged.moved_at, changed.location, changed.sku, logge
 FROM changed
 LEFT JOIN logged ON logged.location = changed.location AND logged.sku = changed.sku
 ORDER BY changed.location, changed.sku
-"""
+""",
+)
 
 _AVAILABLE = """
 SELECT stock.location, stock.sku, stock.on_hand - stock.reserved AS available

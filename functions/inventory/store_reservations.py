@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from functions.shared import Connection, Row, execute, fetch_all, fetch_one
+from functions.shared import Connection, Prepared, Row, execute, fetch_all, fetch_one
 
 from .domain import Line
 
 
-def add_reservation(
+def promise_stock(
     connection: Connection,
     lines: Sequence[Line],
     *,
@@ -19,22 +19,18 @@ def add_reservation(
     location: str,
     reference: str | None,
     ttl_seconds: int,
-) -> Row:
-    """An open reservation with its lines; that they are promised in stock is the caller's next step."""
-    row = fetch_one(
-        connection,
-        _ADD,
-        {
-            "reservation_id": str(reservation_id),
-            "location": location,
-            "reference": reference,
-            "ttl_seconds": ttl_seconds,
-            "skus": [line.sku for line in lines],
-            "quantities": [line.quantity for line in lines],
-        },
+) -> tuple[Row, list[str]]:
+    """An open reservation, and the SKUs of `lines` that could be promised; unless they all could, do not commit.
+
+    `lines` are of one location, one for each SKU. This transaction's commit will not wait for the disk.
+    """
+    skus, quantities = [line.sku for line in lines], [line.quantity for line in lines]
+    row = _PROMISE.fetch_one(
+        connection, str(reservation_id), location, reference, ttl_seconds, skus, quantities
     )
     assert row is not None
-    return row
+    del row["synchronous_commit"]
+    return row, row.pop("promised")
 
 
 def find_reservation(connection: Connection, reservation_id: UUID) -> Row | None:
@@ -68,22 +64,47 @@ def lines_of(row: Row) -> list[Line]:
     return [Line(row["location"], item["sku"], item["quantity"]) for item in items]
 
 
-_ADD = """
-WITH added AS (
+# One statement, so that the rows of stock are held for no longer than it takes to store the answer. Locks and condition
+# are those of store.change_stock.
+# The commit does not wait for the disk, so that nobody waits for a hot row while it turns. A crash may then forget the
+# last promises, whole and only those that nothing durable has come after: whoever stores that it has the promise does
+# so later in the same write-ahead log (docs/decisions/reservations-do-not-wait-for-the-disk.md).
+_PROMISE = Prepared(
+    "promise_stock",
+    """
+WITH wanted AS MATERIALIZED (
+    SELECT sku, quantity
+    FROM unnest($5::text[], $6::integer[]) AS wanted (sku, quantity)
+), locked AS MATERIALIZED (
+    SELECT stock.sku, wanted.quantity
+    FROM stock
+    JOIN wanted ON stock.sku = wanted.sku
+    WHERE stock.location = $2::text
+    ORDER BY stock.sku
+    FOR UPDATE OF stock
+), promised AS (
+    UPDATE stock
+    SET reserved = stock.reserved + locked.quantity, changed_at = now()
+    FROM locked
+    WHERE stock.location = $2::text
+      AND stock.sku = locked.sku
+      AND stock.on_hand - stock.reserved >= locked.quantity
+    RETURNING stock.sku
+), added AS (
     INSERT INTO reservations (reservation_id, location, reference, expires_at)
-    VALUES (
-        %(reservation_id)s, %(location)s, %(reference)s,
-        clock_timestamp() + make_interval(secs => %(ttl_seconds)s)
-    )
+    VALUES ($1::uuid, $2::text, $3::text, clock_timestamp() + make_interval(secs => $4::integer))
     RETURNING reservation_id::text AS reservation_id, state, location, reference, created_at, expires_at, settled_at
 ), lines AS (
     INSERT INTO reservation_lines (reservation_id, sku, quantity)
-    SELECT %(reservation_id)s, sku, quantity
-    FROM unnest(%(skus)s::text[], %(quantities)s::integer[]) AS line (sku, quantity)
+    SELECT $1::uuid, sku, quantity
+    FROM wanted
 )
-SELECT reservation_id, state, location, reference, created_at, expires_at, settled_at
+SELECT reservation_id, state, location, reference, created_at, expires_at, settled_at,
+    ARRAY(SELECT sku FROM promised) AS promised,
+    set_config('synchronous_commit', 'off', true) AS synchronous_commit
 FROM added
-"""
+""",
+)
 
 _FIND = """
 SELECT reservation_id::text AS reservation_id, state, location, reference, created_at, expires_at, settled_at,
