@@ -68,7 +68,7 @@ def lines_of(row: Row) -> list[Line]:
 # are those of store.change_stock.
 # The commit does not wait for the disk, so that nobody waits for a hot row while it turns. A crash may then forget the
 # last promises, whole and only those that nothing durable has come after: whoever stores that it has the promise does
-# so later in the same write-ahead log (docs/decisions/reservations-do-not-wait-for-the-disk.md).
+# so later in the same write-ahead log (docs/decisions/0022-reservations-do-not-wait-for-the-disk.md).
 _PROMISE = Prepared(
     "promise_stock",
     """
