@@ -107,12 +107,16 @@ def sum_sales(connection: Connection, selection: Selection) -> Iterator[Row]:
 
 
 def stream(connection: Connection, statement: str, parameters: dict[str, Any]) -> Iterator[Row]:
-    """The rows of `statement` through a cursor on the server: never more than a batch of them in memory."""
-    with connection.cursor("report") as cursor:
-        cursor.itersize = ROWS_PER_FETCH
-        cursor.execute(statement, parameters)
-        for row in cursor:
-            yield dict(zip([column[0] for column in cursor.description or ()], row, strict=True))
+    """The rows of `statement` through a cursor on the server: never more than a batch of them in memory.
+
+    One at a time in a transaction, unless it is read to its end; who stops before that ends the transaction.
+    """
+    cursor = connection.cursor("report")
+    cursor.itersize = ROWS_PER_FETCH
+    cursor.execute(statement, parameters)
+    for row in cursor:
+        yield dict(zip([column[0] for column in cursor.description or ()], row, strict=True))
+    cursor.close()
 
 
 def refresh(connection: Connection, budget_ms: int) -> Row:
