@@ -168,7 +168,7 @@ CREATE INDEX sales_by_store ON sales.sales (store, sold_at DESC, sale_id DESC);
 CREATE INDEX sales_by_day ON sales.sales (business_date, store, sold_at DESC, sale_id DESC);
 CREATE INDEX sales_by_register ON sales.sales (store, register, sold_at DESC, sale_id DESC) WHERE origin = 'till';
 CREATE INDEX sales_by_cashier ON sales.sales (cashier, sold_at DESC, sale_id DESC) WHERE origin = 'till';
-CREATE INDEX sales_by_document ON sales.sales (store, document) WHERE origin = 'import';
+CREATE INDEX sales_by_document ON sales.sales (document, store) WHERE origin = 'import';
 -- Finds what is left to finish or undo.
 CREATE INDEX sales_unsettled ON sales.sales (tried_at) WHERE status IN ('pending', 'undoing', 'voiding');
 -- Finds what changed since a moment.

@@ -35,7 +35,19 @@ from functions.shared import (
 from functions.shared.taxes import TaxRates
 
 # Importing registers declares its routes on `api`.
-from . import domain, importing, people, recovery, registers, return_store, returning, selling, store, views
+from . import (
+    bodies,
+    domain,
+    importing,
+    people,
+    recovery,
+    registers,
+    return_store,
+    returning,
+    selling,
+    store,
+    views,
+)
 from .people import CLERKS, READERS
 from .routes import api
 from .stock import Stores
@@ -68,8 +80,8 @@ class SalesSettings(DatabaseSettings, TokenSettings, ServiceKeySettings):
         return domain.Rules(self.currency, self.taxes, self.staff_override_percent, self.hq_override_percent)
 
 
-@api.post("/quote", body=views.NewQuote, answers={200: views.QuoteView}, roles=CLERKS, problems=[503])
-def quote_lines(body: views.NewQuote) -> dict[str, Any]:
+@api.post("/quote", body=bodies.NewQuote, answers={200: views.QuoteView}, roles=CLERKS, problems=[503])
+def quote_lines(body: bodies.NewQuote) -> dict[str, Any]:
     """Say what lines cost, with taxes. Nothing is stored, and no stock is looked at."""
     bill = selling.price(body.lines)
     domain.check_overrides(bill.lines, selling.override_percent())
@@ -77,10 +89,10 @@ def quote_lines(body: views.NewQuote) -> dict[str, Any]:
 
 
 @api.post(
-    "/", body=views.NewSale, answers={201: views.SaleView}, roles=CLERKS, idempotency="required",
+    "/", body=bodies.NewSale, answers={201: views.SaleView}, roles=CLERKS, idempotency="required",
     problems=[409, 503, 504],
 )  # fmt: skip
-def sell(body: views.NewSale, connection: Connection) -> Answer:
+def sell(body: bodies.NewSale, connection: Connection) -> Answer:
     """Sell at a register.
 
     Refused with the lines named when stock is lacking; when stock cannot be reached nothing is sold.
@@ -91,8 +103,8 @@ def sell(body: views.NewSale, connection: Connection) -> Answer:
     return Answer(_sale(connection, sale_id), 201, {"Location": f"/api/sales/{sale_id}"})
 
 
-@api.get("/", query=views.SaleQuery, answers={200: views.SalePage}, roles=READERS, problems=[400])
-def list_sales(query: views.SaleQuery) -> dict[str, Any]:
+@api.get("/", query=bodies.SaleQuery, answers={200: views.SalePage}, roles=READERS, problems=[400])
+def list_sales(query: bodies.SaleQuery) -> dict[str, Any]:
     """List and search sales, latest first; staff see those of their own store."""
     filters: dict[str, Any] | None = {
         "store": people.visible_store(query.store),
@@ -153,27 +165,27 @@ def read_sale(sale_id: UUID) -> dict[str, Any]:
 
 
 @api.post(
-    "/<uuid:sale_id>/void", body=views.NewVoid, answers={200: views.SaleView}, roles=CLERKS,
+    "/<uuid:sale_id>/void", body=bodies.NewVoid, answers={200: views.SaleView}, roles=CLERKS,
     idempotency="required", problems=[404, 409, 503],
 )  # fmt: skip
-def void_sale(sale_id: UUID, body: views.NewVoid, connection: Connection) -> dict[str, Any]:
+def void_sale(sale_id: UUID, body: bodies.NewVoid, connection: Connection) -> dict[str, Any]:
     """Take a whole sale back before the store's day ends: stock returns, everything paid is paid back."""
     selling.void(connection, str(sale_id), body, people.this_request())
     return _sale(connection, str(sale_id))
 
 
 @api.post(
-    "/<uuid:sale_id>/returns", body=views.NewReturn, answers={201: views.ReturnView}, roles=CLERKS,
+    "/<uuid:sale_id>/returns", body=bodies.NewReturn, answers={201: views.ReturnView}, roles=CLERKS,
     idempotency="required", problems=[404, 409, 503],
 )  # fmt: skip
-def return_lines(sale_id: UUID, body: views.NewReturn, connection: Connection) -> Answer:
+def return_lines(sale_id: UUID, body: bodies.NewReturn, connection: Connection) -> Answer:
     """Take lines of a sale back and refund them; never more than was sold."""
     return_id = returning.take_back(connection, str(sale_id), body, people.this_request())
     return Answer(_return(return_store.read_return(connection, return_id)), 201)
 
 
-@api.get("/returns", query=views.ReturnQuery, answers={200: views.ReturnPage}, roles=READERS, problems=[400])
-def list_returns(query: views.ReturnQuery) -> dict[str, Any]:
+@api.get("/returns", query=bodies.ReturnQuery, answers={200: views.ReturnPage}, roles=READERS, problems=[400])
+def list_returns(query: bodies.ReturnQuery) -> dict[str, Any]:
     """List returns, latest first; staff see those of their own store."""
     filters = {
         "store": people.visible_store(query.store),
@@ -194,9 +206,13 @@ def read_return(return_id: UUID) -> dict[str, Any]:
 
 
 @api.post(
-    "/import", body=views.NewImport, answers={200: views.ImportResult}, roles=people.WIDE, problems=[503, 504]
+    "/import",
+    body=bodies.NewImport,
+    answers={200: views.ImportResult},
+    roles=people.WIDE,
+    problems=[503, 504],
 )
-def import_documents(body: views.NewImport) -> dict[str, Any]:
+def import_documents(body: bodies.NewImport) -> dict[str, Any]:
     """Record sales and returns that happened elsewhere.
 
     Each document is all or nothing, and its outcome is told in its place.

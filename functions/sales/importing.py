@@ -20,19 +20,19 @@ from functions.shared.telemetry import current_trace
 from functions.shared.validation import invalid
 
 from . import domain, people, return_store, selling, stock, store
-from .catalogue import Product, check_products, products_of
-from .domain import Asked, Bill, Line, Returned
-from .people import Request
-from .returning import finish_return, line_columns, resume, take_lines
-from .views import (
+from .bodies import (
     LINES_PER_IMPORT,
     ImportedDocument,
     ImportedLine,
     ImportedReturn,
     ImportedSale,
     NewImport,
-    receipt_of,
 )
+from .catalogue import Product, check_products, products_of
+from .domain import Asked, Bill, Line, Returned
+from .people import Request
+from .returning import finish_return, line_columns, resume, take_lines
+from .views import receipt_of
 
 CHARGES = "charges"
 """The category of what is not goods."""

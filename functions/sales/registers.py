@@ -18,17 +18,17 @@ from functions.shared import (
     page,
 )
 
-from . import domain, people, register_store, views
+from . import bodies, domain, people, register_store, views
 from .people import CLERKS
 from .routes import api
 from .selling import card_digest
 
 
 @api.post(
-    "/registers/<register>/open", body=views.NewSession, answers={201: views.SessionView}, roles=CLERKS,
+    "/registers/<register>/open", body=bodies.NewSession, answers={201: views.SessionView}, roles=CLERKS,
     idempotency="required", problems=[409, 503],
 )  # fmt: skip
-def open_register(register: str, body: views.NewSession, connection: Connection) -> Answer:
+def open_register(register: str, body: bodies.NewSession, connection: Connection) -> Answer:
     """Open a register with the cash that is in its drawer."""
     where = people.acting_store(body.store)
     session = {
@@ -42,10 +42,10 @@ def open_register(register: str, body: views.NewSession, connection: Connection)
 
 
 @api.post(
-    "/registers/<register>/close", body=views.Closing, answers={200: views.SessionView}, roles=CLERKS,
+    "/registers/<register>/close", body=bodies.Closing, answers={200: views.SessionView}, roles=CLERKS,
     idempotency="required", problems=[409, 503],
 )  # fmt: skip
-def close_register(register: str, body: views.Closing, connection: Connection) -> dict[str, Any]:
+def close_register(register: str, body: bodies.Closing, connection: Connection) -> dict[str, Any]:
     """Close a register with the cash that was counted; the discrepancy is counted less expected.
 
     Refused while a sale, void or return of the register is not settled.
@@ -78,9 +78,9 @@ def _register(name: str) -> str:
 
 
 @api.get(
-    "/registers", query=views.SessionQuery, answers={200: views.SessionPage}, roles=CLERKS, problems=[400]
+    "/registers", query=bodies.SessionQuery, answers={200: views.SessionPage}, roles=CLERKS, problems=[400]
 )
-def list_sessions(query: views.SessionQuery) -> dict[str, Any]:
+def list_sessions(query: bodies.SessionQuery) -> dict[str, Any]:
     """List the openings of registers, latest first; staff see those of their own store."""
     filters = {
         "store": people.visible_store(query.store),
@@ -98,10 +98,10 @@ def _session(row: Row) -> dict[str, Any]:
 
 
 @api.post(
-    "/gift-cards", body=views.NewGiftCard, answers={201: views.GiftCardView}, roles=CLERKS,
+    "/gift-cards", body=bodies.NewGiftCard, answers={201: views.GiftCardView}, roles=CLERKS,
     idempotency="required", problems=[409, 503],
 )  # fmt: skip
-def sell_gift_card(body: views.NewGiftCard, connection: Connection) -> Answer:
+def sell_gift_card(body: bodies.NewGiftCard, connection: Connection) -> Answer:
     """Sell a gift card: it is worth what was paid for it. No sale, for nothing has been bought with it yet."""
     if (body.paid_by == "card") != (body.reference is not None):
         message = "is the card terminal's: with paid_by card, and only then"

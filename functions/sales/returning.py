@@ -17,10 +17,11 @@ from functions.shared import Conflict, Connection, Row, Unavailable, UpstreamTim
 from functions.shared.taxes import Tax
 
 from . import domain, people, register_store, return_store, stock, store
+from .bodies import NewReturn
 from .domain import Returned, Wanted
 from .people import Request
 from .selling import DOCUMENTS, card_digest, refusal_columns, unfinished, unknown_gift_card
-from .views import NewReturn, show_taxes
+from .views import show_taxes
 
 _log = logging.getLogger("magasin")
 

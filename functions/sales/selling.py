@@ -18,10 +18,11 @@ from prometheus_client import Counter
 from functions.shared import Conflict, Connection, Invalid, Problem, Row, Unavailable, UpstreamTimeout
 
 from . import domain, people, register_store, stock, store
+from .bodies import NewLine, NewSale, NewVoid
 from .catalogue import Product, check_products, products_of
 from .domain import Bill, Line, Payment, Tender
 from .people import Request
-from .views import NewLine, NewSale, NewVoid, show_taxes
+from .views import show_taxes
 
 DOCUMENTS = Counter("sales_documents_total", "Sales, voids and returns, by outcome.", ["kind", "outcome"])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,9 +17,16 @@ from functions.shared import Conflict, Invalid, Problem, Unavailable, UpstreamTi
 LOCATIONS_SECONDS = 300.0
 """Locations hardly ever change; they are asked for again after this long."""
 PASSING_CODES = frozenset(
-    {"idempotency_key_in_flight", "unauthorized", "forbidden", "token_invalid", "token_expired"}
+    {
+        "idempotency_key_in_flight",
+        "issue_undone",
+        "unauthorized",
+        "forbidden",
+        "token_invalid",
+        "token_expired",
+    }
 )
-"""Refusals that say nothing about the stock: what was asked for is not known to have been decided."""
+"""Refusals that say nothing about how much there is; an issue that is undone belongs to a sale that was given up."""
 
 _log = logging.getLogger("magasin")
 
@@ -100,24 +108,24 @@ def issue(store: str, reference: str, goods: Goods) -> None:
     Unavailable or UpstreamTimeout when that is not known.
     """
     body = {"location": store, "reference": reference, "lines": _lines(goods), "reason": "sale"}
-    _decided(_post("/issues", body, f"issue-{reference}"))
+    _require_state(_decided(_post("/issues", body)), "issued")
 
 
 def has_left(reference: str) -> bool:
     """Whether the goods of this reference are out of the store now."""
     response = current().client.get("inventory", f"/issues/{reference}")
-    return response.status_code != 404 and _answer(response)["state"] == "issued"
+    return response.status_code != 404 and _answer(response).get("state") == "issued"
 
 
 def undo_issue(reference: str) -> None:
     """Have the goods in the store, and never leave again under this reference."""
-    _answer(_post(f"/issues/{reference}/undo", None, f"undo-{reference}"))
+    _require_state(_answer(_post(f"/issues/{reference}/undo", None)), "undone")
 
 
 def take_back(store: str, reference: str, goods: Goods, *, restock: bool) -> None:
     """Book goods in, once for this reference; with `restock` false they are written off at once. Raises as `issue`."""
     body = {"location": store, "reference": reference, "lines": _lines(goods), "restock": restock}
-    _decided(_post("/returns", body, f"return-{reference}"))
+    _decided(_post("/returns", body))
 
 
 def _lines(goods: Goods) -> list[dict[str, Any]]:
@@ -128,25 +136,33 @@ def _lines(goods: Goods) -> list[dict[str, Any]]:
     return [{"sku": sku, "quantity": quantity} for sku, quantity in quantities.items()]
 
 
-def _post(path: str, body: Any, key: str) -> Response:
+def _post(path: str, body: Any) -> Response:
+    """A call under a key of its own: the reference makes it safe to repeat, and a stored answer may be out of date."""
+    key = str(uuid.uuid4())
     return current().client.call("POST", "inventory", path, json=body, idempotency_key=key)
 
 
-def _answer(response: Response) -> Any:
+def _require_state(issue: Mapping[str, Any], state: str) -> None:
+    if issue.get("state") != state:
+        _log.error("inventory answered an issue that is not %s: %.300s", state, issue)
+        raise Unavailable(_AWAY, code="stock_unavailable")
+
+
+def _answer(response: Response) -> dict[str, Any]:
     """The body of a success; anything else means that inventory cannot be used now."""
-    if response.status_code not in {200, 201}:
+    try:
+        body = response.json() if response.status_code in {200, 201} else None
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
         _log.error("inventory answered %s: %.300s", response.status_code, response.text)
         raise Unavailable(_AWAY, code="stock_unavailable")
-    try:
-        return response.json()
-    except ValueError as error:
-        raise Unavailable(_AWAY, code="stock_unavailable") from error
+    return body
 
 
-def _decided(response: Response) -> None:
+def _decided(response: Response) -> dict[str, Any]:
     if response.status_code not in {409, 422}:
-        _answer(response)
-        return
+        return _answer(response)
     try:
         problem = response.json()
         code, detail = str(problem["code"]), str(problem["detail"])

@@ -163,6 +163,20 @@ def test_documents_that_cannot_be_settled_do_not_keep_others_back(till: Till):
     assert till.recovered() == 4
 
 
+def test_recovery_that_died_after_undoing_the_issue_leaves_a_key_that_sells(till: Till):
+    tenders = sale_body(till, ("A", 1))["tenders"]
+    till.gateway.lost.add("inventory")
+    assert till.sell(("A", 1), key="k", tenders=tenders).status_code == 503
+    till.gateway.lost.clear()
+    [(sale_id,)] = till.execute("UPDATE sales.sales SET status = 'pending' RETURNING sale_id::text")
+    headers = {**till.secrets.bearer("service", subject="sales"), "Idempotency-Key": "u"}
+    inventory = till.gateway.apps["inventory"].test_client()
+    assert inventory.post(f"/issues/{sale_id}/undo", headers=headers).status_code == 200
+    assert problem(till.sell(("A", 1), key="k", tenders=tenders)) == (503, "stock_unavailable")
+    assert till.sell(("A", 1), key="k", tenders=tenders).status_code == 201
+    assert (till.statuses(), till.stock("A")) == (["undone", "complete"], 9_999)
+
+
 @pytest.mark.parametrize("who", ["hq", "staff", "customer"])
 def test_only_services_recover(till: Till, who: str):
     store = "S1" if who == "staff" else None
