@@ -169,6 +169,8 @@ CREATE INDEX sales_by_day ON sales.sales (business_date, store, sold_at DESC, sa
 CREATE INDEX sales_by_register ON sales.sales (store, register, sold_at DESC, sale_id DESC) WHERE origin = 'till';
 CREATE INDEX sales_by_cashier ON sales.sales (cashier, sold_at DESC, sale_id DESC) WHERE origin = 'till';
 CREATE INDEX sales_by_document ON sales.sales (document, store) WHERE origin = 'import';
+-- The lists of what came to nothing, which is rare among what was sold.
+CREATE INDEX sales_not_sold ON sales.sales (sold_at DESC, sale_id DESC) WHERE status IN ('refused', 'undone', 'voided');
 -- Finds what is left to finish or undo.
 CREATE INDEX sales_unsettled ON sales.sales (tried_at) WHERE status IN ('pending', 'undoing', 'voiding');
 -- Finds what changed since a moment.
