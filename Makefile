@@ -30,7 +30,7 @@ reset: $(VENV)/.ready ## stop everything and delete all data
 ##@ Work with it
 new: $(VENV)/.ready ## make a function from the template: f=hello
 	@$(LOCALFAAS) new $(or $(f),$(error what name? make new f=hello))
-import: $(VENV)/.ready ## load a catalogue in the Online Retail format: file=PATH
+import: $(VENV)/.ready ## load a catalogue and its opening stock in the Online Retail format: file=PATH
 	@$(PY) -m db.seed.online_retail $(if $(file),"$(file)",$(error which file? make import file=online-retail.csv))
 token: $(VENV)/.ready ## print a development token: role=hq (customer, staff, hq)
 	@$(PY) -m db.seed.token --role $(or $(role),hq) $(if $(store),--store $(store))
@@ -40,6 +40,8 @@ bench: $(VENV)/.ready ## latency by hop, against a floor
 	@$(PY) -m benchmarks.hops
 bench-memory: $(VENV)/.ready ## memory of the whole platform, by process
 	@$(PY) -m benchmarks.memory
+bench-hot-sku: $(VENV)/.ready ## reservations a second of one SKU, against two other ways
+	@$(PY) -m benchmarks.hot_sku
 bench-kill: $(VENV)/.ready ## kill -9 each kind of process under load and count what fails
 	@$(PY) -m benchmarks.kill
 
@@ -75,4 +77,4 @@ $(VENV)/.ready: requirements.lock
 	       $(PY) -m pip install --disable-pip-version-check --require-hashes -r requirements.lock; }
 	@touch $@
 
-.PHONY: up down status logs scale deploy reload reset new import token bench bench-memory bench-kill test check format lock help
+.PHONY: up down status logs scale deploy reload reset new import token bench bench-memory bench-hot-sku bench-kill test check format lock help

@@ -159,7 +159,6 @@ CREATE TABLE inventory.reservations (
   expires_at timestamptz NOT NULL,
   settled_at timestamptz,
   CONSTRAINT reservations_pkey PRIMARY KEY (reservation_id),
-  CONSTRAINT reservations_location_fkey FOREIGN KEY (location) REFERENCES inventory.locations,
   CONSTRAINT reservations_reference_check CHECK (char_length(reference) BETWEEN 1 AND 100),
   CONSTRAINT reservations_state_check CHECK (
     state IN ('open', 'committed', 'released', 'expired') AND (state = 'open') = (settled_at IS NULL)
@@ -167,6 +166,8 @@ CREATE TABLE inventory.reservations (
 );
 COMMENT ON TABLE inventory.reservations IS
   'One row is a promise of stock; while it is open its lines are part of reserved in stock.';
+COMMENT ON COLUMN inventory.reservations.location IS
+  'Has a row of stock for each line, thus exists; a foreign key would have all reservations share a lock on one row.';
 
 -- Finds what is to expire without reading what is settled.
 CREATE INDEX reservations_open ON inventory.reservations (expires_at) WHERE state = 'open';
