@@ -101,16 +101,19 @@ INSERT INTO reports.progress DEFAULT VALUES;
 CREATE TABLE reports.stale_days (
   store text NOT NULL,
   business_date date NOT NULL,
+  changed boolean NOT NULL,
   CONSTRAINT stale_days_pkey PRIMARY KEY (store, business_date)
 );
-COMMENT ON TABLE reports.stale_days IS 'One row is a store''s day in which a document changed since its facts were summed.';
+COMMENT ON TABLE reports.stale_days IS
+  'One row is a store''s day to be summed: a document in it has changed, or (not changed) it is part of a rebuild.';
 
 CREATE TABLE reports.stale_months (
   month date NOT NULL,
   CONSTRAINT stale_months_pkey PRIMARY KEY (month),
   CONSTRAINT stale_months_month_check CHECK (month = date_trunc('month', month))
 );
-COMMENT ON TABLE reports.stale_months IS 'One row is a month whose facts are to be summed from nothing.';
+COMMENT ON TABLE reports.stale_months IS
+  'One row is a month whose facts above the single store''s day a rebuild is to sum from those below, after its days.';
 
 CREATE TABLE reports.products (
   product_key integer GENERATED ALWAYS AS IDENTITY,
@@ -413,31 +416,83 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION reports.sum_day IS 'Brings all facts that a store''s day is part of into line with its documents.';
 
-CREATE FUNCTION reports.sum_month(a_month date) RETURNS integer
+CREATE FUNCTION reports.sum_month(a_month date) RETURNS void
 LANGUAGE plpgsql
 SET search_path = reports, pg_temp
 AS $$
 DECLARE
   last_day CONSTANT date := a_month + interval '1 month' - interval '1 day';
-  stale record;
-  days integer := 0;
 BEGIN
-  DELETE FROM day_sales WHERE business_date BETWEEN a_month AND last_day;
-  DELETE FROM hour_sales WHERE period_start BETWEEN a_month AND last_day;
-  DELETE FROM category_sales WHERE period_start BETWEEN a_month AND last_day;
-  DELETE FROM product_sales WHERE period_start BETWEEN a_month AND last_day;
-  DELETE FROM stale_days WHERE business_date BETWEEN a_month AND last_day;
-  FOR stale IN
-    SELECT DISTINCT store, business_date
-    FROM sales.report_documents
-    WHERE business_date BETWEEN a_month AND last_day
-  LOOP
-    PERFORM sum_day(stale.store, stale.business_date);
-    days := days + 1;
-  END LOOP;
-  RETURN days;
+  DELETE FROM hour_sales WHERE period = 'month' AND period_start = a_month;
+  INSERT INTO hour_sales (
+    period, store, period_start, channel, hour, sale_count, return_count, void_count,
+    line_count, units_sold, units_returned, sold_cents, returned_cents, tax_cents
+  )
+  SELECT
+    'month', store, a_month, channel, hour, sum(sale_count), sum(return_count), sum(void_count),
+    sum(line_count), sum(units_sold), sum(units_returned), sum(sold_cents), sum(returned_cents), sum(tax_cents)
+  FROM hour_sales
+  WHERE period = 'day' AND period_start BETWEEN a_month AND last_day
+  GROUP BY store, channel, hour;
+
+  DELETE FROM category_sales WHERE period = 'month' AND period_start = a_month;
+  INSERT INTO category_sales (
+    period, store, period_start, channel, category,
+    line_count, units_sold, units_returned, sold_cents, returned_cents, tax_cents
+  )
+  SELECT
+    'month', store, a_month, channel, category,
+    sum(line_count), sum(units_sold), sum(units_returned), sum(sold_cents), sum(returned_cents), sum(tax_cents)
+  FROM category_sales
+  WHERE period = 'day' AND period_start BETWEEN a_month AND last_day
+  GROUP BY store, channel, category;
+
+  WITH part AS (
+    SELECT
+      level.period, level.store, level.period_start, fact.channel, fact.product_key,
+      line_count, units_sold, units_returned, sold_cents, returned_cents, tax_cents
+    FROM product_sales AS fact
+    CROSS JOIN LATERAL (
+      VALUES ('day', '*', fact.period_start), ('month', fact.store, a_month), ('month', '*', a_month)
+    ) AS level (period, store, period_start)
+    WHERE fact.period = 'day' AND fact.store <> '*' AND fact.period_start BETWEEN a_month AND last_day
+    UNION ALL
+    SELECT
+      period, store, period_start, channel, product_key,
+      -line_count, -units_sold, -units_returned, -sold_cents, -returned_cents, -tax_cents
+    FROM product_sales
+    WHERE (period = 'month' OR store = '*') AND period_start BETWEEN a_month AND last_day
+  ), difference AS (
+    SELECT
+      period, store, period_start, channel, product_key, sum(line_count) AS line_count, sum(units_sold) AS units_sold,
+      sum(units_returned) AS units_returned, sum(sold_cents) AS sold_cents,
+      sum(returned_cents) AS returned_cents, sum(tax_cents) AS tax_cents
+    FROM part
+    GROUP BY period, store, period_start, channel, product_key
+    HAVING (sum(line_count), sum(units_sold), sum(units_returned), sum(sold_cents), sum(returned_cents), sum(tax_cents))
+        <> (0, 0, 0, 0, 0, 0)
+  )
+  INSERT INTO product_sales AS fact (
+    period, store, period_start, channel, product_key,
+    line_count, units_sold, units_returned, sold_cents, returned_cents, tax_cents
+  )
+  SELECT
+    period, store, period_start, channel, product_key,
+    line_count, units_sold, units_returned, sold_cents, returned_cents, tax_cents
+  FROM difference
+  ON CONFLICT ON CONSTRAINT product_sales_pkey DO UPDATE
+  SET line_count = fact.line_count + excluded.line_count,
+      units_sold = fact.units_sold + excluded.units_sold,
+      units_returned = fact.units_returned + excluded.units_returned,
+      sold_cents = fact.sold_cents + excluded.sold_cents,
+      returned_cents = fact.returned_cents + excluded.returned_cents,
+      tax_cents = fact.tax_cents + excluded.tax_cents;
+
+  DELETE FROM product_sales
+  WHERE period_start BETWEEN a_month AND last_day AND line_count = 0;
 END $$;
-COMMENT ON FUNCTION reports.sum_month IS 'Sums a month from nothing; returns the number of store days in it.';
+COMMENT ON FUNCTION reports.sum_month IS
+  'Brings the month, and the days of the chain in it, into line with the stores'' days, whatever was there.';
 
 -- Which changes are new: a document carries the transaction that changed it last, and every transaction below the
 -- oldest one that was running at a scan had ended by then. So the next scan starts at that one. What is seen twice is
@@ -456,11 +511,11 @@ BEGIN
     since := '0';
   END IF;
 
-  INSERT INTO stale_days (store, business_date)
-  SELECT DISTINCT store, business_date
+  INSERT INTO stale_days (store, business_date, changed)
+  SELECT DISTINCT store, business_date, true
   FROM sales.report_documents
   WHERE changed_xid >= since
-  ON CONFLICT DO NOTHING;
+  ON CONFLICT ON CONSTRAINT stale_days_pkey DO UPDATE SET changed = true;
 
   -- The transaction began before it took its snapshot, so whatever was committed before that moment has been seen.
   UPDATE progress
@@ -491,32 +546,34 @@ BEGIN
   IF NOT FOUND THEN
     RETURN;
   END IF;
-  IF NOT EXISTS (SELECT FROM stale_days) AND NOT EXISTS (SELECT FROM stale_months) THEN
+  IF NOT EXISTS (SELECT FROM stale_days WHERE changed) THEN
     PERFORM scan_changes();
   END IF;
 
   LOOP
-    DELETE FROM stale_months
-    WHERE month = (SELECT min(month) FROM stale_months)
-    RETURNING month INTO stale_month;
+    DELETE FROM stale_days
+    WHERE (store, business_date) = (
+      SELECT store, business_date FROM stale_days ORDER BY changed DESC, business_date DESC, store LIMIT 1
+    )
+    RETURNING store, business_date INTO stale;
     IF FOUND THEN
-      refreshed := refreshed + sum_month(stale_month);
-    ELSE
-      DELETE FROM stale_days
-      WHERE (store, business_date) = (SELECT store, business_date FROM stale_days ORDER BY business_date DESC, store LIMIT 1)
-      RETURNING store, business_date INTO stale;
-      IF NOT FOUND THEN
-        UPDATE progress SET as_of = scanned_at;
-        RETURN;
-      END IF;
       PERFORM sum_day(stale.store, stale.business_date);
       refreshed := refreshed + 1;
+    ELSE
+      DELETE FROM stale_months
+      WHERE month = (SELECT min(month) FROM stale_months)
+      RETURNING month INTO stale_month;
+      EXIT WHEN NOT FOUND;
+      PERFORM sum_month(stale_month);
     END IF;
-    IF clock_timestamp() >= until THEN
-      more := true;
-      RETURN;
-    END IF;
+    more := clock_timestamp() >= until;
+    EXIT WHEN more;
   END LOOP;
+
+  -- A rebuild keeps nothing from being up to date: what it has not come to yet says what it said.
+  UPDATE progress
+  SET as_of = scanned_at
+  WHERE NOT EXISTS (SELECT FROM stale_days WHERE changed);
 END $$;
 COMMENT ON FUNCTION reports.refresh IS
   'Brings facts up to date with what was committed, for about budget_ms; more: call again.';
@@ -526,21 +583,27 @@ LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = reports, pg_temp
 AS $$
 DECLARE
-  months integer;
+  days integer;
 BEGIN
-  INSERT INTO stale_months (month)
-  SELECT DISTINCT date_trunc('month', business_date)
-  FROM (
-    SELECT business_date FROM sales.report_documents
-    UNION
-    SELECT business_date FROM day_sales
-  ) AS day
+  INSERT INTO stale_days (store, business_date, changed)
+  SELECT store, business_date, false FROM sales.report_documents
+  UNION SELECT store, business_date, false FROM day_sales
+  UNION SELECT store, period_start, false FROM hour_sales WHERE period = 'day'
+  UNION SELECT store, period_start, false FROM category_sales WHERE period = 'day'
+  UNION SELECT store, period_start, false FROM product_sales WHERE period = 'day' AND store <> '*'
   ON CONFLICT DO NOTHING;
-  SELECT count(*) INTO months FROM stale_months;
-  RETURN months;
+  INSERT INTO stale_months (month)
+  SELECT date_trunc('month', business_date) FROM stale_days
+  UNION SELECT date_trunc('month', period_start) FROM hour_sales
+  UNION SELECT date_trunc('month', period_start) FROM category_sales
+  UNION SELECT date_trunc('month', period_start) FROM product_sales
+  ON CONFLICT DO NOTHING;
+  SELECT count(*) INTO days FROM stale_days;
+  RETURN days;
 END $$;
 COMMENT ON FUNCTION reports.rebuild IS
-  'Has all facts summed from nothing, month by month, by the refreshes to come; until then the old ones stay.';
+  'Has all facts summed anew by the refreshes to come, whatever is in them: each store''s day from its documents, '
+  'then what is above them. Returns the number of days.';
 
 GRANT SELECT ON
   reports.progress, reports.stale_days, reports.stale_months, reports.products,

@@ -232,11 +232,11 @@ def refresh_facts() -> dict[str, Any]:
 
 @api.post("/rebuild", answers={200: Rebuild}, roles=("hq", "service"), problems=[503])
 def rebuild_facts() -> dict[str, int]:
-    """Have all facts summed from nothing, month by month, by the refreshes to come.
+    """Have all facts summed anew from the documents by the refreshes to come, whatever is in them now.
 
-    Until a month's turn has come its old facts stay, so reports are whole all the time. Doing it twice is harmless.
+    Reports are whole and up to date meanwhile. Doing it twice is harmless.
     """
-    return {"months": current().database.change(store.rebuild)}
+    return {"days": current().database.change(store.rebuild)}
 
 
 def create_app(environ: Mapping[str, str]) -> FunctionApp:

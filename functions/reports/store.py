@@ -130,11 +130,11 @@ def refresh(connection: Connection, budget_ms: int) -> Row:
 
 
 def rebuild(connection: Connection) -> int:
-    """Have the next refreshes sum everything from nothing; the number of months to do."""
+    """Have the next refreshes sum everything anew; the number of store days to do."""
     execute(connection, "SET TRANSACTION READ WRITE")
-    row = fetch_one(connection, "SELECT rebuild() AS months")
+    row = fetch_one(connection, "SELECT rebuild() AS days")
     assert row is not None
-    return int(row["months"])
+    return int(row["days"])
 
 
 def read_as_of(connection: Connection) -> Any:

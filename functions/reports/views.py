@@ -214,4 +214,4 @@ class Refresh(BaseModel):
 
 
 class Rebuild(BaseModel):
-    months: int = Field(description="months that the next refreshes will sum")
+    days: int = Field(description="store days that the next refreshes will sum")

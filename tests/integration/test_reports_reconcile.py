@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.support.books import ZONES, Books, Entry, Line, open_books
+from tests.support.books import ZONES, Books, Entry, Line, facts, open_books
 from tests.support.postgres import PostgresServer
 
 DAY = timedelta(days=1)
@@ -376,21 +376,6 @@ def check_composed(books: Books, model: Model) -> None:
     assert (store["total"], store["days"]) == (sales["total"], sales["items"])
     hours = books.report(f"/sales?{model.period}&store=S5&by=hour&compare=none")["items"]
     assert store["hours"] == hours
-
-
-FACTS = {
-    "day_sales": "SELECT * FROM reports.day_sales",
-    "hour_sales": "SELECT * FROM reports.hour_sales",
-    "category_sales": "SELECT * FROM reports.category_sales",
-    "product_sales": "SELECT sku, category, charge, fact.* FROM reports.product_sales AS fact JOIN reports.products USING (product_key)",
-}
-
-
-def facts(books: Books) -> dict[str, list[tuple[Any, ...]]]:
-    """All facts, in no order."""
-    found = {name: sorted(map(repr, books.rows(statement))) for name, statement in FACTS.items()}
-    books.connection.commit()
-    return found
 
 
 def check_rebuild(books: Books) -> None:

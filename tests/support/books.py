@@ -233,6 +233,21 @@ def open_books(server: PostgresServer, directory: Path, **settings: str) -> Iter
         database.drop()
 
 
+FACTS = {
+    "day_sales": "SELECT * FROM reports.day_sales",
+    "hour_sales": "SELECT * FROM reports.hour_sales",
+    "category_sales": "SELECT * FROM reports.category_sales",
+    "product_sales": "SELECT sku, category, charge, fact.* FROM reports.product_sales AS fact JOIN reports.products USING (product_key)",
+}
+
+
+def facts(books: Books) -> dict[str, list[tuple[Any, ...]]]:
+    """All facts, in no order."""
+    found = {name: sorted(map(repr, books.rows(statement))) for name, statement in FACTS.items()}
+    books.connection.commit()
+    return found
+
+
 _SALE = """
 INSERT INTO sales.sales (
     sale_id, status, origin, store, cashier, business_date, sold_at, completed_at, receipt_number, currency,
