@@ -42,6 +42,8 @@ bench-memory: $(VENV)/.ready ## memory of the whole platform, by process
 	@$(PY) -m benchmarks.memory
 bench-hot-sku: $(VENV)/.ready ## reservations a second of one SKU, against two other ways
 	@$(PY) -m benchmarks.hot_sku
+bench-reports: $(VENV)/.ready ## every report and a sale at 10 k, 100 k and 1 M sale lines, on a platform of its own
+	@$(PY) -m benchmarks.reports
 bench-kill: $(VENV)/.ready ## kill -9 each kind of process under load and count what fails
 	@$(PY) -m benchmarks.kill
 
@@ -77,4 +79,4 @@ $(VENV)/.ready: requirements.lock
 	       $(PY) -m pip install --disable-pip-version-check --require-hashes -r requirements.lock; }
 	@touch $@
 
-.PHONY: up down status logs scale deploy reload reset new import token bench bench-memory bench-hot-sku bench-kill test check format lock help
+.PHONY: up down status logs scale deploy reload reset new import token bench bench-memory bench-hot-sku bench-reports bench-kill test check format lock help
