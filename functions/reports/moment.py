@@ -25,7 +25,7 @@ from .rendering import Report
 
 @dataclass(frozen=True)
 class Moment:
-    """One snapshot of the database. `store` is the one place that is reported on; None: the whole chain."""
+    """One snapshot of the database, taken after `now`. `store` is the one place that is reported on; None: the whole chain."""
 
     connection: Connection
     as_of: datetime

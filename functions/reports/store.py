@@ -84,7 +84,7 @@ def read_places(connection: Connection) -> list[Row]:
     return fetch_all(
         connection,
         """
-        SELECT progress.as_of, clock_timestamp() AS now, place.location, place.name, place.kind, place.time_zone,
+        SELECT progress.as_of, now() AS now, place.location, place.name, place.kind, place.time_zone,
             (progress.as_of AT TIME ZONE place.time_zone)::date AS today
         FROM progress
         CROSS JOIN inventory.report_locations AS place

@@ -8,14 +8,17 @@ import json
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from jsonschema import Draft202012Validator
 
 from tests.support.books import Books, Line, open_books
 from tests.support.functions import faulty_fields, problem
 from tests.support.postgres import PostgresServer
+from tests.support.replicas import running_replicas
 
 NOON = datetime(2025, 6, 2, 16, tzinfo=UTC)
 JUNE = "from=2025-06-01&to=2025-06-30"
@@ -317,6 +320,20 @@ def test_who_stops_reading_leaves_no_connection_behind(books: Books, long_report
         next(response.iter_encoded())
         response.close()
     assert books.get("/sales").status_code == 200
+
+
+def test_a_real_replica_survives_readers_that_hang_up(books: Books, long_report: str, tmp_path: Path) -> None:
+    """As a process, with its one thread and two connections: whoever hangs up must leave neither busy."""
+    headers = books.secrets.bearer("hq")
+    with running_replicas("reports", 1, tmp_path, books.secrets.environ) as (replica,):
+        for _ in range(6):
+            with requests.get(
+                replica.url + long_report, headers=headers, stream=True, timeout=10
+            ) as response:
+                assert response.headers["Transfer-Encoding"] == "chunked"
+                assert next(response.iter_content(1000))
+        whole = requests.get(replica.url + long_report, headers=headers, timeout=10)
+        assert len(whole.json()["items"]) == 14_600
 
 
 def test_a_database_that_is_away_is_said_and_comes_back(books: Books) -> None:
