@@ -30,8 +30,9 @@ reset: $(VENV)/.ready ## stop everything and delete all data
 ##@ Work with it
 new: $(VENV)/.ready ## make a function from the template: f=hello
 	@$(LOCALFAAS) new $(or $(f),$(error what name? make new f=hello))
-import: $(VENV)/.ready ## load a catalogue and its opening stock in the Online Retail format: file=PATH
-	@$(PY) -m db.seed.online_retail $(if $(file),"$(file)",$(error which file? make import file=online-retail.csv))
+import: $(VENV)/.ready ## load a catalogue and its opening stock in the Online Retail format, then its sales: file=PATH, what=sales
+	@$(PY) -m db.seed.online_retail $(if $(file),"$(file)",$(error which file? make import file=online-retail.csv)) \
+	  $(if $(what),--what $(what)) $(if $(store),--store $(store))
 token: $(VENV)/.ready ## print a development token: role=hq (customer, staff, hq)
 	@$(PY) -m db.seed.token --role $(or $(role),hq) $(if $(store),--store $(store))
 

@@ -118,7 +118,7 @@ def read_catalogue(lines: Iterable[Line]) -> RetailCatalogue:
 
 def _take(line: Line, tallies: dict[str, _Tally]) -> str | None:
     """Count `line` for its code; return why it says nothing about a product, if so."""
-    code = _tidy(line.stock_code)
+    code = tidy(line.stock_code)
     if line.malformed or not code:
         return MALFORMED if line.malformed else NO_CODE
     sku = code.upper()
@@ -149,7 +149,7 @@ def units_leaving(line: Line) -> int:
 
 
 @lru_cache(maxsize=REMEMBERED_TEXTS)
-def _tidy(text: str) -> str:
+def tidy(text: str) -> str:
     """Without control characters (PostgreSQL refuses NUL, people cannot see the others), with single spaces."""
     if not text.isprintable():
         text = "".join(character if character.isprintable() else " " for character in text)
@@ -158,7 +158,7 @@ def _tidy(text: str) -> str:
 
 @lru_cache(maxsize=REMEMBERED_TEXTS)
 def _description(text: str) -> str:
-    description = _tidy(text)
+    description = tidy(text)
     if not any(character.isalnum() for character in description):
         raise _LineRefusedError(NO_DESCRIPTION)
     _check_length(description, LONGEST_NAME, LONG_DESCRIPTION)

@@ -1,8 +1,8 @@
 """Read a sales file in the format of the UCI Online Retail data set, whatever program saved it.
 
 Chen, D. (2015), UCI Machine Learning Repository, doi 10.24432/C5BW33; and its successor Online Retail II.
-Columns used: StockCode, Description, UnitPrice (`Price` in Online Retail II), and InvoiceNo (`Invoice`) and Quantity
-if they are there; the others do not matter.
+Columns used: StockCode, Description, UnitPrice (`Price` in Online Retail II), and InvoiceNo (`Invoice`), Quantity,
+InvoiceDate and CustomerID if they are there; the others do not matter.
 UTF-8, UTF-16 with its mark, or Windows/ISO Latin; comma, semicolon or tab; decimal point or comma.
 """
 
@@ -11,13 +11,18 @@ from __future__ import annotations
 import codecs
 import csv
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 COLUMNS = {"StockCode": ("stockcode",), "Description": ("description",), "UnitPrice": ("unitprice", "price")}
 """The columns that are needed, by the names they go by in lower case without spaces and underscores."""
-OPTIONAL_COLUMNS = {"InvoiceNo": ("invoiceno", "invoice"), "Quantity": ("quantity",)}
+OPTIONAL_COLUMNS = {
+    "InvoiceNo": ("invoiceno", "invoice"),
+    "Quantity": ("quantity",),
+    "InvoiceDate": ("invoicedate",),
+    "CustomerID": ("customerid", "customer"),
+}
 """The columns that are read if they are there."""
 
 DELIMITERS = ",;\t"
@@ -47,7 +52,7 @@ class UnusableFileError(ValueError):
 class Line:
     """One line of the file as it stands; `malformed` when it has another number of fields than the header.
 
-    `invoice` and `quantity` are empty when the file has no such column.
+    `invoice` and what is below it are empty when the file has no such column.
     """
 
     number: int
@@ -57,6 +62,8 @@ class Line:
     malformed: bool = False
     invoice: str = ""
     quantity: str = ""
+    invoice_date: str = ""
+    customer: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,7 +75,7 @@ class RetailFile:
     delimiter: str
     columns: tuple[int, int, int]
     width: int
-    optional: tuple[int | None, ...] = (None, None)
+    optional: tuple[int | None, ...] = (None,) * len(OPTIONAL_COLUMNS)
 
     @classmethod
     def open(cls, path: Path) -> RetailFile:
@@ -84,6 +91,15 @@ class RetailFile:
                 optional = tuple(_find_columns(header, OPTIONAL_COLUMNS))
                 return cls(path, encoding, delimiter, (code, description, price), len(header), optional)
         raise UnusableFileError(_missing_columns(path, first))
+
+    def require(self, names: Collection[str]) -> None:
+        """Raises UnusableFileError unless the file has all of these optional columns."""
+        places = dict(zip(OPTIONAL_COLUMNS, self.optional, strict=True))
+        missing = [name for name in names if places[name] is None]
+        if missing:
+            raise UnusableFileError(
+                f"{self.path} has no column {' or '.join(missing)}; sales need {', '.join(names)}"
+            )
 
     def lines(self) -> Iterator[Line]:
         """Each line after the header, in order; lines without any field are left out.
@@ -107,8 +123,12 @@ class RetailFile:
         if len(row) != self.width:
             return Line(number, malformed=True)
         code, description, price = (row[position] for position in self.columns)
-        invoice, quantity = ("" if position is None else row[position] for position in self.optional)
-        return Line(number, code, description, price, invoice=invoice, quantity=quantity)
+        invoice, quantity, day, customer = (
+            "" if position is None else row[position] for position in self.optional
+        )
+        return Line(
+            number, code, description, price, invoice=invoice, quantity=quantity, invoice_date=day, customer=customer
+        )  # fmt: skip
 
 
 def _check_kind(path: Path) -> None:
