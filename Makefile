@@ -30,8 +30,9 @@ reset: $(VENV)/.ready ## stop everything and delete all data
 ##@ Work with it
 new: $(VENV)/.ready ## make a function from the template: f=hello
 	@$(LOCALFAAS) new $(or $(f),$(error what name? make new f=hello))
-import: $(VENV)/.ready ## load a catalogue in the Online Retail format: file=PATH
-	@$(PY) -m db.seed.online_retail $(if $(file),"$(file)",$(error which file? make import file=online-retail.csv))
+import: $(VENV)/.ready ## load a catalogue and its opening stock in the Online Retail format, then its sales: file=PATH, what=sales
+	@$(PY) -m db.seed.online_retail $(if $(file),"$(file)",$(error which file? make import file=online-retail.csv)) \
+	  $(if $(what),--what $(what)) $(if $(store),--store $(store))
 token: $(VENV)/.ready ## print a development token: role=hq (customer, staff, hq)
 	@$(PY) -m db.seed.token --role $(or $(role),hq) $(if $(store),--store $(store))
 
@@ -40,6 +41,10 @@ bench: $(VENV)/.ready ## latency by hop, against a floor
 	@$(PY) -m benchmarks.hops
 bench-memory: $(VENV)/.ready ## memory of the whole platform, by process
 	@$(PY) -m benchmarks.memory
+bench-hot-sku: $(VENV)/.ready ## reservations a second of one SKU, against two other ways
+	@$(PY) -m benchmarks.hot_sku
+bench-reports: $(VENV)/.ready ## every report and a sale at 10 k, 100 k and 1 M sale lines, on a platform of its own
+	@$(PY) -m benchmarks.reports
 bench-kill: $(VENV)/.ready ## kill -9 each kind of process under load and count what fails
 	@$(PY) -m benchmarks.kill
 
@@ -75,4 +80,4 @@ $(VENV)/.ready: requirements.lock
 	       $(PY) -m pip install --disable-pip-version-check --require-hashes -r requirements.lock; }
 	@touch $@
 
-.PHONY: up down status logs scale deploy reload reset new import token bench bench-memory bench-kill test check format lock help
+.PHONY: up down status logs scale deploy reload reset new import token bench bench-memory bench-hot-sku bench-reports bench-kill test check format lock help

@@ -156,13 +156,16 @@ class Catalogue:
             raise UploadError(explain(answer))
 
     def request(
-        self, method: str, path: str, value: Any = None, patience: float = PATIENCE_SECONDS
+        self, method: str, path: str, value: Any = None, patience: float = PATIENCE_SECONDS, key: str = ""
     ) -> Answer:
-        """One answer that is not a passing failure: busy and away are waited for, as told and within bounds."""
+        """One answer that is not a passing failure: busy and away are waited for, as told and within bounds.
+
+        `key` is the Idempotency-Key, the same however often it is sent.
+        """
         deadline = self.clock() + patience
         wait = _FIRST_WAIT_SECONDS
         while True:
-            answer, fault = self._try(method, path, value)
+            answer, fault = self._try(method, path, value, key)
             if answer is not None and answer.status not in _PASSING:
                 return answer
             told = _told_wait(answer.headers) if answer is not None else None
@@ -173,12 +176,16 @@ class Catalogue:
             self.sleep(pause)
             wait = min(wait * 2, LONGEST_WAIT_SECONDS)
 
-    def _try(self, method: str, path: str, value: Any) -> tuple[Answer | None, str]:
+    def _try(self, method: str, path: str, value: Any, key: str) -> tuple[Answer | None, str]:
         """The answer, if there was one, and a sentence about the failure, if it is one."""
         body = None if value is None else json.dumps(value, ensure_ascii=False).encode()
         headers = {"Accept": "application/json"}
         if body is not None:
-            headers |= {"Content-Type": "application/json", "Authorization": f"Bearer {self.token()}"}
+            headers["Content-Type"] = "application/json"
+        if token := self.token():
+            headers["Authorization"] = f"Bearer {token}"
+        if key:
+            headers["Idempotency-Key"] = key
         try:
             answer = self.send(method, path, body, headers)
         except TimeoutError:
@@ -209,8 +216,8 @@ def _bad_rows(answer: Answer, count: int) -> Iterator[tuple[int, str]]:
             yield int(parts[1]), f"{'.'.join(parts[2:]) or 'row'}: {fault.get('message', 'refused')}"
 
 
-def explain(answer: Answer) -> str:
-    """One line on an answer that ends the upload."""
+def explain(answer: Answer, function: str = "products") -> str:
+    """One line on an answer of `function` that ends the upload."""
     detail = (
         answer.json().get("detail")
         or answer.json().get("message")
@@ -218,8 +225,8 @@ def explain(answer: Answer) -> str:
     )
     advice = {
         401: "the shop does not know this key; do SECRETS_DIR and EDGE_URL belong to one platform?",
-        403: "this token may not change the catalogue",
-        404: "there is no products function at this address; is EDGE_URL the shop's, and is it deployed?",
+        403: "this token may not change that",
+        404: f"there is no {function} function at this address; is EDGE_URL the shop's, and is it deployed?",
         413: "a batch is larger than the edge takes",
-    }.get(answer.status, "this is not expected; the shop's logs may say more (`make logs f=products`)")
+    }.get(answer.status, f"this is not expected; the shop's logs may say more (`make logs f={function}`)")
     return f"the shop answered {answer.status} ({str(detail).strip()}): {advice}"

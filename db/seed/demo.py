@@ -1,8 +1,8 @@
-"""Load the demonstration catalogue: `python -m db.seed.demo`, run by localfaas after each deploy.
+"""Load the demonstration catalogue and its opening stock: `python -m db.seed.demo`, run by localfaas after each deploy.
 
 The same seed makes the same products everywhere, and a smaller size is the beginning of a larger one.
-Loaded through the shop's public HTTP API. When its last product is there nothing is sent,
-so that what people changed since stays as they left it.
+Loaded through the shop's public HTTP API. When its last product is there no product is sent, and when that is in
+stock no stock, so that what people changed since stays as they left it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 
+from db.seed import opening_stock
 from db.seed.catalogue import (
     PATIENCE_SECONDS,
     PRODUCTS_PATH,
@@ -44,6 +45,10 @@ SIZES = {"S": 200, "M": 2_000, "L": 20_000}
 SEED = 20_101_201
 INACTIVE_SHARE = 0.03
 FRENCH_SHARE = 0.6
+PRODUCTS_PER_BATCH = 100
+"""Of opening stock; every size is a multiple, so the batches of a smaller size are the first of a larger one."""
+WAREHOUSE_LOW_AT = 60
+STORE_LOW_AT = 5
 PRICE_ENDINGS_CENTS = (49, 95, 99, 99, 99)
 
 
@@ -109,6 +114,41 @@ def _price_cents(article: Article, chance: random.Random) -> int:
     return dollars * 100 + chance.choice(PRICE_ENDINGS_CENTS)
 
 
+def stock_rows(number: int, seed: int = SEED) -> list[opening_stock.Row]:
+    """The opening stock of the demonstration product `number`: much in the warehouse, some in most stores."""
+    chance = random.Random(f"{seed}:{number}")  # noqa: S311  demonstration data, nothing secret
+    rows = [_stock_row(number, opening_stock.WAREHOUSE, chance.randint(40, 240), WAREHOUSE_LOW_AT)]
+    for store in opening_stock.STORES:
+        rows.append(_stock_row(number, store, chance.randint(0, 24), STORE_LOW_AT))
+    return [row for row in rows if row["quantity"]]
+
+
+def _stock_row(number: int, location: str, quantity: int, low_at: int) -> opening_stock.Row:
+    return {"location": location, "sku": sku(number), "quantity": quantity, "low_at": low_at}
+
+
+def is_stocked(shop: Catalogue, size: str) -> bool:
+    """Whether the last product of the size has been received anywhere; batches go in order."""
+    answer = shop.request("GET", f"{opening_stock.STOCK_PATH}/{sku(SIZES[size])}", patience=PATIENCE_SECONDS)
+    if answer.status != 200:
+        raise UploadError(explain(answer, "inventory"))
+    return bool(answer.json().get("locations"))
+
+
+def load_stock(shop: Catalogue, size: str) -> str:
+    """Receive the opening stock that is missing and say what was done. Raises UploadError."""
+    if is_stocked(shop, size):
+        return "opening stock: it is there"
+    numbers = range(1, SIZES[size] + 1)
+    batches = [
+        [row for number in numbers[start : start + PRODUCTS_PER_BATCH] for row in stock_rows(number)]
+        for start in range(0, len(numbers), PRODUCTS_PER_BATCH)
+    ]
+    progress = Progress("opening stock", sum(map(len, batches)), sys.stderr)
+    loaded = opening_stock.load(shop, batches, "demonstration", progress)
+    return f"opening stock: {loaded.received:,} rows received"
+
+
 def is_loaded(shop: Catalogue, size: str) -> bool:
     """Whether the last product of the size is there; batches are all or nothing and go in order."""
     answer = shop.request("GET", f"{PRODUCTS_PATH}/sku/{sku(SIZES[size])}", patience=PATIENCE_SECONDS)
@@ -124,10 +164,14 @@ def load(environment: SeedEnvironment, size: str) -> str:
     progress = Progress("demonstration data", SIZES[size], sys.stderr)
     with closing(ShopConnection(environment.edge_url)) as send:
         shop = Catalogue(send, progress.say, lambda: _token(environment))
-        if is_loaded(shop, size):
-            return f"demonstration data: the {SIZES[size]:,} products of size {size} are there"
-        started = time.monotonic()
-        outcome = shop.upsert(demo_rows(size), progress)
+        return f"{_load_products(shop, size, progress)}\n{load_stock(shop, size)}"
+
+
+def _load_products(shop: Catalogue, size: str, progress: Progress) -> str:
+    if is_loaded(shop, size):
+        return f"demonstration data: the {SIZES[size]:,} products of size {size} are there"
+    started = time.monotonic()
+    outcome = shop.upsert(demo_rows(size), progress)
     if outcome.refused:
         name, reason = next(iter(outcome.refused.items()))
         raise UploadError(f"the shop refused {len(outcome.refused):,} products, {name} for one: {reason}")

@@ -49,17 +49,22 @@ REMEMBERED_TEXTS = 16_384
 """Sales repeat themselves: most fields of a line have been read before."""
 
 _PRICE = re.compile(r"[+-]?[0-9]{1,12}(?:[.,][0-9]{1,12})?")
+_WHOLE = re.compile(r"[+-]?[0-9]{1,9}")
 _CENT = Decimal("0.01")
 
 
 @dataclass(frozen=True)
 class RetailProduct:
-    """What the file says of one product; `codes` are the spellings of its stock code, all in one price."""
+    """What the file says of one product; `codes` are the spellings of its stock code, all in one price.
+
+    `units` is how many leave the shelf in the whole file, sold or written off, before anything comes back.
+    """
 
     sku: str
     name: str
     price_cents: int
     codes: tuple[str, ...]
+    units: int = 0
 
 
 @dataclass(frozen=True)
@@ -95,6 +100,7 @@ class _Tally:
     descriptions: Counter[str] = field(default_factory=Counter)
     prices: Counter[Decimal] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
+    units: int = 0
 
 
 def read_catalogue(lines: Iterable[Line]) -> RetailCatalogue:
@@ -112,7 +118,7 @@ def read_catalogue(lines: Iterable[Line]) -> RetailCatalogue:
 
 def _take(line: Line, tallies: dict[str, _Tally]) -> str | None:
     """Count `line` for its code; return why it says nothing about a product, if so."""
-    code = _tidy(line.stock_code)
+    code = tidy(line.stock_code)
     if line.malformed or not code:
         return MALFORMED if line.malformed else NO_CODE
     sku = code.upper()
@@ -122,6 +128,7 @@ def _take(line: Line, tallies: dict[str, _Tally]) -> str | None:
     tally.codes.add(code)
     if sku in NOT_GOODS:
         return f"not goods: {NOT_GOODS[sku]}"
+    tally.units += units_leaving(line)
     try:
         _check_length(sku, LONGEST_SKU, LONG_CODE)
         description, price = _description(line.description), _price(line.unit_price)
@@ -133,8 +140,16 @@ def _take(line: Line, tallies: dict[str, _Tally]) -> str | None:
     return None
 
 
+def units_leaving(line: Line) -> int:
+    """How many units a line takes from the shelf: those sold, or written off by a negative quantity that is not
+    a cancellation (`C…`), which brings goods back."""
+    if not _WHOLE.fullmatch(line.quantity.strip()) or line.invoice.strip()[:1] in {"C", "c"}:
+        return 0
+    return abs(int(line.quantity))
+
+
 @lru_cache(maxsize=REMEMBERED_TEXTS)
-def _tidy(text: str) -> str:
+def tidy(text: str) -> str:
     """Without control characters (PostgreSQL refuses NUL, people cannot see the others), with single spaces."""
     if not text.isprintable():
         text = "".join(character if character.isprintable() else " " for character in text)
@@ -143,7 +158,7 @@ def _tidy(text: str) -> str:
 
 @lru_cache(maxsize=REMEMBERED_TEXTS)
 def _description(text: str) -> str:
-    description = _tidy(text)
+    description = tidy(text)
     if not any(character.isalnum() for character in description):
         raise _LineRefusedError(NO_DESCRIPTION)
     _check_length(description, LONGEST_NAME, LONG_DESCRIPTION)
@@ -201,7 +216,9 @@ def _catalogue(tallies: Mapping[str, _Tally], unused: Mapping[str, int], line_co
             not_goods |= dict.fromkeys(sorted(tally.codes), NOT_GOODS[sku])
         elif tally.prices:
             name, price = most_frequent(tally.descriptions), median(tally.prices)
-            products.append(RetailProduct(sku, name, to_cents(price), tuple(sorted(tally.codes))))
+            products.append(
+                RetailProduct(sku, name, to_cents(price), tuple(sorted(tally.codes)), tally.units)
+            )
         else:
             unusable |= dict.fromkeys(sorted(tally.codes), most_frequent(tally.refused))
     codes = sum(len(tally.codes) for tally in tallies.values())

@@ -1,7 +1,8 @@
 """Read a sales file in the format of the UCI Online Retail data set, whatever program saved it.
 
 Chen, D. (2015), UCI Machine Learning Repository, doi 10.24432/C5BW33; and its successor Online Retail II.
-Columns used: StockCode, Description, UnitPrice (`Price` in Online Retail II); the others may be there or not.
+Columns used: StockCode, Description, UnitPrice (`Price` in Online Retail II), and InvoiceNo (`Invoice`), Quantity,
+InvoiceDate and CustomerID if they are there; the others do not matter.
 UTF-8, UTF-16 with its mark, or Windows/ISO Latin; comma, semicolon or tab; decimal point or comma.
 """
 
@@ -10,12 +11,19 @@ from __future__ import annotations
 import codecs
 import csv
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 COLUMNS = {"StockCode": ("stockcode",), "Description": ("description",), "UnitPrice": ("unitprice", "price")}
-"""The columns that are read, by the names they go by in lower case without spaces and underscores."""
+"""The columns that are needed, by the names they go by in lower case without spaces and underscores."""
+OPTIONAL_COLUMNS = {
+    "InvoiceNo": ("invoiceno", "invoice"),
+    "Quantity": ("quantity",),
+    "InvoiceDate": ("invoicedate",),
+    "CustomerID": ("customerid", "customer"),
+}
+"""The columns that are read if they are there."""
 
 DELIMITERS = ",;\t"
 LONGEST_LINE_CHARACTERS = 100_000
@@ -42,13 +50,20 @@ class UnusableFileError(ValueError):
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the file as it stands; `malformed` when it has another number of fields than the header."""
+    """One line of the file as it stands; `malformed` when it has another number of fields than the header.
+
+    `invoice` and what is below it are empty when the file has no such column.
+    """
 
     number: int
     stock_code: str = ""
     description: str = ""
     unit_price: str = ""
     malformed: bool = False
+    invoice: str = ""
+    quantity: str = ""
+    invoice_date: str = ""
+    customer: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,6 +75,7 @@ class RetailFile:
     delimiter: str
     columns: tuple[int, int, int]
     width: int
+    optional: tuple[int | None, ...] = (None,) * len(OPTIONAL_COLUMNS)
 
     @classmethod
     def open(cls, path: Path) -> RetailFile:
@@ -69,11 +85,21 @@ class RetailFile:
         first = next(_text_lines(path, encoding), "")
         for delimiter in sorted(DELIMITERS, key=first.count, reverse=True):
             header = next(csv.reader([first], delimiter=delimiter), [])
-            positions = _find_columns(header)
+            positions = _find_columns(header, COLUMNS)
             if all(position is not None for position in positions):
                 code, description, price = (position for position in positions if position is not None)
-                return cls(path, encoding, delimiter, (code, description, price), len(header))
+                optional = tuple(_find_columns(header, OPTIONAL_COLUMNS))
+                return cls(path, encoding, delimiter, (code, description, price), len(header), optional)
         raise UnusableFileError(_missing_columns(path, first))
+
+    def require(self, names: Collection[str]) -> None:
+        """Raises UnusableFileError unless the file has all of these optional columns."""
+        places = dict(zip(OPTIONAL_COLUMNS, self.optional, strict=True))
+        missing = [name for name in names if places[name] is None]
+        if missing:
+            raise UnusableFileError(
+                f"{self.path} has no column {' or '.join(missing)}; sales need {', '.join(names)}"
+            )
 
     def lines(self) -> Iterator[Line]:
         """Each line after the header, in order; lines without any field are left out.
@@ -97,7 +123,12 @@ class RetailFile:
         if len(row) != self.width:
             return Line(number, malformed=True)
         code, description, price = (row[position] for position in self.columns)
-        return Line(number, code, description, price)
+        invoice, quantity, day, customer = (
+            "" if position is None else row[position] for position in self.optional
+        )
+        return Line(
+            number, code, description, price, invoice=invoice, quantity=quantity, invoice_date=day, customer=customer
+        )  # fmt: skip
 
 
 def _check_kind(path: Path) -> None:
@@ -160,18 +191,18 @@ def _text_lines(path: Path, encoding: str) -> Iterator[str]:
         raise UnusableFileError(f"{path} is not valid {encoding.upper()}: {exc}; save it as UTF-8") from exc
 
 
-def _find_columns(header: Sequence[str]) -> list[int | None]:
+def _find_columns(header: Sequence[str], columns: Mapping[str, Sequence[str]]) -> list[int | None]:
     names = [name.strip().casefold().replace(" ", "").replace("_", "") for name in header]
     return [
         next((names.index(alias) for alias in aliases if alias in names), None)
-        for aliases in COLUMNS.values()
+        for aliases in columns.values()
     ]
 
 
 def _missing_columns(path: Path, first_line: str) -> str:
     delimiter = max(DELIMITERS, key=first_line.count)
     header = next(csv.reader([first_line], delimiter=delimiter), [])
-    positions = _find_columns(header)
+    positions = _find_columns(header, COLUMNS)
     missing = [name for name, position in zip(COLUMNS, positions, strict=True) if position is None]
     shown = first_line.strip()[:80]
     return (

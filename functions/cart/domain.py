@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from uuid import UUID
 
 from functions.shared import Conflict, Invalid
+from functions.shared.taxes import Tax, TaxRates, taxes_on
 
 
 @dataclass(frozen=True)
@@ -61,34 +61,6 @@ class Limits:
     items: int
 
 
-class TaxRates(tuple[tuple[str, Decimal], ...]):
-    """Names and percentages, read from a setting such as `TPS=5,TVQ=9.975`; empty text means no taxes."""
-
-    __slots__ = ()
-
-    def __new__(cls, text: str) -> TaxRates:
-        """Raises ValueError for anything but `NAME=PERCENT` joined by commas, with percentages from 0 to 100."""
-        return super().__new__(cls, (_rate(part) for part in text.split(",") if part.strip()))
-
-
-def _rate(part: str) -> tuple[str, Decimal]:
-    name, _, percent = (piece.strip() for piece in part.partition("="))
-    try:
-        rate = Decimal(percent)
-    except InvalidOperation as error:
-        raise ValueError(f"{part!r} is not NAME=PERCENT") from error
-    if not name or not rate.is_finite() or not 0 <= rate <= 100:
-        raise ValueError(f"{part!r} is not NAME=PERCENT from 0 to 100")
-    return name, rate
-
-
-@dataclass(frozen=True)
-class Tax:
-    name: str
-    percent: Decimal
-    amount_cents: int
-
-
 @dataclass(frozen=True)
 class Totals:
     """Sums over the available items, in cents."""
@@ -102,17 +74,9 @@ class Totals:
 
 
 def totals(items: Iterable[Item], rates: TaxRates) -> Totals:
-    """Subtotal and taxes of a cart. Each tax is taken once on the whole subtotal and rounded half up.
-
-    TVQ is not taken on TPS: since 2013 both have the same base.
-    """
+    """Subtotal and taxes of a cart."""
     subtotal = sum(item.total_cents for item in items if item.available)
-    taxes = tuple(Tax(name, percent, _percentage(subtotal, percent)) for name, percent in rates)
-    return Totals(subtotal, taxes)
-
-
-def _percentage(cents: int, percent: Decimal) -> int:
-    return int((cents * percent / 100).quantize(Decimal(1), rounding=ROUND_HALF_UP))
+    return Totals(subtotal, taxes_on(subtotal, rates))
 
 
 def check_offer(offer: Offer | None, currency: str) -> Offer:

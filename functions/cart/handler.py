@@ -33,10 +33,11 @@ from functions.shared import (
 from functions.shared import (
     create_app as build,
 )
+from functions.shared.taxes import TaxRates
 
 from . import domain, holders, store
 from .catalogue import Catalogue, Offers, catalogue
-from .domain import Cart, Item, Limits, TaxRates
+from .domain import Cart, Item, Limits
 from .holders import Holder, current_holder, token_holder
 from .store import Key
 from .views import LARGEST_QUANTITY, CartView, Expiry, MergedCartView, NewItem, Quantity, show, show_merge

@@ -9,8 +9,9 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 
 from functions.shared import Body
+from functions.shared.taxes import TaxRates
 
-from .domain import Cart, Item, Merge, TaxRates, totals
+from .domain import Cart, Item, Merge, totals
 
 LARGEST_QUANTITY = 10_000
 """As in the table's constraint; the setting in force is usually lower."""

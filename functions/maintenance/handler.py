@@ -1,4 +1,4 @@
-"""Housekeeping on a schedule: owns no tables, and calls each function's own housekeeping (now cart).
+"""Housekeeping on a schedule: owns no tables, and calls each function's own housekeeping.
 
 What is to be done is decided by the function that owns the data, in short transactions of its own.
 So a run may be killed half-way, or overlap with another: what is left is done by the next.
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -65,7 +66,13 @@ class Task:
     count: str
 
 
-TASKS = (Task("expire_carts", function="cart", path="/expire", count="expired"),)
+TASKS = (
+    Task("recover_sales", function="sales", path="/recover", count="recovered"),
+    Task("expire_reservations", function="inventory", path="/expire", count="expired"),
+    Task("refresh_reports", function="reports", path="/refresh", count="refreshed"),
+    Task("expire_carts", function="cart", path="/expire", count="expired"),
+)
+"""In the order in which somebody waits for them."""
 
 
 class TaskResult(BaseModel):
@@ -88,18 +95,31 @@ api = Api("maintenance", title="Housekeeping")
 def run_tasks() -> dict[str, Any]:
     """Do what is due, for a few seconds at most.
 
-    One task that fails does not keep the others from being done; its outcome says so.
+    One task that fails or hangs does not keep the others from being done; its outcome says so.
     """
     started = time.monotonic()
-    _bring_deadline_forward(started + current().settings(MaintenanceSettings).run_seconds)
-    results = [_run(task) for task in TASKS]
+    end = started + current().settings(MaintenanceSettings).run_seconds
+    results = []
+    for place, task in enumerate(TASKS):
+        now = time.monotonic()
+        with _until(now + (end - now) / (len(TASKS) - place)):
+            results.append(_run(task))
     return {"tasks": results, "duration_seconds": round(time.monotonic() - started, 3)}
 
 
-def _bring_deadline_forward(deadline: float) -> None:
+@contextmanager
+def _until(deadline: float) -> Iterator[None]:
+    """The calls made inside end by then: each task has its share of what is left, and leaves what it does not need."""
     trace = current_trace()
-    if trace is not None:
-        trace.deadline = min(trace.deadline, deadline)
+    if trace is None:
+        yield
+        return
+    whole = trace.deadline
+    trace.deadline = min(whole, deadline)
+    try:
+        yield
+    finally:
+        trace.deadline = whole
 
 
 def _run(task: Task) -> dict[str, Any]:

@@ -165,6 +165,7 @@ class Price(BaseModel):
     product_id: int
     sku: str
     name: str
+    category: str
     price_cents: int
     currency: str
     active: bool

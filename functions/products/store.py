@@ -149,7 +149,7 @@ LIMIT %(limit)s
 }  # fmt: skip
 
 _PRICES = """
-SELECT product_id, sku, name, price_cents, currency, active, version
+SELECT product_id, sku, name, category, price_cents, currency, active, version
 FROM products
 WHERE sku = ANY(%(skus)s::text[]) OR product_id = ANY(%(ids)s::bigint[])
 """

@@ -18,6 +18,7 @@ from werkzeug.routing import BaseConverter
 
 from . import errors, openapi
 from .api import Answer, Api, Route
+from .database import Connection
 from .idempotency import KEY_HEADER, REPLAYED_HEADER, StoredAnswer, attempt
 from .refusals import translate
 from .service import FunctionApp, Service, current
@@ -84,7 +85,8 @@ def _view(route: Route) -> Callable[..., Response]:
             arguments["body"] = validate_body(route.body, _json_bytes())
         if route.idempotency is not None:
             return _idempotently(route, arguments)
-        return _response(_rendered(route.handler(**arguments)))
+        result = route.handler(**arguments)
+        return result if isinstance(result, Response) else _response(_rendered(result))
 
     return view
 
@@ -129,17 +131,22 @@ def _idempotently(route: Route, arguments: dict[str, Any]) -> Response:
     key = request.headers.get(KEY_HEADER)
     database = current().database
     if key is None and route.idempotency == "optional":
-        with database.transaction() as connection:
-            rendered = _rendered(route.handler(**arguments, connection=connection))
-        return _response(rendered)
+        return _response(database.change(lambda connection: _called(route, arguments, connection)))
     this = attempt(_principal(route), f"{route.method} {request.path}", key, request.get_data(cache=True))
-    with database.transaction() as connection:
+
+    def answer(connection: Connection) -> Response:
         stored = this.begin(connection)
         if stored is not None:
             return _response(stored, {REPLAYED_HEADER: "true"})
-        rendered = _rendered(route.handler(**arguments, connection=connection))
+        rendered = _called(route, arguments, connection)
         this.store(connection, rendered)
-    return _response(rendered)
+        return _response(rendered)
+
+    return database.change(answer)
+
+
+def _called(route: Route, arguments: Mapping[str, Any], connection: Connection) -> StoredAnswer:
+    return _rendered(route.handler(**arguments, connection=connection))
 
 
 def _principal(route: Route) -> str:

@@ -1,7 +1,8 @@
 """PostgreSQL through a small pool: one connection for each request being worked on, kept open, replaced when broken.
 
 A read is one autocommitted statement, thus one round trip: `database.read(store.product_by_id, 7)`.
-A change is a transaction: `with database.transaction() as connection: …`.
+A change is a transaction: `with database.transaction() as connection: …`, or `database.change(work)`, which is
+repeated when PostgreSQL rolls it back for the sake of others.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import psycopg2
 import psycopg2.extensions
 import psycopg2.extras
+from prometheus_client import Counter
 
 from .errors import Unavailable
 
@@ -29,6 +31,13 @@ Row = dict[str, Any]
 CONNECT_TIMEOUT_SECONDS = 2
 COOL_DOWN_SECONDS = 0.25
 """After a failed connection attempt nobody tries again for this long, so an outage costs no threads."""
+TRANSACTION_ATTEMPTS = 4
+"""How often a change is tried that PostgreSQL rolls back for the sake of others."""
+
+REPEATED = Counter(
+    "database_transactions_repeated_total",
+    "Transactions begun again after a deadlock or serialization failure.",
+)
 
 
 class Connection(psycopg2.extensions.connection):
@@ -105,6 +114,22 @@ class Database:
         finally:
             self._give_back(connection)
 
+    def change(self, work: Callable[[Connection], T]) -> T:
+        """`work(connection)` in a transaction as above, committed when it returns.
+
+        Should PostgreSQL choose it as the victim of a deadlock or a serialization failure, it is begun again,
+        a few times; so `work` must have no effect outside of its transaction.
+        """
+        for left in reversed(range(TRANSACTION_ATTEMPTS)):
+            try:
+                with self.transaction() as connection:
+                    return work(connection)
+            except psycopg2.extensions.TransactionRollbackError:
+                if not left:
+                    raise
+                REPEATED.inc()
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
     def close(self) -> None:
         """Close what is idle; connections in use are closed by the end of the process."""
         while self._idle:
@@ -166,21 +191,33 @@ _log = logging.getLogger("magasin")
 class Prepared:
     """A statement that is parsed and planned once for each connection; parameters are `$1`, `$2`, …
 
-    Worth it only where a millisecond counts: reading one row by its key takes a third less.
+    Worth it only where a millisecond counts: reading one row by its key takes a third less, and a statement of many
+    parts that touches few rows takes longer to plan than to run.
     """
 
     name: str
     statement: str
 
-    def fetch_one(self, connection: Connection, *parameters: str | int) -> Row | None:
+    def fetch_one(self, connection: Connection, *parameters: Any) -> Row | None:
         """Its only row, or None when it has none."""
         with connection.cursor() as cursor:
-            if self.name not in connection.prepared:
-                cursor.execute(f"PREPARE {self.name} AS {self.statement}")
-                connection.prepared.add(self.name)
-            marks = ", ".join(["%s"] * len(parameters))
-            cursor.execute(f"EXECUTE {self.name} ({marks})", parameters)
+            self._execute(connection, cursor, parameters)
             return _first(cursor)
+
+    def fetch_all(self, connection: Connection, *parameters: Any) -> list[Row]:
+        """Its rows as dictionaries by column name."""
+        with connection.cursor() as cursor:
+            self._execute(connection, cursor, parameters)
+            return _all(cursor)
+
+    def _execute(
+        self, connection: Connection, cursor: psycopg2.extensions.cursor, parameters: Sequence[Any]
+    ) -> None:
+        if self.name not in connection.prepared:
+            cursor.execute(f"PREPARE {self.name} AS {self.statement}")
+            connection.prepared.add(self.name)
+        marks = ", ".join(["%s"] * len(parameters))
+        cursor.execute(f"EXECUTE {self.name} ({marks})", parameters)
 
 
 def fetch_all(
@@ -189,8 +226,12 @@ def fetch_all(
     """Run `statement`; its rows as dictionaries by column name."""
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
-        names = [column[0] for column in cursor.description or ()]
-        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+        return _all(cursor)
+
+
+def _all(cursor: psycopg2.extensions.cursor) -> list[Row]:
+    names = [column[0] for column in cursor.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
 def fetch_one(

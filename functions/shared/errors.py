@@ -1,7 +1,7 @@
 """Refusals: raised anywhere, rendered once as RFC 9457 `application/problem+json`.
 
 A body is `{type, title, status, detail, code, errors: [{field, message}], request_id}`; `code` is stable and
-is what a program should look at.
+is what a program should look at. A problem may have members of its own beside these (RFC 9457 section 3.2).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from typing import Any
 
 PROBLEM_JSON = "application/problem+json"
 
@@ -30,11 +31,13 @@ class Problem(Exception):
         code: str | None = None,
         errors: FieldErrors = (),
         headers: Mapping[str, str] | None = None,
+        members: Mapping[str, Any] | None = None,
     ) -> None:
         self.detail = detail or type(self).detail
         self.code = code or type(self).code
         self.errors = list(errors)
         self.headers = dict(headers or {})
+        self.members = dict(members or {})
         super().__init__(self.detail)
 
 
@@ -109,6 +112,7 @@ class UpstreamTimeout(Problem):
 def render(problem: Problem, request_id: str) -> tuple[bytes, int, dict[str, str]]:
     """The response of `problem`: body, status, headers."""
     body = {
+        **problem.members,
         "type": f"urn:magasin:problem:{problem.code}",
         "title": HTTPStatus(problem.status).phrase,
         "status": problem.status,

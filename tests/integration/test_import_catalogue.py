@@ -1,11 +1,12 @@
-"""The importer and the demonstration data against the products function itself, on a real PostgreSQL."""
+"""The importer and the demonstration data against products and inventory themselves, on a real PostgreSQL."""
 
 from __future__ import annotations
 
 import csv
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 from db.seed import demo, online_retail
 from db.seed.secrets import make_missing
+from functions.inventory.handler import create_app as create_inventory
 from functions.products.handler import create_app
 from functions.shared.app import FunctionApp
 from tests.support.functions import Secrets
@@ -25,12 +27,14 @@ RETAIL = PROJECT.parent / "shared" / "data" / "online-retail-2010-12.csv"
 
 
 class Shop:
-    """The products function behind the path that the edge gives it; `refusals` are answered first."""
+    """Products and inventory behind the paths that the edge gives them; `refusals` are answered first."""
 
-    def __init__(self, application: FunctionApp) -> None:
+    def __init__(self, products: FunctionApp, inventory: FunctionApp) -> None:
         self.refusals: list[tuple[str, list[tuple[str, str]]]] = []
         self.calls = 0
-        routed = DispatcherMiddleware(_not_found, {"/api/products": application.wsgi_app})
+        routed = DispatcherMiddleware(
+            _not_found, {"/api/products": products.wsgi_app, "/api/inventory": inventory.wsgi_app}
+        )
         self._server = make_server(
             "127.0.0.1", 0, self._front(routed), threaded=True, request_handler=_Silent
         )
@@ -50,6 +54,11 @@ class Shop:
 
     def products(self, path: str = "?limit=200&active=any") -> Any:
         return requests.get(f"{self.url}/api/products{path}", timeout=10).json()
+
+    def stock(self, sku: str, token: Mapping[str, str]) -> dict[str, int]:
+        """On hand by location."""
+        answer = requests.get(f"{self.url}/api/inventory/stock/{sku}", headers=dict(token), timeout=10).json()
+        return {row["location"]: row["on_hand"] for row in answer["locations"]}
 
     def close(self) -> None:
         self._server.shutdown()
@@ -72,7 +81,9 @@ def shop(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     secrets = tmp_path / "secrets"
     make_missing(secrets, ["products"])
     (secrets / "products-db").write_text(database.url("products"))
-    running = Shop(create_app(Secrets(secrets).environ))
+    (secrets / "inventory-db").write_text(database.url("inventory"))
+    environ = {**Secrets(secrets).environ, "threads": "4"}
+    running = Shop(create_app(environ), create_inventory(environ))
     monkeypatch.setenv("SECRETS_DIR", str(secrets))
     monkeypatch.setenv("EDGE_URL", running.url)
     yield running
@@ -201,28 +212,59 @@ def test_demonstration_data_is_loaded_once_and_what_people_change_stays(
 
     calls = shop.calls
     assert demo.main(["--size", "S"]) == 0
-    assert shop.calls == calls + 1
+    assert shop.calls == calls + 2
     assert "are there" in capsys.readouterr().out
     assert requests.get(f"{shop.url}/api/products/sku/MAG-00200", timeout=10).json()["price_cents"] == 1
 
 
-def test_a_larger_size_adds_to_a_smaller_one(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_import_stocks_what_the_file_sells_once(
+    shop: Shop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, hq = tmp_path / "sales.csv", Secrets(tmp_path / "secrets").bearer("hq")
+    header = "InvoiceNo,StockCode,Description,Quantity,UnitPrice\n"
+    file.write_text(header + "1,A,LANTERN,21,1\nC2,A,LANTERN,-4,1\n3,A,,-9,0\n")
+    assert online_retail.main([str(file)]) == 0
+    assert "Opening stock: 6 rows received, 0 were there." in capsys.readouterr().out
+    assert online_retail.main([str(file)]) == 0
+    assert "Opening stock: all 6 rows were there." in capsys.readouterr().out
+    assert shop.stock("A", hq) == {"S1": 30, "S2": 3, "S3": 3, "S4": 3, "S5": 3, "W1": 3}
+    file.write_text(header + "1,A,LANTERN,10,1\n")
+    assert online_retail.main([str(file)]) == 0
+    assert shop.stock("A", hq)["S1"] == 40
+
+
+def test_a_larger_size_adds_to_a_smaller_one(
+    shop: Shop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hq = Secrets(tmp_path / "secrets").bearer("hq")
     demo.main(["--size", "S"])
+    stocked = shop.stock("MAG-00200", hq)
     assert demo.main(["--size", "M"]) == 0
     assert "1,800 products created, 0 updated" in capsys.readouterr().out
+    assert shop.stock("MAG-00200", hq) == stocked == expected_stock(200)
+    assert shop.stock("MAG-02000", hq) == expected_stock(2000)
+
+
+def expected_stock(number: int) -> dict[str, int]:
+    return {row["location"]: row["quantity"] for row in demo.stock_rows(number)}
 
 
 @pytest.mark.skipif(not RETAIL.exists(), reason="the Online Retail file is not in ../shared/data")
 def test_the_real_file_is_imported_with_every_code_accounted_for(
-    shop: Shop, capsys: pytest.CaptureFixture[str]
+    shop: Shop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     started = time.monotonic()
     assert online_retail.main([str(RETAIL)]) == 0
     seconds = time.monotonic() - started
     shown = capsys.readouterr().out
 
+    codes, sold = set[str](), Counter[str]()
     with RETAIL.open(encoding="utf-8", newline="") as file:
-        codes = {line["StockCode"] for line in csv.DictReader(file)}
+        for line in csv.DictReader(file):
+            codes.add(line["StockCode"])
+            sold[line["StockCode"].upper()] += max(0, int(line["Quantity"]))
+    for sku in ("85123A", "22423", "84879"):
+        assert shop.stock(sku, Secrets(tmp_path / "secrets").bearer("hq"))["S1"] >= sold[sku] > 0
     listed = [line.split() for line in shown.splitlines() if line.startswith("  ")]
     assert f"{len(codes):,} stock codes" in shown
     assert sum(int(words[0].replace(",", "")) for words in listed) == len(codes)

@@ -10,7 +10,7 @@ from db.seed.retail_file import Line, RetailFile, UnusableFileError
 
 HEADER = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country"
 ROW = "536365,85123A,CAFÉ LANTERN,6,2010-12-01 08:26,2.55,17850,United Kingdom"
-LANTERN = Line(2, "85123A", "CAFÉ LANTERN", "2.55")
+LANTERN = Line(2, "85123A", "CAFÉ LANTERN", "2.55", invoice="536365", quantity="6")
 
 
 def lines_of(path: Path, content: bytes) -> list[Line]:
@@ -31,7 +31,7 @@ def test_every_usual_encoding_gives_the_same_text(file: Path, encoding: str, lin
 
 def test_bytes_that_windows_does_not_define_do_not_stop_the_import(file: Path) -> None:
     content = f"{HEADER}\n".encode() + b"1,A,CAF\xc9 \x81,1,d,1,,\n"
-    assert lines_of(file, content) == [Line(2, "A", "CAFÉ \x81", "1")]
+    assert lines_of(file, content) == [Line(2, "A", "CAFÉ \x81", "1", invoice="1", quantity="1")]
 
 
 @pytest.mark.parametrize("delimiter", [";", "\t"])
@@ -41,7 +41,13 @@ def test_semicolons_and_tabs_separate_columns_too(file: Path, delimiter: str) ->
 
 
 def test_columns_are_found_by_name_in_any_order_and_spelling(file: Path) -> None:
-    assert lines_of(file, "Price, stock code ,DESCRIPTION\n2.55,85123A,CAFÉ LANTERN\n".encode()) == [LANTERN]
+    content = "Price, stock code ,DESCRIPTION,Invoice,quantity\n2.55,85123A,CAFÉ LANTERN,536365,6\n"
+    assert lines_of(file, content.encode()) == [LANTERN]
+
+
+def test_invoices_and_quantities_may_be_missing(file: Path) -> None:
+    (line,) = lines_of(file, b"StockCode,Description,UnitPrice\n1,A,1\n")
+    assert (line.invoice, line.quantity) == ("", "")
 
 
 def test_quotes_may_hold_delimiters_quotes_and_line_ends(file: Path) -> None:

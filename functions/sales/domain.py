@@ -1,0 +1,352 @@
+"""What sales decides without a database or a network: bills, payments, overrides, what a return gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from decimal import ROUND_HALF_UP, Decimal
+from zoneinfo import ZoneInfo
+
+from functions.shared import Conflict, Forbidden, Invalid
+from functions.shared.taxes import Tax, TaxRates, taxes_on
+
+Fault = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What is set for all stores."""
+
+    currency: str
+    taxes: TaxRates
+    staff_override_percent: int
+    hq_override_percent: int
+
+
+@dataclass(frozen=True)
+class Line:
+    """A quantity of one product, or a charge, at the price it is sold for."""
+
+    sku: str
+    name: str
+    category: str
+    quantity: int
+    list_price_cents: int
+    unit_price_cents: int
+    charge: bool = False
+    override_reason: str | None = None
+
+    @property
+    def total_cents(self) -> int:
+        return self.quantity * self.unit_price_cents
+
+
+@dataclass(frozen=True)
+class Bill:
+    """Lines with their taxes; `tax_parts` has for each line its share of each tax, and shares add up."""
+
+    lines: tuple[Line, ...]
+    taxes: tuple[Tax, ...]
+    tax_parts: tuple[tuple[int, ...], ...]
+
+    @property
+    def subtotal_cents(self) -> int:
+        return sum(line.total_cents for line in self.lines)
+
+    @property
+    def tax_cents(self) -> int:
+        return sum(tax.amount_cents for tax in self.taxes)
+
+    @property
+    def total_cents(self) -> int:
+        return self.subtotal_cents + self.tax_cents
+
+
+def bill(lines: Iterable[Line], rates: TaxRates) -> Bill:
+    """Taxes once on the whole, each then shared out over the lines."""
+    lines = tuple(lines)
+    totals = [line.total_cents for line in lines]
+    taxes = taxes_on(sum(totals), rates)
+    shares = [apportioned(tax.amount_cents, totals) for tax in taxes]
+    parts = tuple(tuple(share[place] for share in shares) for place in range(len(lines)))
+    return Bill(lines, taxes, parts)
+
+
+def apportioned(amount_cents: int, weights: Sequence[int]) -> list[int]:
+    """Whole cents in proportion to `weights`, adding up to the amount (largest remainder method).
+
+    Weights that add up to nothing get nothing; the amount is then 0 too, being a rate of their sum.
+    """
+    whole = sum(weights)
+    if whole == 0:
+        return [0] * len(weights)
+    if whole < 0:
+        return apportioned(amount_cents, [-weight for weight in weights])
+    shares = [amount_cents * weight // whole for weight in weights]
+    remainders = [amount_cents * weight % whole for weight in weights]
+    order = sorted(range(len(weights)), key=lambda place: -remainders[place])
+    for place in order[: amount_cents - sum(shares)]:
+        shares[place] += 1
+    return shares
+
+
+@dataclass(frozen=True)
+class Tender:
+    """A way to pay as the till gives it; for cash the amount is what was given."""
+
+    kind: str
+    amount_cents: int
+    reference: str | None = None
+    code: str | None = None
+
+
+@dataclass(frozen=True)
+class Payment:
+    """What a tender pays of a sale; for cash `given_cents` may be more, and the rest is change."""
+
+    kind: str
+    amount_cents: int
+    given_cents: int
+    reference: str | None = None
+    code: str | None = None
+
+
+def payments(total_cents: int, tenders: Sequence[Tender]) -> tuple[Payment, ...]:
+    """How `tenders` pay exactly the total; only cash may be more than is left to pay, and gives change.
+
+    Raises Invalid naming the tender at fault.
+    """
+    cash = [place for place, tender in enumerate(tenders) if tender.kind == "cash"]
+    if len(cash) > 1:
+        raise _refused_tender(cash[1], "give the cash in one tender", "bad_tender")
+    codes = [tender.code for tender in tenders if tender.code is not None]
+    if len(set(codes)) < len(codes):
+        raise _refused_tender(len(tenders) - 1, "a gift card is given twice", "bad_tender")
+    left = total_cents - sum(tender.amount_cents for tender in tenders if tender.kind != "cash")
+    if left < 0:
+        raise Invalid(
+            f"The tenders other than cash are {-left} cents more than the total of {total_cents}.",
+            code="overpaid",
+            errors=[{"field": "tenders", "message": f"{-left} cents too much"}],
+        )
+    if cash and left == 0:
+        raise _refused_tender(cash[0], "nothing is left to pay in cash", "overpaid")
+    given = tenders[cash[0]].amount_cents if cash else 0
+    if given < left:
+        raise Invalid(
+            f"The tenders are {left - given} cents short of the total of {total_cents}.",
+            code="underpaid",
+            errors=[{"field": "tenders", "message": f"{left - given} cents are missing"}],
+        )
+    return tuple(_payment(tender, left) for tender in tenders)
+
+
+def _payment(tender: Tender, cash_cents: int) -> Payment:
+    amount = cash_cents if tender.kind == "cash" else tender.amount_cents
+    return Payment(tender.kind, amount, tender.amount_cents, tender.reference, tender.code)
+
+
+def _refused_tender(place: int, message: str, code: str) -> Invalid:
+    return Invalid(
+        f"Tender {place + 1}: {message}.",
+        code=code,
+        errors=[{"field": f"tenders.{place}", "message": message}],
+    )
+
+
+def check_overrides(lines: Sequence[Line], percent: int) -> None:
+    """Raise when a price differs from the catalogue's without a reason (422), or by more than `percent` (403)."""
+    unexplained: list[Fault] = []
+    beyond: list[Fault] = []
+    for place, line in enumerate(lines):
+        difference = abs(line.unit_price_cents - line.list_price_cents)
+        if difference and not line.override_reason:
+            unexplained.append(
+                {"field": f"lines.{place}.override_reason", "message": "say why the price is another"}
+            )
+        elif difference * 100 > percent * line.list_price_cents:
+            message = f"may differ by {percent} % from {line.list_price_cents}"
+            beyond.append({"field": f"lines.{place}.unit_price_cents", "message": message})
+    if unexplained:
+        raise Invalid("A changed price needs a reason.", code="override_reason_missing", errors=unexplained)
+    if beyond:
+        raise Forbidden(
+            f"This token may change a price by at most {percent} %.", code="override_limit", errors=beyond
+        )
+
+
+def business_date(moment: datetime, time_zone: str) -> date:
+    """The day that it is in `time_zone` at a moment."""
+    return moment.astimezone(ZoneInfo(time_zone)).date()
+
+
+@dataclass(frozen=True)
+class Sold:
+    """A line of a sale, and what has come back of it."""
+
+    line: int
+    sku: str
+    name: str
+    category: str
+    charge: bool
+    quantity: int
+    unit_price_cents: int
+    tax_parts: tuple[int, ...]
+    returned_quantity: int
+    returned_tax_parts: tuple[int, ...]
+
+    @property
+    def left(self) -> int:
+        return self.quantity - self.returned_quantity
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to come back of one line; `field` is where the request says so."""
+
+    line: int
+    quantity: int
+    restock: bool
+    field: str
+
+
+@dataclass(frozen=True)
+class Returned:
+    """A line of a return: what comes back of a sold line, or of a product whose sale is not known."""
+
+    sku: str
+    name: str
+    category: str
+    charge: bool
+    restock: bool
+    quantity: int
+    unit_price_cents: int
+    tax_parts: tuple[int, ...]
+    sale_line: int | None = None
+
+    @property
+    def total_cents(self) -> int:
+        return self.quantity * self.unit_price_cents
+
+
+def take_back(
+    sold: Sequence[Sold], wanted: Sequence[Wanted]
+) -> tuple[tuple[Returned, ...], tuple[Sold, ...]]:
+    """The lines of a return, and the sold lines as they are after it.
+
+    Raises Invalid for lines that the sale does not have, Conflict when more would come back than was sold.
+    """
+    present = {line.line: line for line in sold}
+    unknown = [want for want in wanted if want.line not in present]
+    if unknown:
+        faults = [
+            {"field": f"{want.field}.line", "message": f"the sale has no line {want.line}"}
+            for want in unknown
+        ]
+        raise Invalid("The sale has no such line.", code="unknown_line", errors=faults)
+    faults, returned = [], []
+    for want in wanted:
+        line = present[want.line]
+        if want.quantity > line.left:
+            message = f"{want.quantity} wanted, {line.left} left to return"
+            faults.append({"field": f"{want.field}.quantity", "message": message})
+            continue
+        parts = _refunded(line, want.quantity)
+        returned.append(_returned(line, want, parts))
+        present[want.line] = replace(
+            line,
+            returned_quantity=line.returned_quantity + want.quantity,
+            returned_tax_parts=_added(line.returned_tax_parts, parts),
+        )
+    if faults:
+        raise Conflict("More would come back than was sold.", code="more_than_sold", errors=faults)
+    touched = {want.line for want in wanted}
+    return tuple(returned), tuple(line for number, line in present.items() if number in touched)
+
+
+def _returned(line: Sold, want: Wanted, parts: tuple[int, ...]) -> Returned:
+    return Returned(
+        line.sku, line.name, line.category, line.charge, want.restock, want.quantity,
+        line.unit_price_cents, parts, line.line,
+    )  # fmt: skip
+
+
+def _refunded(line: Sold, quantity: int) -> tuple[int, ...]:
+    """The taxes that go back with `quantity` more of a line.
+
+    What is due in proportion once it is back, less what has gone back already: never below nothing,
+    and all of it with the last one, whatever was returned before or given up on.
+    """
+    after = line.returned_quantity + quantity
+    return tuple(
+        _further(part, after, line.quantity, already)
+        for part, already in zip(line.tax_parts, line.returned_tax_parts, strict=True)
+    )
+
+
+def _further(part: int, after: int, quantity: int, already: int) -> int:
+    due = int((Decimal(abs(part)) * after / quantity).quantize(Decimal(1), rounding=ROUND_HALF_UP))
+    further = max(0, due - abs(already))
+    return further if part >= 0 else -further
+
+
+def _added(one: Sequence[int], other: Sequence[int]) -> tuple[int, ...]:
+    return tuple(a + b for a, b in zip(one, other, strict=True))
+
+
+def refund_taxes(names: Sequence[tuple[str, Decimal]], lines: Sequence[Returned]) -> tuple[Tax, ...]:
+    """The taxes of a return: for each tax of the sale the sum of what its lines give back."""
+    return tuple(
+        Tax(name, percent, sum(line.tax_parts[place] for line in lines))
+        for place, (name, percent) in enumerate(names)
+    )
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A line of an imported return: which product at which price, not yet which line of the sale."""
+
+    sku: str
+    quantity: int
+    unit_price_cents: int
+    restock: bool
+
+
+def matched(sold: Sequence[Sold], asked: Sequence[Asked]) -> list[Wanted]:
+    """Which lines of the sale an imported return takes back: same SKU and price, those with most left first.
+
+    Raises Conflict naming the lines of which too little is left.
+    """
+    left = {line.line: line.left for line in sold}
+    places: dict[tuple[str, int], list[int]] = {}
+    for line in sold:
+        places.setdefault((line.sku, line.unit_price_cents), []).append(line.line)
+    wanted: list[Wanted] = []
+    faults: list[Fault] = []
+    for place, ask in enumerate(asked):
+        missing = ask.quantity
+        for number in sorted(
+            places.get((ask.sku, ask.unit_price_cents), []), key=lambda number: -left[number]
+        ):
+            taken = min(missing, left[number])
+            if taken:
+                wanted.append(Wanted(number, taken, ask.restock, f"lines.{place}"))
+                left[number] -= taken
+                missing -= taken
+        if missing:
+            message = f"{ask.quantity} wanted, {ask.quantity - missing} left to return at this price"
+            faults.append({"field": f"lines.{place}.quantity", "message": message})
+    if faults:
+        raise Conflict("More would come back than was sold.", code="more_than_sold", errors=faults)
+    return wanted
+
+
+def lacking_faults(skus: Sequence[str], lacking: Iterable[Mapping[str, object]]) -> list[Fault]:
+    """A fault for each line whose product is lacking; `skus` are those of the lines, in order."""
+    messages = {row["sku"]: f"{row['requested']} wanted, {row['available']} available" for row in lacking}
+    return [
+        {"field": f"lines.{place}.sku", "message": messages[sku]}
+        for place, sku in enumerate(skus)
+        if sku in messages
+    ]

@@ -1,0 +1,175 @@
+"""A deadlock, a database that goes away, a process that dies half-way: the whole change or none, and a clear answer."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import psycopg2.extensions
+import pytest
+import requests
+
+from functions.inventory import store
+from tests.support.functions import problem
+from tests.support.postgres import PostgresServer
+from tests.support.replicas import running_replicas
+from tests.support.stockroom import Stockroom, lines, stockroom
+
+TRANSFER = {"from_location": "S1", "to_location": "S2", "lines": lines(A=1, B=1)}
+PATIENCE_SECONDS = 10
+
+
+@pytest.fixture(scope="module")
+def room_of_all(postgres_server: PostgresServer) -> Iterator[Stockroom]:
+    with stockroom(postgres_server) as room:
+        yield room
+
+
+@pytest.fixture
+def room(room_of_all: Stockroom) -> Stockroom:
+    room_of_all.empty()
+    room_of_all.receive("S1", A=5, B=5)
+    room_of_all.receive("S2", A=5, B=5)
+    return room_of_all
+
+
+@pytest.fixture
+def other(room: Stockroom) -> Iterator[psycopg2.extensions.cursor]:
+    """Somebody else's transaction."""
+    connection = room.database.connect()
+    with connection.cursor() as cursor:
+        yield cursor
+    connection.close()
+
+
+def wait_until(condition: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.01)
+
+
+def waiting_backends(room: Stockroom) -> list[int]:
+    """The function's backends that wait for a lock."""
+    rows = room.execute(
+        "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
+        " AND usename = 'inventory' AND wait_event_type = 'Lock'"
+    )
+    return [row[0] for row in rows]
+
+
+def lock(cursor: psycopg2.extensions.cursor, location: str, sku: str) -> None:
+    cursor.execute("SELECT FROM inventory.stock WHERE location = %s AND sku = %s FOR UPDATE", (location, sku))
+
+
+def test_a_deadlock_is_no_concern_of_the_clients(room: Stockroom, other: psycopg2.extensions.cursor) -> None:
+    """Somebody locks against the order; PostgreSQL ends our transaction, and it is begun again."""
+    other.execute("SET deadlock_timeout = '30s'")  # so that ours looks for a deadlock first, after 1 s
+    lock(other, "S2", "B")
+    with ThreadPoolExecutor(1) as pool:
+        ours = pool.submit(room.post, "/transfers", TRANSFER)
+        wait_until(lambda: waiting_backends(room))
+        lock(other, "S1", "A")
+        other.connection.rollback()
+        assert ours.result().status_code == 201
+    assert (room.stock("S1", "A"), room.stock("S2", "B")) == ((4, 0), (6, 0))
+    deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+    wait_until(lambda: room.execute(deadlocks)[0][0] == 1)
+    assert room.differences() == []
+
+
+@pytest.mark.parametrize(("failures", "status"), [(3, 201), (4, 503)])
+def test_what_postgresql_rolls_back_is_tried_four_times(
+    room: Stockroom, monkeypatch: pytest.MonkeyPatch, failures: int, status: int
+) -> None:
+    change_stock, calls = store.change_stock, 0
+
+    def unlucky(*arguments: Any) -> store.Outcome:
+        nonlocal calls
+        calls += 1
+        outcome = change_stock(*arguments)
+        if calls <= failures:
+            raise psycopg2.errors.SerializationFailure
+        return outcome
+
+    monkeypatch.setattr(store, "change_stock", unlucky)
+    response = room.post("/transfers", TRANSFER)
+    assert (response.status_code, calls) == (status, 4)
+    assert room.stock("S1", "A") == ((4, 0) if status == 201 else (5, 0))
+    assert room.differences() == []
+
+
+def test_a_row_somebody_holds_too_long_is_503_and_nothing_has_moved(
+    room: Stockroom, other: psycopg2.extensions.cursor
+) -> None:
+    lock(other, "S2", "B")
+    assert problem(room.post("/transfers", TRANSFER, key="k")) == (503, "database_busy")
+    other.connection.rollback()
+    assert room.stock("S1", "A") == (5, 0)
+    assert room.post("/transfers", TRANSFER, key="k").status_code == 201
+
+
+def test_a_connection_that_dies_half_way_leaves_nothing(
+    room: Stockroom, other: psycopg2.extensions.cursor
+) -> None:
+    lock(other, "S2", "B")
+    with ThreadPoolExecutor(1) as pool:
+        ours = pool.submit(room.post, "/transfers", TRANSFER, key="k")
+        wait_until(lambda: waiting_backends(room))
+        other.execute("SELECT pg_terminate_backend(%s)", waiting_backends(room))
+        assert problem(ours.result())[0] == 503
+    other.connection.rollback()
+    assert (room.stock("S1", "A"), room.stock("S2", "A")) == ((5, 0), (5, 0))
+    assert room.differences() == []
+    assert room.post("/transfers", TRANSFER, key="k").status_code == 201
+
+
+def test_a_database_that_is_away_is_503_and_comes_back_by_itself(room: Stockroom) -> None:
+    reservation_id = room.reserve("S1", A=1).get_json()["reservation_id"]
+    with room.database.server.outage():
+        for response in (
+            room.post("/transfers", TRANSFER, key="k"),
+            room.reserve("S1", A=1),
+            room.issue("sale-1", A=1),
+            room.post("/issues/sale-1/undo", None, room.sales),
+            room.post(f"/reservations/{reservation_id}/commit", None, room.sales),
+            room.get("/stock/A"),
+            room.get("/invariants"),
+            room.app.test_client().post("/expire", headers=room.maintenance),
+        ):
+            assert problem(response) == (503, "database_unavailable")
+            assert response.headers["Retry-After"]
+    wait_until(lambda: room.get("/stock/A").status_code == 200)
+    assert room.stock("S1", "A") == (5, 1)
+    assert room.post("/transfers", TRANSFER, key="k").status_code == 201
+
+
+def test_a_replica_killed_half_way_leaves_nothing_and_another_finishes(
+    room: Stockroom, other: psycopg2.extensions.cursor, tmp_path: Path
+) -> None:
+    headers = {**room.hq, "Idempotency-Key": "k"}
+    with running_replicas("inventory", 2, tmp_path, room.secrets.environ) as (first, second):
+
+        def transfer(url: str) -> requests.Response:
+            return requests.post(f"{url}/transfers", json=TRANSFER, headers=headers, timeout=15)
+
+        lock(other, "S2", "B")
+        with ThreadPoolExecutor(1) as pool:
+            ours = pool.submit(transfer, first.url)
+            wait_until(lambda: waiting_backends(room))
+            first.process.kill()
+            with pytest.raises(requests.ConnectionError):
+                ours.result()
+        other.connection.rollback()
+        wait_until(lambda: transfer(second.url).status_code == 201)
+        again = transfer(second.url)
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert len(json.loads(again.content)["movements"]) == 4
+    assert (room.stock("S1", "A"), room.stock("S2", "B")) == ((4, 0), (6, 0))
+    assert room.differences() == []
