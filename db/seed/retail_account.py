@@ -6,8 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 
+from db.seed.retail_lines import LeftOut
 from db.seed.retail_replay import Recorded
-from db.seed.retail_sales import Document, Kind, LeftOut, Plan
+from db.seed.retail_sales import Document, Kind, Plan
 
 SHOWN_ROWS = 200
 """How many rows that are not recorded are shown; their reasons, counts and amounts are all there."""

@@ -24,7 +24,8 @@ from db.seed.environment import SeedEnvironment
 from db.seed.progress import Progress
 from db.seed.retail_catalogue import read_catalogue
 from db.seed.retail_file import RetailFile
-from db.seed.retail_sales import COLUMNS, Document, Entry, LeftOut, Plan, plan_sales
+from db.seed.retail_lines import Entry, LeftOut
+from db.seed.retail_sales import COLUMNS, Document, Plan, plan_sales
 from db.seed.token import TokenRequest, mint
 
 IMPORT_PATH = "/api/sales/import"

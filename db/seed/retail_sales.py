@@ -6,61 +6,24 @@ Decided here (docs/decisions/0025-importing-sales.md): what a line is, by its in
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
-from functools import lru_cache
 from typing import Final, Literal
 
-from db.seed.catalogue import LONGEST_NAME, LONGEST_SKU, MAX_PRICE_CENTS
-from db.seed.retail_catalogue import LONG_CODE, MALFORMED, NO_CODE, NOT_GOODS, REMEMBERED_TEXTS, tidy
+from db.seed.retail_catalogue import tidy
 from db.seed.retail_file import Line
+from db.seed.retail_lines import Entry, LeftOut, LeftOutError, amount_of, entry_of, whole
 
 COLUMNS: Final = ("InvoiceNo", "Quantity", "InvoiceDate")
 """The columns without which there are no sales in a file."""
 LINES_PER_DOCUMENT = 500
 """A longer invoice becomes several documents; half of what sales takes."""
-LARGEST_QUANTITY = 1_000_000
-LONGEST_TEXT = 90
-"""The limits of the sales function, with room for the number of a part."""
-
-NO_INVOICE = "no invoice number"
-NO_PRODUCT = "the file has no price for this code"
-NOT_A_QUANTITY = "a quantity that is not a whole number other than zero"
-TOO_MANY = f"a quantity above {LARGEST_QUANTITY:,}"
-NOT_A_PRICE = "a price that is not a number"
-PART_OF_A_CENT = "a price that is not in whole cents"
-TOO_DEAR = "a price too high to be one"
-BELOW_ZERO = "goods at a price below zero"
-NOT_A_TIME = "a date that cannot be read"
-
-TIME_FORMATS = ("%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S", "%m/%d/%Y %H:%M", "%m/%d/%Y %H:%M:%S")
-"""As ISO 8601 has it, and as the data set was first published: month first."""
-
-_PRICE = re.compile(r"[+-]?[0-9]{1,12}(?:[.,][0-9]{1,12})?")
-_WHOLE = re.compile(r"[+-]?[0-9]{1,9}")
 
 Kind = Literal["sale", "return", "write_off"]
 _ORDER: Final[Mapping[str, int]] = {"sale": 0, "return": 1, "write_off": 2}
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A line that can be recorded. The quantity is above zero; `amount_cents` has the sign that the file gives it."""
-
-    number: int
-    invoice: str
-    moment: datetime
-    customer: str
-    sku: str
-    name: str
-    charge: bool
-    quantity: int
-    unit_price_cents: int
-    amount_cents: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,17 +45,6 @@ class Document:
         return sum(entry.amount_cents for entry in self.entries)
 
 
-@dataclass(frozen=True, slots=True)
-class LeftOut:
-    """A line that is not recorded, and why; the amount is None when it cannot be known."""
-
-    number: int
-    invoice: str
-    sku: str
-    amount_cents: Decimal | None
-    reason: str
-
-
 @dataclass(frozen=True)
 class Plan:
     """Every line of the file is in one document, or left out."""
@@ -106,12 +58,6 @@ class Plan:
         """Quantity x price of all lines of which both are known."""
         known = (row.amount_cents for row in self.left_out if row.amount_cents is not None)
         return sum(known, Decimal(sum(document.amount_cents for document in self.documents)))
-
-
-class _LeftOutError(Exception):
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
 
 
 @dataclass
@@ -134,10 +80,10 @@ def plan_sales(lines: Iterable[Line], goods: Container[str]) -> Plan:
         count += 1
         try:
             _place(line, goods, groups)
-        except _LeftOutError as refusal:
+        except LeftOutError as refusal:
             code = tidy(line.stock_code).upper()
             left_out.append(
-                LeftOut(line.number, tidy(line.invoice).upper(), code, _amount(line), refusal.reason)
+                LeftOut(line.number, tidy(line.invoice).upper(), code, amount_of(line), refusal.reason)
             )
     sales, refunds = _with_discounts(_documents("sale", groups.sold), groups.discounts)
     returns = _returns(sorted([*groups.returned, *refunds], key=lambda entry: entry.number), sales)
@@ -147,8 +93,8 @@ def plan_sales(lines: Iterable[Line], goods: Container[str]) -> Plan:
 
 
 def _place(line: Line, goods: Container[str], groups: _Groups) -> None:
-    """Put a line where it belongs. Raises _LeftOutError with the reason why it belongs nowhere."""
-    entry = _entry(line, goods)
+    """Put a line where it belongs. Raises LeftOutError with the reason why it belongs nowhere."""
+    entry = entry_of(line, goods)
     if entry.charge:
         if entry.amount_cents >= 0:
             groups.sold.append(entry)
@@ -156,7 +102,7 @@ def _place(line: Line, goods: Container[str], groups: _Groups) -> None:
             groups.returned.append(entry)
         else:
             groups.discounts.append(entry)
-    elif _whole(line.quantity) > 0:
+    elif whole(line.quantity) > 0:
         groups.sold.append(entry)
     elif entry.unit_price_cents == 0 and not _is_cancellation(entry.invoice):
         groups.written_off.append(entry)
@@ -166,77 +112,6 @@ def _place(line: Line, goods: Container[str], groups: _Groups) -> None:
 
 def _is_cancellation(invoice: str) -> bool:
     return invoice.startswith("C")
-
-
-def _entry(line: Line, goods: Container[str]) -> Entry:
-    invoice, sku, charge = _names(line, goods)
-    quantity, price_cents = _whole(line.quantity), _cents(line.unit_price)
-    if price_cents < 0 and not charge:
-        raise _LeftOutError(BELOW_ZERO)
-    name = tidy(line.description)[:LONGEST_NAME] or NOT_GOODS.get(sku, sku)
-    customer = tidy(line.customer)[:LONGEST_TEXT]
-    return Entry(
-        line.number, invoice, _moment(line.invoice_date), customer, sku, name, charge,
-        abs(quantity), abs(price_cents), quantity * price_cents,
-    )  # fmt: skip
-
-
-def _names(line: Line, goods: Container[str]) -> tuple[str, str, bool]:
-    """Invoice and SKU, and whether that is a charge; in capitals, like the catalogue."""
-    invoice, sku = tidy(line.invoice).upper(), tidy(line.stock_code).upper()
-    if line.malformed:
-        raise _LeftOutError(MALFORMED)
-    if not invoice or len(invoice) > LONGEST_TEXT:
-        raise _LeftOutError(NO_INVOICE)
-    if not sku or len(sku) > LONGEST_SKU:
-        raise _LeftOutError(LONG_CODE if sku else NO_CODE)
-    charge = sku in NOT_GOODS
-    if not charge and sku not in goods:
-        raise _LeftOutError(NO_PRODUCT)
-    return invoice, sku, charge
-
-
-@lru_cache(maxsize=REMEMBERED_TEXTS)
-def _whole(text: str) -> int:
-    stripped = text.strip()
-    if not _WHOLE.fullmatch(stripped) or int(stripped) == 0:
-        raise _LeftOutError(NOT_A_QUANTITY)
-    if abs(int(stripped)) > LARGEST_QUANTITY:
-        raise _LeftOutError(TOO_MANY)
-    return int(stripped)
-
-
-@lru_cache(maxsize=REMEMBERED_TEXTS)
-def _cents(text: str) -> int:
-    cents = _exact_cents(text)
-    if cents is None:
-        raise _LeftOutError(NOT_A_PRICE)
-    if cents != int(cents):
-        raise _LeftOutError(PART_OF_A_CENT)
-    if abs(cents) > MAX_PRICE_CENTS:
-        raise _LeftOutError(TOO_DEAR)
-    return int(cents)
-
-
-def _exact_cents(text: str) -> Decimal | None:
-    stripped = text.strip()
-    return Decimal(stripped.replace(",", ".")) * 100 if _PRICE.fullmatch(stripped) else None
-
-
-def _amount(line: Line) -> Decimal | None:
-    """The money of a line that is left out, if its quantity and price can be read."""
-    quantity, cents = line.quantity.strip(), _exact_cents(line.unit_price)
-    return None if cents is None or not _WHOLE.fullmatch(quantity) else int(quantity) * cents
-
-
-@lru_cache(maxsize=REMEMBERED_TEXTS)
-def _moment(text: str) -> datetime:
-    for format_ in TIME_FORMATS:
-        try:
-            return datetime.strptime(text.strip(), format_)
-        except ValueError:
-            continue
-    raise _LeftOutError(NOT_A_TIME)
 
 
 def _documents(kind: Kind, entries: Iterable[Entry]) -> list[Document]:

@@ -98,12 +98,12 @@ LIMIT %(limit)s
 
 _SOLD: Final = f"""
 SELECT fact.store, product.sku,
-    sum(fact.units)::bigint AS units,
-    sum(fact.net_cents)::bigint AS net_cents
+    total(fact.units) AS units,
+    total(fact.net_cents) AS net_cents
 FROM (
     SELECT fact.store, fact.product_key,
-        sum(fact.units_sold - fact.units_returned) AS units,
-        sum(fact.sold_cents - fact.returned_cents) AS net_cents
+        total(fact.units_sold - fact.units_returned) AS units,
+        total(fact.sold_cents - fact.returned_cents) AS net_cents
     FROM product_sales AS fact
     WHERE fact.store = ANY(%(stores)s)
         AND (%(channel)s::text IS NULL OR fact.channel = %(channel)s)

@@ -187,7 +187,7 @@ def _statement(source: str) -> str:
     )
     counts = _COUNTS if source in ("day", "hour") else ()
     present = ",\n    ".join(
-        f"COALESCE(sum(fact.{name}) FILTER (WHERE fact.period_start >= %(first)s), 0)::bigint AS {name}"
+        f"total(fact.{name}) FILTER (WHERE fact.period_start >= %(first)s) AS {name}"
         for name in (*counts, *_MEASURES)
     )
     return f"""
@@ -201,10 +201,8 @@ SELECT
     {category} AS category,
     {product_key} AS product_key,
     {present},
-    COALESCE(sum(fact.sold_cents - fact.returned_cents) FILTER (WHERE fact.period_start < %(first)s), 0)::bigint
-        AS previous_net_cents,
-    COALESCE(sum(fact.units_sold - fact.units_returned) FILTER (WHERE fact.period_start < %(first)s), 0)::bigint
-        AS previous_units
+    total(fact.sold_cents - fact.returned_cents) FILTER (WHERE fact.period_start < %(first)s) AS previous_net_cents,
+    total(fact.units_sold - fact.units_returned) FILTER (WHERE fact.period_start < %(first)s) AS previous_units
 FROM {_FACTS[source]} AS fact
 WHERE fact.store = ANY(%(stores)s)
     AND (%(channel)s::text IS NULL OR fact.channel = %(channel)s)
@@ -217,7 +215,7 @@ GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
 
 
 _PRODUCT_SUMS: Final = ",\n    ".join(
-    f"sum(part.{name})::bigint AS {name}" for name in (*_MEASURES, "previous_net_cents", "previous_units")
+    f"total(part.{name}) AS {name}" for name in (*_MEASURES, "previous_net_cents", "previous_units")
 )
 
 _BY_PRODUCT: Final = f"""

@@ -10,7 +10,10 @@ from db.seed.retail_file import Line, RetailFile, UnusableFileError
 
 HEADER = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country"
 ROW = "536365,85123A,CAFÉ LANTERN,6,2010-12-01 08:26,2.55,17850,United Kingdom"
-LANTERN = Line(2, "85123A", "CAFÉ LANTERN", "2.55", invoice="536365", quantity="6")
+LANTERN = Line(
+    2, "85123A", "CAFÉ LANTERN", "2.55", invoice="536365", quantity="6",
+    invoice_date="2010-12-01 08:26", customer="17850",
+)  # fmt: skip
 
 
 def lines_of(path: Path, content: bytes) -> list[Line]:
@@ -31,7 +34,8 @@ def test_every_usual_encoding_gives_the_same_text(file: Path, encoding: str, lin
 
 def test_bytes_that_windows_does_not_define_do_not_stop_the_import(file: Path) -> None:
     content = f"{HEADER}\n".encode() + b"1,A,CAF\xc9 \x81,1,d,1,,\n"
-    assert lines_of(file, content) == [Line(2, "A", "CAFÉ \x81", "1", invoice="1", quantity="1")]
+    (line,) = lines_of(file, content)
+    assert line == Line(2, "A", "CAFÉ \x81", "1", invoice="1", quantity="1", invoice_date="d")
 
 
 @pytest.mark.parametrize("delimiter", [";", "\t"])
@@ -41,7 +45,10 @@ def test_semicolons_and_tabs_separate_columns_too(file: Path, delimiter: str) ->
 
 
 def test_columns_are_found_by_name_in_any_order_and_spelling(file: Path) -> None:
-    content = "Price, stock code ,DESCRIPTION,Invoice,quantity\n2.55,85123A,CAFÉ LANTERN,536365,6\n"
+    content = (
+        "Price, stock code ,DESCRIPTION,Invoice,quantity,Customer ID,invoice_date\n"
+        "2.55,85123A,CAFÉ LANTERN,536365,6,17850,2010-12-01 08:26\n"
+    )
     assert lines_of(file, content.encode()) == [LANTERN]
 
 
