@@ -11,6 +11,7 @@ import json
 import random
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -31,6 +32,9 @@ CLIENTS = 64
 ROUNDS = 200
 REPLICAS = 3
 SKUS = ["A", "B", "C", "D", "E"]
+
+
+IDLE_SECONDS = 20
 
 
 @dataclass
@@ -54,9 +58,14 @@ class Fleet:
         return response.status, json.loads(response.read()), response
 
     def _connection(self, replica: int) -> http.client.HTTPConnection:
+        """This thread's connection; one that was idle for long is opened anew, before the replica closes it."""
         known: dict[tuple[int, int], http.client.HTTPConnection]
         known = self.local.__dict__.setdefault("connections", {})
+        used: dict[tuple[int, int], float] = self.local.__dict__.setdefault("used", {})
         key = (id(self), replica)
+        if time.monotonic() - used.get(key, 0.0) > IDLE_SECONDS and key in known:
+            known[key].close()
+        used[key] = time.monotonic()
         if key not in known:
             known[key] = http.client.HTTPConnection(urlsplit(self.replicas[replica].url).netloc, timeout=30)
             self.connections.append(known[key])
