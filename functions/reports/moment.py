@@ -51,8 +51,9 @@ class Moment:
         return [self.store or facts.WHOLE_CHAIN]
 
     def filters(self, category: str | None, limit: int | None) -> dict[str, Any]:
-        """What statements over stock and its velocity are narrowed by."""
-        stores = [self.store, facts.WHOLE_CHAIN] if self.store else [*self.places, facts.WHOLE_CHAIN]
+        """What statements over stock and its velocity are narrowed by. The warehouse sells what all sell."""
+        one = self.store is not None and self.places[self.store]["kind"] == "store"
+        stores = self.stores if one else list(self.places)
         return {
             "stores": stores, "location": self.store, "category": category, "channel": None, "limit": limit,
         }  # fmt: skip

@@ -124,7 +124,11 @@ SELECT
 FROM inventory.report_stock AS stock
 JOIN inventory.report_locations AS place ON place.location = stock.location
 JOIN products.report_products AS catalogue ON catalogue.sku = stock.sku AND catalogue.active
-LEFT JOIN ({_SOLD}) AS sold
+LEFT JOIN (
+    SELECT COALESCE(store, %(chain)s) AS store, sku, total(units) AS units
+    FROM ({_SOLD}) AS sold
+    GROUP BY GROUPING SETS ((store, sku), (sku))
+) AS sold
     ON sold.sku = stock.sku
     -- The warehouse supplies all, so it needs what all sell.
     AND sold.store = CASE place.kind WHEN 'warehouse' THEN %(chain)s ELSE stock.location END

@@ -344,6 +344,9 @@ def check_overstock(books: Books, stock: dict[Any, Any], velocity: dict[Any, int
         if sku in "AB" and available > enough:
             expected[location, sku] = available - enough
     assert {(row["location"], row["sku"]): row["excess"] for row in rows} == expected
+    for location in ("S1", "W1"):
+        alone = books.report(f"/stock/over?until={until}&cover_days=30&store={location}")["items"]
+        assert alone == [row for row in rows if row["location"] == location]
 
 
 def check_replenishment(books: Books, stock: dict[Any, Any], velocity: dict[Any, int], until: date) -> None:
