@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from functions.shared import Connection, Invalid, Problem, Row, Unavailable, UpstreamTimeout
+from functions.shared import Connection, Invalid, Problem, Row, Unavailable, UpstreamTimeout, claimed
 from functions.shared.taxes import TaxRates
 from functions.shared.telemetry import current_trace
 from functions.shared.validation import invalid
@@ -141,7 +141,7 @@ def _record_sale(
         if sale_id is not None:
             return "present", store.read_sale(connection, sale_id)
     sale = _sale(document, products, request)
-    with store.claimed(connection, sale["sale_id"]):
+    with claimed(connection, sale["sale_id"]):
         if not store.record_sale(connection, sale):
             raise people.in_flight()
         connection.commit()
@@ -241,7 +241,7 @@ def _record_return(
         _check_same(present, request)
         return "present", return_store.read_return(connection, resume(connection, present, request))
     record = _return(connection, document, products, request)
-    with store.claimed(connection, record["return_id"]):
+    with claimed(connection, record["return_id"]):
         if not return_store.record_return(connection, record):
             raise people.in_flight()
         connection.commit()

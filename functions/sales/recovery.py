@@ -7,7 +7,7 @@ import logging
 import psycopg2
 from prometheus_client import Counter, Gauge
 
-from functions.shared import Connection, Problem, Row, Unavailable
+from functions.shared import Connection, Problem, Row, Unavailable, claimed
 from functions.shared.telemetry import current_trace
 
 from . import return_store, selling, stock, store
@@ -57,7 +57,7 @@ def _time_is_up() -> bool:
 
 def _settle(connection: Connection, document: Row) -> int:
     """1 when it was settled; 0 when somebody is working on it, or has settled it in the meantime."""
-    with store.claimed(connection, document["document_id"]) as held:
+    with claimed(connection, document["document_id"]) as held:
         if not held:
             return 0
         step = _settle_return if document["kind"] == "return" else _settle_sale

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from functions.shared import Conflict, Connection, Row, Unavailable, UpstreamTimeout
+from functions.shared import Conflict, Connection, Row, Unavailable, UpstreamTimeout, claimed
 from functions.shared.taxes import Tax
 
 from . import domain, people, register_store, return_store, stock, store
@@ -35,7 +35,7 @@ def take_back(connection: Connection, sale_id: str, body: NewReturn, request: Re
     if present is not None:
         return resume(connection, present, request)
     record = _till_return(connection, sale_id, body, request)
-    with store.claimed(connection, record["return_id"]):
+    with claimed(connection, record["return_id"]):
         if not return_store.record_return(connection, record):
             raise people.in_flight()
         connection.commit()
@@ -47,7 +47,7 @@ def resume(connection: Connection, present: Row, request: Request) -> str:
     """Go on with a return that the same request began."""
     request.check_same(present["request_sha256"])
     return_id: str = present["return_id"]
-    with store.claimed(connection, return_id) as held:
+    with claimed(connection, return_id) as held:
         if not held:
             raise people.in_flight()
         found = return_store.unsettled_return(connection, return_id)

@@ -15,7 +15,16 @@ from typing import Any
 
 from prometheus_client import Counter
 
-from functions.shared import Conflict, Connection, Invalid, Problem, Row, Unavailable, UpstreamTimeout
+from functions.shared import (
+    Conflict,
+    Connection,
+    Invalid,
+    Problem,
+    Row,
+    Unavailable,
+    UpstreamTimeout,
+    claimed,
+)
 
 from . import domain, people, register_store, stock, store
 from .bodies import NewLine, NewSale, NewVoid
@@ -40,7 +49,7 @@ def sell(connection: Connection, body: NewSale, request: Request) -> str:
     domain.check_overrides(bill.lines, override_percent())
     paid = domain.payments(bill.total_cents, [_tender(tender) for tender in body.tenders])
     sale = _till_sale(body, bill, paid, request)
-    with store.claimed(connection, sale["sale_id"]):
+    with claimed(connection, sale["sale_id"]):
         _record_at_till(connection, sale, body.register_name, paid)
         connection.commit()
         finish_sale(connection, store.unsettled_sale(connection, sale["sale_id"]))
@@ -51,7 +60,7 @@ def resume(connection: Connection, present: Row, request: Request) -> str | None
     """Go on with a sale that the same request began; None when it came to nothing and may be made anew."""
     request.check_same(present["request_sha256"])
     sale_id: str = present["sale_id"]
-    with store.claimed(connection, sale_id) as held:
+    with claimed(connection, sale_id) as held:
         if not held:
             raise people.in_flight()
         sale = store.unsettled_sale(connection, sale_id)
@@ -247,7 +256,7 @@ def void(connection: Connection, sale_id: str, body: NewVoid, request: Request) 
 
     Raises Unavailable when inventory cannot be reached: the void is recorded then, and finished later.
     """
-    with store.claimed(connection, sale_id) as held:
+    with claimed(connection, sale_id) as held:
         if not held:
             raise people.in_flight()
         sale = _sale_to_change(connection, sale_id)

@@ -7,31 +7,10 @@ process that held it); every step also checks the status that it starts from, in
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any, Final
-from uuid import UUID
-
-import psycopg2
 
 from functions.shared import Connection, Row, execute, fetch_all, fetch_one
-
-
-@contextmanager
-def claimed(connection: Connection, document_id: str) -> Iterator[bool]:
-    """Whether the document is this session's to work on until the block ends; it outlives transactions."""
-    lock = {"lock_id": int.from_bytes(UUID(document_id).bytes[:8], "big", signed=True)}
-    row = fetch_one(connection, "SELECT pg_try_advisory_lock(%(lock_id)s) AS held", lock)
-    held = bool(row and row["held"])
-    try:
-        yield held
-    except psycopg2.Error:
-        if not connection.closed:
-            connection.rollback()
-        raise
-    finally:
-        if held and not connection.closed:
-            fetch_one(connection, "SELECT pg_advisory_unlock(%(lock_id)s)", lock)
 
 
 def find_request(connection: Connection, request: str) -> Row | None:

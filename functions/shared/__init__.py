@@ -46,6 +46,7 @@ not JSON or is sent in pieces. Raise any Problem of errors.py anywhere.
 from .api import Answer, Api
 from .app import create_app, to_json
 from .auth import Identity, require_owner
+from .claims import claimed
 from .database import Connection, Database, Prepared, Row, execute, fetch_all, fetch_one
 from .errors import (
     BadRequest,
@@ -102,6 +103,7 @@ __all__ = [
     "Unauthorized",
     "Unavailable",
     "UpstreamTimeout",
+    "claimed",
     "create_app",
     "current",
     "decode_cursor",
