@@ -7,6 +7,7 @@ Only what may be repeated is repeated: GET, HEAD, PUT, DELETE, and any call with
 
 from __future__ import annotations
 
+import math
 import queue
 import random
 import time
@@ -42,9 +43,16 @@ class ServiceClient:
         self._default_budget_seconds = default_budget_seconds
         self._idle: queue.LifoQueue[requests.Session] = queue.LifoQueue()
 
-    def get(self, function: str, path: str, *, params: Mapping[str, Any] | None = None) -> requests.Response:
+    def get(
+        self,
+        function: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        timeout_seconds: float = math.inf,
+    ) -> requests.Response:
         """GET `path` of `function`; see `call`."""
-        return self.call("GET", function, path, params=params)
+        return self.call("GET", function, path, params=params, timeout_seconds=timeout_seconds)
 
     def call(
         self,
@@ -55,26 +63,34 @@ class ServiceClient:
         params: Mapping[str, Any] | None = None,
         json: Any = None,
         idempotency_key: str | None = None,
+        timeout_seconds: float = math.inf,
     ) -> requests.Response:
         """The answer of `function`, whatever its status below 500 (and 500 itself).
 
-        Raises UpstreamTimeout (504) when the deadline passes first, Unavailable (503) when the function
+        The call and its repetitions together take no longer than `timeout_seconds`, nor than the request's deadline
+        allows. Raises UpstreamTimeout (504) when that time passes first, Unavailable (503) when the function
         cannot be reached or says so itself, after what may be repeated was repeated.
         """
         url = f"{self._gateway_url}/function/{quote(function)}{path}"
         trace = current_trace()
-        deadline = trace.deadline if trace else time.monotonic() + self._default_budget_seconds
+        give_up_at = self._give_up_at(trace, timeout_seconds)
         repeatable = method in IDEMPOTENT_METHODS or idempotency_key is not None
         headers = self._headers(trace, idempotency_key)
         for left in reversed(range(ATTEMPTS if repeatable else 1)):
-            response = self._attempt(method, url, headers, deadline, params=params, json=json)
+            response = self._attempt(method, url, headers, give_up_at, params=params, json=json)
             if response is not None and response.status_code not in PASSING_STATUSES:
                 return response
             if left:
-                _pause(ATTEMPTS - left, deadline)
+                _pause(ATTEMPTS - left, give_up_at)
         raise Unavailable(
             f"{function} cannot be reached right now; try again shortly.", code="upstream_unavailable"
         )
+
+    def _give_up_at(self, trace: Trace | None, timeout_seconds: float) -> float:
+        """When, on the monotonic clock, a call that begins now has to be over."""
+        now = time.monotonic()
+        deadline = trace.deadline if trace else now + self._default_budget_seconds
+        return min(deadline - RESERVE_SECONDS, now + timeout_seconds)
 
     def idle_sessions(self) -> int:
         """How many sessions wait to be used again."""
@@ -86,10 +102,10 @@ class ServiceClient:
             self._idle.get_nowait().close()
 
     def _attempt(
-        self, method: str, url: str, headers: Mapping[str, str], deadline: float, **content: Any
+        self, method: str, url: str, headers: Mapping[str, str], give_up_at: float, **content: Any
     ) -> requests.Response | None:
         """One try; None when the connection failed."""
-        seconds = deadline - time.monotonic() - RESERVE_SECONDS
+        seconds = give_up_at - time.monotonic()
         if seconds < LEAST_USEFUL_SECONDS:
             raise UpstreamTimeout
         session = self._session()
@@ -124,9 +140,9 @@ class ServiceClient:
             return session
 
 
-def _pause(attempt: int, deadline: float) -> None:
+def _pause(attempt: int, give_up_at: float) -> None:
     """Wait a little longer each time, at random so that callers do not come back together."""
     pause = random.uniform(0.5, 1.0) * FIRST_PAUSE_SECONDS * 2**attempt  # noqa: S311 - not a secret
-    if time.monotonic() + pause + RESERVE_SECONDS >= deadline:
+    if time.monotonic() + pause >= give_up_at:
         raise UpstreamTimeout
     time.sleep(pause)

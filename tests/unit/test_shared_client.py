@@ -137,6 +137,23 @@ def test_the_deadline_holds_over_all_attempts(gateway: Gateway) -> None:
     client.close()
 
 
+def test_a_call_may_have_less_time_than_the_request_and_never_more(
+    gateway: Gateway, client: ServiceClient
+) -> None:
+    for timeout_seconds in (2.0, 60.0):
+        client.get("products", "/7", timeout_seconds=timeout_seconds)
+    shortened, bounded = (int(seen["X-Timeout"].removesuffix("ms")) for seen in gateway.seen)
+    assert 1000 < shortened < 2000
+    assert 4000 < bounded < 5000
+
+
+def test_a_call_ends_when_its_own_time_has_passed(gateway: Gateway, client: ServiceClient) -> None:
+    gateway.delay_seconds = 60.0
+    with pytest.raises(UpstreamTimeout):
+        client.call("POST", "payments", "/7", idempotency_key="k1", timeout_seconds=0.1)
+    assert len(gateway.seen) == 1
+
+
 def test_nothing_is_sent_when_there_is_no_time_for_an_answer(gateway: Gateway) -> None:
     client = ServiceClient(gateway.url, lambda: "", default_budget_seconds=0.1)
     with pytest.raises(UpstreamTimeout):
