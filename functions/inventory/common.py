@@ -10,6 +10,7 @@ from prometheus_client import Counter
 
 from functions.shared import (
     Api,
+    Conflict,
     Connection,
     Forbidden,
     Identity,
@@ -35,8 +36,13 @@ _TOO_MUCH = Invalid("There would be more of it than can be kept.", code="stock_l
 api = Api(
     "inventory",
     title="Inventory",
-    migration="0004",
-    refusals={"stock_on_hand_limit": _TOO_MUCH},
+    migration="0013",
+    refusals={
+        "stock_on_hand_limit": _TOO_MUCH,
+        "reservations_pkey": Conflict(
+            "A reservation with this id is being made or released; ask again.", code="reservation_in_flight"
+        ),
+    },
 )
 
 

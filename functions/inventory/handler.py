@@ -32,7 +32,7 @@ from functions.shared import (
 # Importing the others declares their routes on `api`.
 from . import domain, routes_issues, routes_movements, routes_replenishments, routes_stock, store, views
 from . import store_reservations as reservations
-from .common import api, lines_at, move, refuse_shortage, require_location
+from .common import api, identity, lines_at, move, refuse_shortage, require_location
 from .domain import Line
 
 __all__ = ["api", "create_app", "routes_issues", "routes_movements", "routes_replenishments", "routes_stock"]
@@ -50,18 +50,25 @@ class InventorySettings(DatabaseSettings, TokenSettings):
 
 
 @api.post(
-    "/reservations", body=views.NewReservation, answers={201: views.ReservationView}, roles=("service",),
+    "/reservations", body=views.NewReservation,
+    answers={200: views.ReservationView, 201: views.ReservationView}, roles=("service",),
     idempotency="required", problems=[409],
 )  # fmt: skip
 def reserve_stock(body: views.NewReservation, connection: Connection) -> Answer:
-    """Promise all lines or none, until the reservation is committed, released or expires."""
+    """Promise all lines or none, until the reservation is committed, released or expires.
+
+    With a `reservation_id` of the caller's, the same again is answered 200 with the reservation as it stands.
+    """
     require_location(connection, body.location)
     lines = lines_at(body.location, body.lines)
     combined = domain.combined(lines)
+    present = _present(connection, body, store.stored_lines(combined))
+    if present is not None:
+        return Answer(present)
     row, promised = reservations.promise_stock(
         connection,
         combined,
-        reservation_id=uuid4(),
+        reservation_id=body.reservation_id or uuid4(),
         location=body.location,
         reference=body.reference,
         ttl_seconds=_ttl_seconds(body),
@@ -71,6 +78,20 @@ def reserve_stock(body: views.NewReservation, connection: Connection) -> Answer:
         refuse_shortage(lines, store.find_lacks(connection, domain.promised(lines), changed))
     RESERVATIONS.labels("created").inc()
     return Answer({**row, "lines": store.stored_lines(combined), "movements": []}, 201)
+
+
+def _present(connection: Connection, body: views.NewReservation, lines: list[Row]) -> Row | None:
+    """The reservation that has the caller's id already, if it is the same."""
+    if body.reservation_id is None:
+        return None
+    row = reservations.find_reservation(connection, body.reservation_id)
+    if row is None:
+        return None
+    if row["state"] == "released":
+        raise Conflict("The reservation was released.", code="reservation_released")
+    if not views.is_same(row, {"location": body.location, "lines": lines}):
+        raise Conflict("This id is that of another reservation.", code="reservation_taken")
+    return _shown(connection, row)
 
 
 def _ttl_seconds(body: views.NewReservation) -> int:
@@ -124,7 +145,12 @@ def _fulfil(connection: Connection, row: Row, changes: list[domain.Change], outc
     roles=("hq", "service"), idempotency="required", problems=[404, 409],
 )  # fmt: skip
 def release_reservation(reservation_id: UUID, connection: Connection) -> Answer:
-    """Take the promise back; harmless when its time has passed."""
+    """Take the promise back; harmless when its time has passed.
+
+    If a service releases what was never reserved, it never can be: that settles a call whose answer was lost.
+    """
+    if identity().has_any(("service",)):
+        reservations.forbid_reservation(connection, reservation_id)
     row = _found(reservations.lock_reservation(connection, reservation_id))
     if row["state"] == "committed":
         raise Conflict("The stock of this reservation has left.", code="reservation_committed")

@@ -45,6 +45,11 @@ def lock_reservation(connection: Connection, reservation_id: UUID) -> Row | None
     return find_reservation(connection, reservation_id)
 
 
+def forbid_reservation(connection: Connection, reservation_id: UUID) -> None:
+    """Let a reservation that is not there never be made; one that is there stays as it is."""
+    execute(connection, _FORBID, {"reservation_id": str(reservation_id)})
+
+
 def settle_reservation(connection: Connection, reservation_id: UUID, state: str) -> None:
     """Give a locked reservation its new state."""
     execute(connection, _SETTLE, {"reservation_id": str(reservation_id), "state": state})
@@ -129,16 +134,22 @@ WITH wanted AS MATERIALIZED (
 
 _FIND = """
 SELECT reservation_id::text AS reservation_id, state, location, reference, created_at, expires_at, settled_at,
-    (
+    coalesce((
         SELECT jsonb_agg(jsonb_build_object('sku', sku, 'quantity', quantity) ORDER BY sku)
         FROM reservation_lines
         WHERE reservation_lines.reservation_id = reservations.reservation_id
-    ) AS lines
+    ), '[]') AS lines
 FROM reservations
 WHERE reservation_id = %(reservation_id)s
 """
 
 _LOCK = "SELECT FROM reservations WHERE reservation_id = %(reservation_id)s FOR UPDATE"
+
+_FORBID = """
+INSERT INTO reservations (reservation_id, state, expires_at, settled_at)
+VALUES (%(reservation_id)s, 'released', now(), now())
+ON CONFLICT ON CONSTRAINT reservations_pkey DO NOTHING
+"""
 
 _SETTLE = """
 UPDATE reservations

@@ -38,6 +38,9 @@ Quantity = Annotated[int, Field(ge=1, le=LARGEST_QUANTITY)]
 Threshold = Annotated[int, Field(ge=0, le=LARGEST_THRESHOLD)]
 
 
+ReservationId = Annotated[UUID, Field(strict=False)]
+
+
 class NewLine(Body):
     sku: Sku
     quantity: Quantity
@@ -122,6 +125,10 @@ class NewReturn(Body):
 class NewReservation(Body):
     """Promise all lines or none, for a while."""
 
+    reservation_id: ReservationId | None = Field(
+        default=None,
+        description="The caller's own: it is reserved once, and released before it was it never is.",
+    )
     location: Location = "W1"
     lines: Lines
     reference: Reference | None = None
@@ -248,7 +255,7 @@ class ReturnView(BaseModel):
 class ReservationView(BaseModel):
     reservation_id: UUID
     state: Literal["open", "committed", "released", "expired"]
-    location: str
+    location: str | None = Field(description="Null when it was released without having been made.")
     reference: str | None
     lines: list[LineView]
     created_at: datetime

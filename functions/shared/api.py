@@ -11,7 +11,8 @@ from pydantic import BaseModel
 from .errors import Problem
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
-Idempotency = Literal["required", "optional"]
+Idempotency = Literal["required", "optional", "own"]
+"""`own`: a key is required, and the function itself keeps the answers under it."""
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,7 @@ def _view(route: Route) -> Callable[..., Response]:
             arguments["query"] = validate_query(route.query, request.args)
         if route.body is not None:
             arguments["body"] = validate_body(route.body, _json_bytes())
-        if route.idempotency is not None:
+        if route.idempotency in {"required", "optional"}:
             return _idempotently(route, arguments)
         result = route.handler(**arguments)
         return result if isinstance(result, Response) else _response(_rendered(result))

@@ -133,7 +133,7 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
             required = name in schema.get("required", ())
             parameters.append({"name": name, "in": "query", "required": required, "schema": field})
     if route.idempotency is not None:
-        parameters.append(_header("Idempotency-Key", required=route.idempotency == "required"))
+        parameters.append(_header("Idempotency-Key", required=route.idempotency != "optional"))
     if route.if_match:
         parameters.append(_header("If-Match", required=True))
     return parameters

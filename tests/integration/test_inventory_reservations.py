@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -150,10 +152,47 @@ def test_the_time_asked_for_is_bounded(room: Stockroom) -> None:
 
 
 def test_what_does_not_exist_cannot_be_settled(room: Stockroom) -> None:
-    for action in ("commit", "release"):
-        response = room.post(f"/reservations/{NOBODYS}/{action}", None, room.sales)
+    for action, who in (("commit", room.sales), ("release", room.hq)):
+        response = room.post(f"/reservations/{NOBODYS}/{action}", None, who)
         assert problem(response) == (404, "reservation_not_found")
-        assert problem(room.post(f"/reservations/7/{action}", None, room.sales))[0] == 404
+        assert problem(room.post(f"/reservations/7/{action}", None, who))[0] == 404
+
+
+def test_an_id_of_the_callers_own_is_reserved_once(room: Stockroom) -> None:
+    body = {"reservation_id": NOBODYS, "lines": [*lines(B=1, A=1), *lines(A=1)]}
+    first, again = (room.post("/reservations", body, room.sales) for _ in range(2))
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert first.get_json() == again.get_json()
+    assert (first.get_json()["reservation_id"], room.stock("W1", "A")) == (NOBODYS, (5, 2))
+    for other in ({"lines": lines(A=1)}, {"location": "S1"}):
+        refused = room.post("/reservations", {**body, **other}, room.sales)
+        assert problem(refused) == (409, "reservation_taken")
+    settle(room, first, "commit")
+    assert room.post("/reservations", body, room.sales).get_json()["state"] == "committed"
+    assert room.stock("W1", "A") == (3, 0)
+
+
+def test_what_a_service_releases_before_it_was_reserved_never_is(room: Stockroom) -> None:
+    for _ in range(2):
+        released = room.post(f"/reservations/{NOBODYS}/release", None, room.sales).get_json()
+        assert (released["state"], released["location"], released["lines"]) == ("released", None, [])
+    late = room.post("/reservations", {"reservation_id": NOBODYS, "lines": lines(A=1)}, room.sales)
+    assert problem(late) == (409, "reservation_released")
+    assert problem(room.post(f"/reservations/{NOBODYS}/commit", None, room.sales))[0] == 409
+    assert room.stock("W1", "A") == (5, 0)
+
+
+def test_reserving_and_releasing_at_once_leaves_nothing_promised(room: Stockroom) -> None:
+    """Whichever comes first: what was reserved is released, and what was released is not reserved."""
+    for _ in range(5):
+        reservation_id = str(uuid4())
+        body = {"reservation_id": reservation_id, "lines": lines(A=1)}
+        with ThreadPoolExecutor(4) as pool:
+            made = [pool.submit(room.post, "/reservations", body, room.sales) for _ in range(3)]
+            path = f"/reservations/{reservation_id}/release"
+            assert pool.submit(room.post, path, None, room.sales).result().status_code == 200
+        assert {answer.result().status_code for answer in made} <= {200, 201, 409}
+        assert room.stock("W1", "A") == (5, 0)
 
 
 def test_reservations_are_for_services(room: Stockroom) -> None:
