@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from functions.shared import Conflict, Forbidden, Invalid
-from functions.shared.taxes import Tax, TaxRates, taxes_on
+from functions.shared.taxes import Tax, TaxRates, apportioned, taxes_back, taxes_on
 
 Fault = dict[str, str]
 
@@ -71,24 +71,6 @@ def bill(lines: Iterable[Line], rates: TaxRates) -> Bill:
     shares = [apportioned(tax.amount_cents, totals) for tax in taxes]
     parts = tuple(tuple(share[place] for share in shares) for place in range(len(lines)))
     return Bill(lines, taxes, parts)
-
-
-def apportioned(amount_cents: int, weights: Sequence[int]) -> list[int]:
-    """Whole cents in proportion to `weights`, adding up to the amount (largest remainder method).
-
-    Weights that add up to nothing get nothing; the amount is then 0 too, being a rate of their sum.
-    """
-    whole = sum(weights)
-    if whole == 0:
-        return [0] * len(weights)
-    if whole < 0:
-        return apportioned(amount_cents, [-weight for weight in weights])
-    shares = [amount_cents * weight // whole for weight in weights]
-    remainders = [amount_cents * weight % whole for weight in weights]
-    order = sorted(range(len(weights)), key=lambda place: -remainders[place])
-    for place in order[: amount_cents - sum(shares)]:
-        shares[place] += 1
-    return shares
 
 
 @dataclass(frozen=True)
@@ -273,22 +255,9 @@ def _returned(line: Sold, want: Wanted, parts: tuple[int, ...]) -> Returned:
 
 
 def _refunded(line: Sold, quantity: int) -> tuple[int, ...]:
-    """The taxes that go back with `quantity` more of a line.
-
-    What is due in proportion once it is back, less what has gone back already: never below nothing,
-    and all of it with the last one, whatever was returned before or given up on.
-    """
+    """The taxes that go back with `quantity` more of a line."""
     after = line.returned_quantity + quantity
-    return tuple(
-        _further(part, after, line.quantity, already)
-        for part, already in zip(line.tax_parts, line.returned_tax_parts, strict=True)
-    )
-
-
-def _further(part: int, after: int, quantity: int, already: int) -> int:
-    due = int((Decimal(abs(part)) * after / quantity).quantize(Decimal(1), rounding=ROUND_HALF_UP))
-    further = max(0, due - abs(already))
-    return further if part >= 0 else -further
+    return taxes_back(line.tax_parts, line.returned_tax_parts, after, line.quantity)
 
 
 def _added(one: Sequence[int], other: Sequence[int]) -> tuple[int, ...]:

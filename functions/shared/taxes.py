@@ -1,7 +1,11 @@
-"""Taxes on a document: each is taken once on the whole subtotal, by rate, and rounded half up."""
+"""Taxes on a document: each is taken once on the whole subtotal, by rate, and rounded half up.
+
+Each is shared out over the lines, so that it can go back in parts when lines come back.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 
@@ -45,3 +49,40 @@ def taxes_on(subtotal_cents: int, rates: TaxRates) -> tuple[Tax, ...]:
 def percentage(cents: int, percent: Decimal) -> int:
     """`percent` of an amount in whole cents; half a cent goes away from zero."""
     return int((cents * percent / 100).quantize(Decimal(1), rounding=ROUND_HALF_UP))
+
+
+def apportioned(amount_cents: int, weights: Sequence[int]) -> list[int]:
+    """Whole cents in proportion to `weights`, adding up to the amount (largest remainder method).
+
+    Weights that add up to nothing get nothing; the amount is then 0 too, being a rate of their sum.
+    """
+    whole = sum(weights)
+    if whole == 0:
+        return [0] * len(weights)
+    if whole < 0:
+        return apportioned(amount_cents, [-weight for weight in weights])
+    shares = [amount_cents * weight // whole for weight in weights]
+    remainders = [amount_cents * weight % whole for weight in weights]
+    order = sorted(range(len(weights)), key=lambda place: -remainders[place])
+    for place in order[: amount_cents - sum(shares)]:
+        shares[place] += 1
+    return shares
+
+
+def taxes_back(
+    parts: Sequence[int], already: Sequence[int], returned_after: int, quantity: int
+) -> tuple[int, ...]:
+    """What goes back of each tax part of a line when `returned_after` of its `quantity` are back.
+
+    What is due in proportion by then, less what has gone back already: never below nothing, and all of it with
+    the last one, whatever was returned before or given up on.
+    """
+    return tuple(
+        _further(part, back, returned_after, quantity) for part, back in zip(parts, already, strict=True)
+    )
+
+
+def _further(part: int, already: int, after: int, quantity: int) -> int:
+    due = int((Decimal(abs(part)) * after / quantity).quantize(Decimal(1), rounding=ROUND_HALF_UP))
+    further = max(0, due - abs(already))
+    return further if part >= 0 else -further
