@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import psycopg2
@@ -9,7 +10,7 @@ from flask import Flask, current_app, request
 
 from . import errors
 from .api import Api
-from .auth import Identity, ServiceTokens, TokenVerifier, bearer_token
+from .auth import PUBLIC_KEYS_FILE, Identity, ServiceTokens, TokenVerifier, bearer_token
 from .database import Database, fetch_one
 from .settings import DatabaseSettings, FunctionSettings, ServiceKeySettings, TokenSettings
 
@@ -26,9 +27,7 @@ class Service:
         self.api = api
         self._settings = settings
         self._database = _database(api.name, settings)
-        self._verifier = (
-            TokenVerifier(settings.token_public_keys) if isinstance(settings, TokenSettings) else None
-        )
+        self._verifier = _verifier(settings)
         self._client = _client(api.name, settings)
 
     def settings(self, kind: type[S]) -> S:
@@ -55,7 +54,12 @@ class Service:
         Needs TokenSettings.
         """
         token = bearer_token(request.headers.get("Authorization"))
-        return None if token is None else _present(self._verifier, TokenSettings).verify(token)
+        return None if token is None else self.verifier.verify(token)
+
+    @property
+    def verifier(self) -> TokenVerifier:
+        """Needs TokenSettings."""
+        return _present(self._verifier, TokenSettings)
 
     def ready(self) -> str | None:
         """None when requests can be answered, otherwise the sentence that says what is missing."""
@@ -99,6 +103,12 @@ def _database(name: str, settings: FunctionSettings) -> Database | None:
         statement_timeout_ms=settings.statement_timeout_ms,
         lock_timeout_ms=settings.lock_timeout_ms,
     )
+
+
+def _verifier(settings: FunctionSettings) -> TokenVerifier | None:
+    if not isinstance(settings, TokenSettings):
+        return None
+    return TokenVerifier(settings.token_public_keys, Path(settings.secret_mount_path) / PUBLIC_KEYS_FILE)
 
 
 def _client(name: str, settings: FunctionSettings) -> ServiceClient | None:
