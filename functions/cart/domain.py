@@ -8,20 +8,8 @@ from datetime import datetime
 from uuid import UUID
 
 from functions.shared import Conflict, Invalid
+from functions.shared.catalogue import Product
 from functions.shared.taxes import Tax, TaxRates, taxes_on
-
-
-@dataclass(frozen=True)
-class Offer:
-    """A product as the catalogue shows it now."""
-
-    sku: str
-    product_id: int
-    version: int
-    name: str
-    price_cents: int
-    currency: str
-    active: bool
 
 
 @dataclass(frozen=True)
@@ -79,7 +67,7 @@ def totals(items: Iterable[Item], rates: TaxRates) -> Totals:
     return Totals(subtotal, taxes_on(subtotal, rates))
 
 
-def check_offer(offer: Offer | None, currency: str) -> Offer:
+def check_offer(offer: Product | None, currency: str) -> Product:
     """The offer, if it can be put into a cart of `currency`; raises Invalid naming the field otherwise."""
     if offer is None:
         raise _refused_sku("unknown_product", "There is no product with this SKU.")
@@ -110,7 +98,7 @@ def check_size(items: int, limits: Limits) -> None:
         raise Conflict(message, code="cart_full", errors=[{"field": "sku", "message": message}])
 
 
-def refreshed(item: Item, offer: Offer, currency: str, now: datetime) -> Item:
+def refreshed(item: Item, offer: Product, currency: str, now: datetime) -> Item:
     """`item` as `offer` shows its product now, and what the price was before if it has changed."""
     newer = replace(
         item,
@@ -128,12 +116,12 @@ def refreshed(item: Item, offer: Offer, currency: str, now: datetime) -> Item:
     )
 
 
-def outdated(items: Iterable[Item], offers: Mapping[str, Offer]) -> list[Item]:
+def outdated(items: Iterable[Item], offers: Mapping[str, Product]) -> list[Item]:
     """The items whose product has a newer version than the one that they show."""
     return [item for item in items if item.sku in offers and offers[item.sku].version > item.product_version]
 
 
-def item_of(offer: Offer, quantity: int) -> Item:
+def item_of(offer: Product, quantity: int) -> Item:
     """A quantity of a product that can be sold, as the catalogue shows it now."""
     return Item(offer.sku, quantity, offer.product_id, offer.version, offer.name, offer.price_cents)
 

@@ -15,6 +15,8 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from functions.shared import Connection, Invalid, Problem, Row, Unavailable, UpstreamTimeout, claimed
+from functions.shared.catalogue import Product
+from functions.shared.returns import Returned
 from functions.shared.taxes import TaxRates
 from functions.shared.telemetry import current_trace
 from functions.shared.validation import invalid
@@ -28,8 +30,8 @@ from .bodies import (
     ImportedSale,
     NewImport,
 )
-from .catalogue import Product, check_products, products_of
-from .domain import Asked, Bill, Line, Returned
+from .catalogue import check_products, products_of
+from .domain import Asked, Bill, Line
 from .people import Request
 from .returning import finish_return, line_columns, resume, take_lines
 from .views import receipt_of

@@ -25,10 +25,11 @@ from functions.shared import (
     UpstreamTimeout,
     claimed,
 )
+from functions.shared.catalogue import Product
 
 from . import domain, people, register_store, stock, store
 from .bodies import NewLine, NewSale, NewVoid
-from .catalogue import Product, check_products, products_of
+from .catalogue import check_products, products_of
 from .domain import Bill, Line, Payment, Tender
 from .people import Request
 from .views import show_taxes

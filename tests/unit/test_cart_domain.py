@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from functions.cart import domain
-from functions.cart.domain import Item, Limits, Offer, TaxRates
+from functions.cart.domain import Item, Limits, TaxRates
 from functions.shared import Conflict, Invalid
+from functions.shared.catalogue import Product
 
 RATES = TaxRates("TPS=5,TVQ=9.975")
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -21,7 +22,7 @@ def item(sku="A", quantity=1, price=100, **more):
 
 
 def offer(sku="A", version=2, price=100, currency="CAD", active=True):
-    return Offer(sku, 1, version, f"new {sku}", price, currency, active)
+    return Product(1, sku, version, f"new {sku}", "", price, currency, active)
 
 
 def test_taxes_are_taken_once_on_the_whole_subtotal():
