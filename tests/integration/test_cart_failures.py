@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ import requests
 
 from tests.support.carts import Shop, add, expire, quantities, running_shop
 from tests.support.functions import problem
+from tests.support.hand_made_gateway import Hold
 from tests.support.postgres import Database
 from tests.support.replicas import running_replicas
 
@@ -88,17 +88,15 @@ def test_lock_held_by_someone_else_is_503_within_the_lock_budget(shop: Shop):
 def test_nobody_waits_for_a_cart_while_prices_are_looked_up(shop: Shop):
     client = shop.visitor()
     token = add(client, "A").headers["X-Cart-Token"]
-    shop.gateway.hold = threading.Event()
+    hold = shop.gateway.hold = Hold("prices", "before")
     with ThreadPoolExecutor(1) as pool:
         slow = pool.submit(add, client, "B", 1, **{"Idempotency-Key": "k"})
-        deadline = time.monotonic() + 5
-        while not any("sku=B" in path for path in shop.gateway.requests):
-            assert time.monotonic() < deadline
+        assert hold.reached.wait(5)
         locker = shop.database.connect()
         with locker.cursor() as cursor:
             cursor.execute("SELECT FROM cart.carts FOR UPDATE NOWAIT")
         locker.close()
-        shop.gateway.hold.set()
+        hold.release.set()
         assert quantities(slow.result()) == {"A": 1, "B": 1}
     assert quantities(shop.program().get("/", headers={"X-Cart-Token": token})) == {"A": 1, "B": 1}
 

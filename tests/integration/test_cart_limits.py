@@ -72,7 +72,7 @@ def test_body_that_is_none_is_refused(shop: Shop, body: bytes):
     ({"active": False}, "inactive_product"), ({"currency": "USD"}, "other_currency"),
 ])  # fmt: skip
 def test_product_that_cannot_be_sold_is_refused(shop: Shop, change: dict, code: str):
-    shop.gateway.sell("A", 1000, **change)
+    shop.catalogue.sell("A", 1000, **change)
     response = add(shop.visitor(), "A")
     assert problem(response) == (422, code)
     assert faulty_fields(response) == ["sku"]

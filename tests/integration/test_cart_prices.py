@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 
 from tests.support.carts import Shop, add, quantities, running_shop
 from tests.support.functions import problem
+from tests.support.hand_made_gateway import Hold
 from tests.support.postgres import Database
 
 
@@ -23,7 +23,7 @@ def shop(database: Database, tmp_path: Path) -> Iterator[Shop]:
 def test_changed_price_is_shown_with_the_one_before_until_the_quantity_is_changed(shop: Shop):
     client = shop.visitor()
     add(client, "A", 2)
-    shop.gateway.sell("A", 1200)
+    shop.catalogue.sell("A", 1200)
     for _ in range(2):
         item = client.get("/").get_json()["items"][0]
         assert (item["unit_price_cents"], item["previous_price_cents"]) == (1200, 1000)
@@ -35,7 +35,7 @@ def test_changed_price_is_shown_with_the_one_before_until_the_quantity_is_change
 def test_price_that_changes_with_the_add_itself_is_told(shop: Shop):
     client = shop.visitor()
     add(client, "A", 1)
-    shop.gateway.sell("A", 1100)
+    shop.catalogue.sell("A", 1100)
     item = add(client, "A", 1).get_json()["items"][0]
     assert (item["unit_price_cents"], item["previous_price_cents"]) == (1100, 1000)
 
@@ -43,7 +43,7 @@ def test_price_that_changes_with_the_add_itself_is_told(shop: Shop):
 def test_new_price_is_a_new_version_of_the_cart(shop: Shop):
     client = shop.visitor()
     seen = add(client).headers["ETag"]
-    shop.gateway.sell("A", 1100)
+    shop.catalogue.sell("A", 1100)
     assert client.get("/").headers["ETag"] != seen
 
 
@@ -51,11 +51,11 @@ def test_product_taken_off_sale_stays_but_is_not_charged(shop: Shop):
     client = shop.visitor()
     add(client, "A")
     add(client, "B")
-    shop.gateway.sell("A", 1000, active=False)
+    shop.catalogue.sell("A", 1000, active=False)
     body = client.get("/").get_json()
     assert [item["available"] for item in body["items"]] == [False, True]
     assert body["subtotal_cents"] == 250
-    shop.gateway.sell("A", 1000, active=True)
+    shop.catalogue.sell("A", 1000, active=True)
     assert client.get("/").get_json()["subtotal_cents"] == 1250
 
 
@@ -63,7 +63,7 @@ def test_cart_is_shown_with_remembered_prices_while_products_is_away(shop: Shop)
     client = shop.visitor()
     add(client, "A")
     add(client, "B")
-    shop.gateway.away = True
+    shop.gateway.away.add("*")
     body = client.get("/").get_json()
     assert (body["prices_checked"], body["subtotal_cents"]) == (False, 1250)
     assert quantities(client.delete("/items/B")) == {"A": 1}
@@ -71,7 +71,7 @@ def test_cart_is_shown_with_remembered_prices_while_products_is_away(shop: Shop)
 
 
 def test_adding_while_products_is_away_is_refused_and_says_when_to_try_again(shop: Shop):
-    shop.gateway.away = True
+    shop.gateway.away.add("*")
     response = add(shop.visitor(), "A")
     assert problem(response) == (503, "prices_unavailable")
     assert response.headers["Retry-After"]
@@ -84,7 +84,7 @@ def test_reading_does_not_ask_again_and_again_while_products_is_away(
     monkeypatch.setattr("functions.cart.catalogue.COOL_DOWN_SECONDS", 60.0)
     client = shop.visitor()
     add(client, "A")
-    shop.gateway.away = True
+    shop.gateway.away.add("*")
     client.get("/")
     asked = len(shop.gateway.requests)
     for _ in range(5):
@@ -95,9 +95,9 @@ def test_reading_does_not_ask_again_and_again_while_products_is_away(
 def test_prices_are_checked_again_once_products_is_back(shop: Shop):
     client = shop.visitor()
     add(client, "A")
-    shop.gateway.away = True
+    shop.gateway.away.add("*")
     client.get("/")
-    shop.gateway.away = False
+    shop.gateway.away.clear()
     deadline = time.monotonic() + 5
     while not client.get("/").get_json()["prices_checked"]:
         assert time.monotonic() < deadline
@@ -106,7 +106,7 @@ def test_prices_are_checked_again_once_products_is_back(shop: Shop):
 def test_cart_is_shown_soon_while_products_hangs(shop: Shop):
     client = shop.visitor()
     add(client, "A")
-    shop.gateway.hold = threading.Event()
+    shop.gateway.hold = Hold("prices", "before")
     started = time.monotonic()
     assert client.get("/").get_json()["prices_checked"] is False
     assert time.monotonic() - started < 5, "half of the function's own time"
@@ -116,7 +116,7 @@ def test_cart_is_shown_soon_while_products_hangs(shop: Shop):
 def test_answer_of_products_that_is_none_counts_as_away(shop: Shop, garbage: bytes):
     client = shop.visitor()
     add(client, "A")
-    shop.gateway.garbage = garbage
+    shop.gateway.answers["products"] = (200, garbage)
     assert client.get("/").get_json()["prices_checked"] is False
     assert problem(add(client, "B")) == (503, "prices_unavailable")
 

@@ -23,10 +23,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.support.functions import Secrets
+from tests.support.hand_made_gateway import StandInCatalogue, running_gateway
 from tests.support.histories import Answered, Kind, faults
 from tests.support.postgres import Database
 from tests.support.replicas import Replica, built, running_replicas
-from tests.support.stand_in import running_stand_in
 
 CLIENTS = 64
 ROUNDS = 200
@@ -82,9 +82,11 @@ def running_fleet(database: Database, directory: Path, layout: Path | None = Non
     secrets = Secrets.make(
         directory / "secrets", services=("cart", "maintenance"), cart_db=database.url("cart")
     )
-    with running_stand_in() as gateway:
-        for sku in SKUS:
-            gateway.sell(sku)
+    catalogue = StandInCatalogue()
+    for sku in SKUS:
+        catalogue.sell(sku)
+    with running_gateway() as gateway:
+        gateway.stand_ins["products"] = catalogue
         environ = {
             **secrets.environ,
             "gateway_url": gateway.url,

@@ -23,7 +23,7 @@ def shop(database: Database, tmp_path: Path) -> Iterator[Shop]:
     with running_shop(database, tmp_path) as shop:
         (shop.secrets.directory / "products-db").write_text(database.url("products"))
         with running_replicas("products", 1, tmp_path, shop.secrets.environ) as [products]:
-            shop.gateway.functions["products"] = products.url
+            shop.gateway.replicas["products"] = [products.url]
             yield shop
 
 
@@ -38,7 +38,7 @@ def change(shop: Shop, product: dict[str, Any], **changes: Any) -> dict[str, Any
 
 def _as_editor(shop: Shop, method: str, path: str, body: Any, version: int | None = None) -> dict[str, Any]:
     headers = shop.secrets.bearer("hq") | ({"If-Match": f'"{version}"'} if version else {})
-    url = shop.gateway.functions["products"] + path
+    url = shop.gateway.replicas["products"][0] + path
     response = requests.request(method, url, json=body, headers=headers, timeout=10)
     assert response.status_code in (200, 201), response.text
     return dict(response.json())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ from prometheus_client import REGISTRY
 from functions.maintenance.handler import create_app
 from functions.shared import FunctionApp
 from tests.support.carts import Shop, add, expire_all, running_shop
+from tests.support.hand_made_gateway import Hold
 from tests.support.postgres import Database
 from tests.support.replicas import running_replicas
 
@@ -30,7 +30,7 @@ def cart(shop: Shop, tmp_path: Path) -> Iterator[None]:
     """A real replica of cart behind the gateway, on the shop's database."""
     environ = {**shop.secrets.environ, "gateway_url": shop.gateway.url, "expiry_batch": "5"}
     with running_replicas("cart", 1, tmp_path, environ) as [replica]:
-        shop.gateway.functions["cart"] = replica.url
+        shop.gateway.replicas["cart"] = [replica.url]
         yield
 
 
@@ -74,7 +74,7 @@ def test_overlapping_runs_share_the_work(shop: Shop):
 
 
 def test_run_ends_in_time_while_a_function_hangs(shop: Shop):
-    shop.gateway.hold = threading.Event()
+    shop.gateway.hold = Hold("*", "before")
     started = time.monotonic()
     assert run(maintenance(shop, run_seconds="1"))["outcome"] == "unfinished"
     assert time.monotonic() - started < 4
@@ -84,12 +84,12 @@ def test_run_ends_in_time_while_a_function_hangs(shop: Shop):
     "answer", [b"", b"[]", b"null", b'{"expired": "x", "more": false}', b'{"expired": 1}']
 )
 def test_answer_that_is_none_is_a_failure_and_no_error(shop: Shop, answer: bytes):
-    shop.gateway.garbage = answer
+    shop.gateway.answers["*"] = (200, answer)
     assert run(maintenance(shop))["outcome"] == "failed"
 
 
 def test_endless_work_is_left_to_the_next_run(shop: Shop):
-    shop.gateway.garbage = b'{"expired": 1, "more": true}'
+    shop.gateway.answers["*"] = (200, b'{"expired": 1, "more": true}')
     result = run(maintenance(shop, run_seconds="0.6"))
     assert result["outcome"] == "unfinished"
     assert int(str(result["handled"])) >= 1
@@ -98,7 +98,7 @@ def test_endless_work_is_left_to_the_next_run(shop: Shop):
 def test_function_that_is_away_is_a_failure_that_metrics_show(shop: Shop):
     labels = {"task": "expire_carts", "outcome": "failed"}
     before = REGISTRY.get_sample_value("maintenance_runs_total", labels) or 0
-    shop.gateway.away = True
+    shop.gateway.away.add("*")
     assert run(maintenance(shop))["outcome"] == "failed"
     assert REGISTRY.get_sample_value("maintenance_runs_total", labels) == before + 1
 
@@ -119,7 +119,7 @@ def test_maintenance_killed_half_way_leaves_work_that_the_next_run_does(shop: Sh
     leave_expired_carts(shop, 30)
     environ = {**shop.secrets.environ, "gateway_url": shop.gateway.url, "expiry_batch": "1"}
     with running_replicas("cart", 1, tmp_path, environ) as [cart]:
-        shop.gateway.functions["cart"] = cart.url
+        shop.gateway.replicas["cart"] = [cart.url]
         killed = _start_and_kill(shop, tmp_path)
         assert killed.process.returncode == -9
         left = shop.count("carts")

@@ -14,10 +14,11 @@ import requests
 
 from functions.maintenance.handler import create_app as create_maintenance
 from tests.support.functions import problem
+from tests.support.hand_made_gateway import Hold
 from tests.support.platform import wait_for
 from tests.support.postgres import PostgresServer
 from tests.support.replicas import Replica, running_replicas
-from tests.support.tills import Hold, Till, as_lines, running_till
+from tests.support.tills import Till, as_lines, running_till
 
 
 @pytest.fixture(scope="module")
@@ -152,14 +153,14 @@ def test_documents_that_cannot_be_settled_do_not_keep_others_back(till: Till):
     poisoned = [
         row[0] for row in till.execute("SELECT sale_id::text FROM sales.sales ORDER BY tried_at LIMIT 4")
     ]
-    till.gateway.refuse = poisoned
+    till.gateway.answers = {f"inventory/*{sale_id}*": (500, b"{}") for sale_id in poisoned}
     assert problem(till.recover()) == (503, "recovery_unfinished")
     assert till.statuses().count("undone") == 0, (
         "three failures in a row, and the rest is left to the next call"
     )
     assert problem(till.recover()) == (503, "recovery_unfinished")
     assert till.statuses().count("undone") == 1
-    till.gateway.refuse = []
+    till.gateway.answers.clear()
     assert till.recovered() == 4
 
 

@@ -11,8 +11,9 @@ import pytest
 
 from functions.sales.views import SaleView
 from tests.support.functions import faulty_fields, problem
+from tests.support.hand_made_gateway import Hold
 from tests.support.postgres import PostgresServer
-from tests.support.tills import Hold, Till, running_till
+from tests.support.tills import Till, running_till
 
 
 @pytest.fixture(scope="module")

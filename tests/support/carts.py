@@ -12,15 +12,17 @@ from flask.testing import FlaskClient
 
 from functions.cart.handler import create_app
 from functions.shared import FunctionApp
+from tests.support.chain import shut
 from tests.support.functions import Secrets
+from tests.support.hand_made_gateway import HandMadeGateway, StandInCatalogue, running_gateway
 from tests.support.postgres import Database
-from tests.support.stand_in import StandInGateway, running_stand_in
 
 
 @dataclass
 class Shop:
     app: FunctionApp
-    gateway: StandInGateway
+    gateway: HandMadeGateway
+    catalogue: StandInCatalogue
     secrets: Secrets
     database: Database
 
@@ -54,19 +56,22 @@ class Shop:
 @contextmanager
 def running_shop(database: Database, directory: Path, **settings: str) -> Iterator[Shop]:
     """A shop that sells A, B and C; `settings` are environment variables of the cart."""
-    with running_stand_in() as gateway:
-        yield make_shop(database, directory, gateway, **settings)
+    with running_gateway() as gateway:
+        shop = make_shop(database, directory, gateway, **settings)
+        yield shop
+        shut(shop.app)
 
 
-def make_shop(database: Database, directory: Path, gateway: StandInGateway, **settings: str) -> Shop:
+def make_shop(database: Database, directory: Path, gateway: HandMadeGateway, **settings: str) -> Shop:
     secrets = Secrets.make(
         directory / "secrets", services=("cart", "maintenance"), cart_db=database.url("cart")
     )
     environ = {**secrets.environ, "gateway_url": gateway.url, "threads": "8", **settings}
-    app = create_app(environ)
+    catalogue = StandInCatalogue()
     for sku, price in {"A": 1000, "B": 250, "C": 1}.items():
-        gateway.sell(sku, price)
-    return Shop(app, gateway, secrets, database)
+        catalogue.sell(sku, price)
+    gateway.stand_ins["products"] = catalogue
+    return Shop(create_app(environ), gateway, catalogue, secrets, database)
 
 
 def add(client: FlaskClient, sku: str = "A", quantity: int = 1, **headers: str) -> Any:
