@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime
-from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from functions.shared import Conflict, Forbidden, Invalid
-from functions.shared.taxes import Tax, TaxRates, apportioned, taxes_back, taxes_on
+from functions.shared.returns import Sold, Wanted
+from functions.shared.taxes import Tax, TaxRates, apportioned, taxes_on
 
 Fault = dict[str, str]
 
@@ -161,115 +161,6 @@ def check_overrides(lines: Sequence[Line], percent: int) -> None:
 def business_date(moment: datetime, time_zone: str) -> date:
     """The day that it is in `time_zone` at a moment."""
     return moment.astimezone(ZoneInfo(time_zone)).date()
-
-
-@dataclass(frozen=True)
-class Sold:
-    """A line of a sale, and what has come back of it."""
-
-    line: int
-    sku: str
-    name: str
-    category: str
-    charge: bool
-    quantity: int
-    unit_price_cents: int
-    tax_parts: tuple[int, ...]
-    returned_quantity: int
-    returned_tax_parts: tuple[int, ...]
-
-    @property
-    def left(self) -> int:
-        return self.quantity - self.returned_quantity
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What is to come back of one line; `field` is where the request says so."""
-
-    line: int
-    quantity: int
-    restock: bool
-    field: str
-
-
-@dataclass(frozen=True)
-class Returned:
-    """A line of a return: what comes back of a sold line, or of a product whose sale is not known."""
-
-    sku: str
-    name: str
-    category: str
-    charge: bool
-    restock: bool
-    quantity: int
-    unit_price_cents: int
-    tax_parts: tuple[int, ...]
-    sale_line: int | None = None
-
-    @property
-    def total_cents(self) -> int:
-        return self.quantity * self.unit_price_cents
-
-
-def take_back(
-    sold: Sequence[Sold], wanted: Sequence[Wanted]
-) -> tuple[tuple[Returned, ...], tuple[Sold, ...]]:
-    """The lines of a return, and the sold lines as they are after it.
-
-    Raises Invalid for lines that the sale does not have, Conflict when more would come back than was sold.
-    """
-    present = {line.line: line for line in sold}
-    unknown = [want for want in wanted if want.line not in present]
-    if unknown:
-        faults = [
-            {"field": f"{want.field}.line", "message": f"the sale has no line {want.line}"}
-            for want in unknown
-        ]
-        raise Invalid("The sale has no such line.", code="unknown_line", errors=faults)
-    faults, returned = [], []
-    for want in wanted:
-        line = present[want.line]
-        if want.quantity > line.left:
-            message = f"{want.quantity} wanted, {line.left} left to return"
-            faults.append({"field": f"{want.field}.quantity", "message": message})
-            continue
-        parts = _refunded(line, want.quantity)
-        returned.append(_returned(line, want, parts))
-        present[want.line] = replace(
-            line,
-            returned_quantity=line.returned_quantity + want.quantity,
-            returned_tax_parts=_added(line.returned_tax_parts, parts),
-        )
-    if faults:
-        raise Conflict("More would come back than was sold.", code="more_than_sold", errors=faults)
-    touched = {want.line for want in wanted}
-    return tuple(returned), tuple(line for number, line in present.items() if number in touched)
-
-
-def _returned(line: Sold, want: Wanted, parts: tuple[int, ...]) -> Returned:
-    return Returned(
-        line.sku, line.name, line.category, line.charge, want.restock, want.quantity,
-        line.unit_price_cents, parts, line.line,
-    )  # fmt: skip
-
-
-def _refunded(line: Sold, quantity: int) -> tuple[int, ...]:
-    """The taxes that go back with `quantity` more of a line."""
-    after = line.returned_quantity + quantity
-    return taxes_back(line.tax_parts, line.returned_tax_parts, after, line.quantity)
-
-
-def _added(one: Sequence[int], other: Sequence[int]) -> tuple[int, ...]:
-    return tuple(a + b for a, b in zip(one, other, strict=True))
-
-
-def refund_taxes(names: Sequence[tuple[str, Decimal]], lines: Sequence[Returned]) -> tuple[Tax, ...]:
-    """The taxes of a return: for each tax of the sale the sum of what its lines give back."""
-    return tuple(
-        Tax(name, percent, sum(line.tax_parts[place] for line in lines))
-        for place, (name, percent) in enumerate(names)
-    )
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from functions.shared import Connection, Row, execute, fetch_all, fetch_one
-
-from .domain import Sold
+from functions.shared.returns import Sold
 
 
 def find_request(connection: Connection, request: str) -> Row | None:

@@ -14,11 +14,12 @@ from decimal import Decimal
 from typing import Any
 
 from functions.shared import Conflict, Connection, Row, Unavailable, UpstreamTimeout, claimed
+from functions.shared.returns import Returned, Wanted, refund_taxes
+from functions.shared.returns import take_back as taken_back
 from functions.shared.taxes import Tax
 
 from . import domain, people, register_store, return_store, stock, store
 from .bodies import NewReturn
-from .domain import Returned, Wanted
 from .people import Request
 from .selling import DOCUMENTS, card_digest, refusal_columns, unfinished, unknown_gift_card
 from .views import show_taxes
@@ -95,10 +96,10 @@ def _till_return(connection: Connection, sale_id: str, body: NewReturn, request:
 
 def take_lines(connection: Connection, sale: Row, wanted: Sequence[Wanted]) -> dict[str, Any]:
     """Take lines from a locked sale: what a return says of them. Raises Invalid, Conflict."""
-    returned, sold = domain.take_back(return_store.sold_lines(connection, sale["sale_id"]), wanted)
+    returned, sold = taken_back(return_store.sold_lines(connection, sale["sale_id"]), wanted)
     return_store.take_from_sale(connection, sale["sale_id"], sold)
     names = [(tax["name"], Decimal(tax["percent"])) for tax in sale["taxes"]]
-    return {"sale_id": sale["sale_id"], **line_columns(returned, domain.refund_taxes(names, returned))}
+    return {"sale_id": sale["sale_id"], **line_columns(returned, refund_taxes(names, returned))}
 
 
 def line_columns(lines: Sequence[Returned], taxes: Sequence[Tax]) -> dict[str, Any]:
@@ -110,7 +111,7 @@ def line_columns(lines: Sequence[Returned], taxes: Sequence[Tax]) -> dict[str, A
         "lines": [
             {
                 "line": place,
-                "sale_line": line.sale_line,
+                "sale_line": line.sold_line,
                 "sku": line.sku,
                 "name": line.name,
                 "category": line.category,

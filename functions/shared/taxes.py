@@ -67,22 +67,3 @@ def apportioned(amount_cents: int, weights: Sequence[int]) -> list[int]:
     for place in order[: amount_cents - sum(shares)]:
         shares[place] += 1
     return shares
-
-
-def taxes_back(
-    parts: Sequence[int], already: Sequence[int], returned_after: int, quantity: int
-) -> tuple[int, ...]:
-    """What goes back of each tax part of a line when `returned_after` of its `quantity` are back.
-
-    What is due in proportion by then, less what has gone back already: never below nothing, and all of it with
-    the last one, whatever was returned before or given up on.
-    """
-    return tuple(
-        _further(part, back, returned_after, quantity) for part, back in zip(parts, already, strict=True)
-    )
-
-
-def _further(part: int, already: int, after: int, quantity: int) -> int:
-    due = int((Decimal(abs(part)) * after / quantity).quantize(Decimal(1), rounding=ROUND_HALF_UP))
-    further = max(0, due - abs(already))
-    return further if part >= 0 else -further

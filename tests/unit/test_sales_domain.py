@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from functions.sales import domain
-from functions.sales.domain import Asked, Line, Sold, Tender, Wanted
+from functions.sales.domain import Asked, Line, Tender
 from functions.shared import Conflict, Forbidden, Invalid
+from functions.shared.returns import Returned, Sold, Wanted, refund_taxes, take_back
 from functions.shared.taxes import TaxRates, apportioned
 
 RATES = TaxRates("TPS=5,TVQ=9.975")
@@ -131,13 +132,13 @@ def test_returns_in_any_pieces_give_back_exactly_what_was_paid(
     """Also when returns are taken and then refused in between, and nothing is ever below zero on the way."""
     present, bill = sold(lines)
     refunded = 0
-    held: list[domain.Returned] = []
+    held: list[Returned] = []
     while any(row.left for row in present) or held:
         if held and (chance.random() < 0.5 or not any(row.left for row in present)):
             present = _given_back(present, held.pop(chance.randrange(len(held))))
             continue
         row = chance.choice([row for row in present if row.left])
-        (back,), (after,) = domain.take_back(
+        (back,), (after,) = take_back(
             present, [Wanted(row.line, chance.randint(1, row.left), True, "lines.0")]
         )
         present = [after if other.line == after.line else other for other in present]
@@ -150,7 +151,7 @@ def test_returns_in_any_pieces_give_back_exactly_what_was_paid(
     assert refunded == bill.total_cents
 
 
-def _given_back(present: list[Sold], back: domain.Returned) -> list[Sold]:
+def _given_back(present: list[Sold], back: Returned) -> list[Sold]:
     """What refusing a return does to the line it was taken from."""
     return [
         replace(
@@ -160,7 +161,7 @@ def _given_back(present: list[Sold], back: domain.Returned) -> list[Sold]:
                 a - b for a, b in zip(row.returned_tax_parts, back.tax_parts, strict=True)
             ),
         )
-        if row.line == back.sale_line
+        if row.line == back.sold_line
         else row
         for row in present
     ]
@@ -170,8 +171,8 @@ def _given_back(present: list[Sold], back: domain.Returned) -> list[Sold]:
 def test_taxes_of_a_return_are_the_sum_of_its_lines(lines: list[Line]):
     present, bill = sold(lines)
     wanted = [Wanted(row.line, row.quantity, True, "lines") for row in present]
-    returned, _ = domain.take_back(present, wanted)
-    taxes = domain.refund_taxes([(tax.name, tax.percent) for tax in bill.taxes], returned)
+    returned, _ = take_back(present, wanted)
+    taxes = refund_taxes([(tax.name, tax.percent) for tax in bill.taxes], returned)
     assert [tax.amount_cents for tax in taxes] == [tax.amount_cents for tax in bill.taxes]
 
 
