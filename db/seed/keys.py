@@ -1,17 +1,20 @@
 """Signing keys as files: Ed25519 private keys (PEM, PKCS #8) and the JWKS of their public halves (RFC 7517, RFC 8037).
 
-A key is made once and never replaced: whoever lost or spoilt one is told which file, because a new key
-silently put in its place would end every session signed by the old one.
+A key is made once and replaced only by a rotation (rotate_keys.py), never silently: whoever lost or spoilt one is told
+which file, because a new key put in its place would end every session signed by the old one.
+A user key is named by its thumbprint, so the name follows the key.
 """
 
 from __future__ import annotations
 
 import base64
 import fcntl
+import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,13 +29,21 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 USER_KEY_FILE = "token-signing-key"
-USER_KEY_ID = "customers-1"
+NEXT_USER_KEY_FILE = "token-signing-key-next"
+"""There while a rotation is under way, from its first step to its last."""
 PUBLIC_KEYS_FILE = "token-public-keys"
 SERVICE_KID_PREFIX = "service:"
 
 
 class KeyFileError(ValueError):
     """A key file is missing or holds something else; the message names it and says what to do."""
+
+
+def user_key_id(key: Ed25519PrivateKey) -> str:
+    """The thumbprint of the public half (RFC 7638, RFC 8037 appendix A.3); customers names its key the same way."""
+    jwk = public_jwk(key, "")
+    required = {name: jwk[name] for name in ("crv", "kty", "x")}
+    return _base64url(hashlib.sha256(json.dumps(required, separators=(",", ":")).encode()).digest())
 
 
 def service_key_file(function: str) -> str:
@@ -64,26 +75,57 @@ def ensure_private_key(path: Path) -> tuple[Ed25519PrivateKey, bool]:
         path.chmod(0o600)
         return load_private_key(path), False
     key = Ed25519PrivateKey.generate()
-    write_secret(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    write_private_key(path, key)
     return key, True
 
 
-def public_jwk(key: Ed25519PrivateKey, kid: str) -> dict[str, str]:
+def write_private_key(path: Path, key: Ed25519PrivateKey) -> None:
+    write_secret(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+
+
+def public_jwk(key: Ed25519PrivateKey, kid: str) -> dict[str, Any]:
     """The public half as a JSON Web Key (RFC 8037 section 2)."""
-    raw = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-    x = base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+    x = _base64url(key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw))
     return {"kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": kid, "x": x}
+
+
+def _base64url(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
 def merge_jwks(present: str, keys: Mapping[str, Ed25519PrivateKey]) -> str:
     """The JWKS of `keys` (by kid), keeping what `present` has beside them.
 
-    Kept: user keys that someone added, such as the one before a rotation, whose tokens still run.
-    Dropped: service keys of functions that are no longer in the stack.
+    Kept: other user keys, such as the one before a rotation, whose tokens still run.
+    Dropped: user keys whose end has come, and service keys of functions that are no longer in the stack.
     """
     kept = [jwk for jwk in _parse_jwks(present) if _is_foreign_user_key(jwk, keys)]
     own = [public_jwk(key, kid) for kid, key in keys.items()]
-    return json.dumps({"keys": own + kept}, indent=1) + "\n"
+    return _render(own + _living(kept, time.time()))
+
+
+def add_to_jwks(present: str, key: Ed25519PrivateKey) -> str:
+    """`present` with the user key in the first place, without an end; all others as they are."""
+    kid = user_key_id(key)
+    return _render([public_jwk(key, kid), *(jwk for jwk in _parse_jwks(present) if jwk.get("kid") != kid)])
+
+
+def retire_others(present: str, kid: str, end: int, now: float) -> str:
+    """`present`, in which user keys other than `kid` end (`exp`) at `end` at the latest; those that have are dropped."""
+    keys = [_retired(jwk, end) if _is_foreign_user_key(jwk, {kid}) else jwk for jwk in _parse_jwks(present)]
+    return _render(_living(keys, now))
+
+
+def _retired(jwk: dict[str, Any], end: int) -> dict[str, Any]:
+    return {**jwk, "exp": min(end, jwk.get("exp", end))}
+
+
+def _living(keys: list[dict[str, Any]], now: float) -> list[dict[str, Any]]:
+    return [jwk for jwk in keys if jwk.get("exp", now + 1) > now]
+
+
+def _render(keys: list[dict[str, Any]]) -> str:
+    return json.dumps({"keys": keys}, indent=1) + "\n"
 
 
 def _parse_jwks(text: str) -> list[dict[str, Any]]:
@@ -98,7 +140,7 @@ def _parse_jwks(text: str) -> list[dict[str, Any]]:
         ) from exc
 
 
-def _is_foreign_user_key(jwk: Mapping[str, Any], own: Mapping[str, Ed25519PrivateKey]) -> bool:
+def _is_foreign_user_key(jwk: Mapping[str, Any], own: Container[str]) -> bool:
     kid = str(jwk.get("kid", ""))
     return kid not in own and not kid.startswith(SERVICE_KID_PREFIX)
 
@@ -115,6 +157,16 @@ def write_secret(path: Path, content: bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+    sync_directory(path.parent)
+
+
+def sync_directory(directory: Path) -> None:
+    """Have the disk know what was renamed and removed in `directory`, before anything that relies on it is done."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

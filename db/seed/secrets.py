@@ -2,7 +2,7 @@
 
 Made: the key that signs user tokens, a key for each function that lists `<function>-key` in stack.yml,
 and the set of public keys that every function verifies with. Running it again changes nothing;
-a function added later adds its key and leaves the others as they are.
+a function added later adds its key and leaves the others as they are. A rotation that was interrupted is finished.
 Database passwords are not made here: localfaas makes `<name>-db` itself.
 """
 
@@ -21,15 +21,16 @@ from db.seed.environment import PROJECT, SeedEnvironment
 from db.seed.keys import (
     PUBLIC_KEYS_FILE,
     USER_KEY_FILE,
-    USER_KEY_ID,
     KeyFileError,
     ensure_private_key,
     locked_directory,
     merge_jwks,
     service_key_file,
     service_key_id,
+    user_key_id,
     write_secret,
 )
+from db.seed.rotate_keys import finish_rotation
 from localfaas.settings import SettingsError
 
 
@@ -63,12 +64,15 @@ def make_missing(directory: Path, functions: list[str]) -> list[str]:
 
     Two runs at once end with one set of keys. Raises KeyFileError when a present file is not a key.
     """
-    wanted = {USER_KEY_FILE: USER_KEY_ID} | {service_key_file(f): service_key_id(f) for f in functions}
     with locked_directory(directory):
         written = []
-        keys: dict[str, Ed25519PrivateKey] = {}
-        for file_name, kid in wanted.items():
-            keys[kid], made = ensure_private_key(directory / file_name)
+        finish_rotation(directory)
+        user_key, made = ensure_private_key(directory / USER_KEY_FILE)
+        written += [USER_KEY_FILE] if made else []
+        keys = {user_key_id(user_key): user_key}
+        for function in functions:
+            file_name = service_key_file(function)
+            keys[service_key_id(function)], made = ensure_private_key(directory / file_name)
             written += [file_name] if made else []
         if _write_public_keys(directory / PUBLIC_KEYS_FILE, keys):
             written.append(PUBLIC_KEYS_FILE)

@@ -21,11 +21,11 @@ import jwt
 from db.seed.environment import SeedEnvironment
 from db.seed.keys import (
     USER_KEY_FILE,
-    USER_KEY_ID,
     KeyFileError,
     load_private_key,
     service_key_file,
     service_key_id,
+    user_key_id,
 )
 from localfaas.settings import SettingsError
 
@@ -64,7 +64,8 @@ def mint(request: TokenRequest, secrets: Path, now: float) -> str:
     Raises KeyFileError when the key it needs is not in `secrets`.
     """
     key_file = service_key_file(request.subject) if request.is_service else USER_KEY_FILE
-    kid = service_key_id(request.subject) if request.is_service else USER_KEY_ID
+    key = load_private_key(secrets / key_file)
+    kid = service_key_id(request.subject) if request.is_service else user_key_id(key)
     claims: dict[str, Any] = {
         "iss": ISSUER,
         "sub": request.subject,
@@ -74,7 +75,7 @@ def mint(request: TokenRequest, secrets: Path, now: float) -> str:
     }
     if request.store is not None:
         claims["store"] = request.store
-    return jwt.encode(claims, load_private_key(secrets / key_file), algorithm="EdDSA", headers={"kid": kid})
+    return jwt.encode(claims, key, algorithm="EdDSA", headers={"kid": kid})
 
 
 def parse_lifetime(text: str) -> int:

@@ -10,11 +10,12 @@ from typing import Any
 from db.seed.keys import (
     PUBLIC_KEYS_FILE,
     USER_KEY_FILE,
-    USER_KEY_ID,
     ensure_private_key,
+    load_private_key,
     merge_jwks,
     service_key_file,
     service_key_id,
+    user_key_id,
 )
 from db.seed.token import TokenRequest, mint
 
@@ -29,13 +30,19 @@ class Secrets:
     def make(cls, directory: Path, services: tuple[str, ...] = (), **files: str) -> Secrets:
         """Keys of users and of `services`; `files` are further secrets, with `_` for `-` in the name."""
         directory.mkdir(parents=True, exist_ok=True)
-        keys = {USER_KEY_ID: ensure_private_key(directory / USER_KEY_FILE)[0]}
+        user_key = ensure_private_key(directory / USER_KEY_FILE)[0]
+        keys = {user_key_id(user_key): user_key}
         for service in services:
             keys[service_key_id(service)] = ensure_private_key(directory / service_key_file(service))[0]
         (directory / PUBLIC_KEYS_FILE).write_text(merge_jwks("", keys))
         for name, text in files.items():
             (directory / name.replace("_", "-")).write_text(text)
         return cls(directory)
+
+    @property
+    def user_kid(self) -> str:
+        """The name of the key that signs users' tokens."""
+        return user_key_id(load_private_key(self.directory / USER_KEY_FILE))
 
     @property
     def environ(self) -> dict[str, str]:

@@ -9,6 +9,7 @@ import jwt
 import pytest
 
 from db.seed import token as seed_token
+from db.seed.keys import load_private_key, user_key_id
 from db.seed.secrets import make_missing
 
 
@@ -30,7 +31,7 @@ def test_a_user_token_verifies_with_the_public_set(secrets: Path, capsys: pytest
     assert seed_token.main(["--role", "hq", "--role", "staff", "--store", "S1", "--lifetime", "15m"]) == 0
 
     kid, claims = printed_claims(secrets, capsys)
-    assert kid == "customers-1"
+    assert kid == user_key_id(load_private_key(secrets / "token-signing-key"))
     assert claims["roles"] == ["hq", "staff"]
     assert claims["store"] == "S1"
     assert claims["exp"] - claims["iat"] == 900

@@ -33,7 +33,8 @@ def claims(**changed: Any) -> dict[str, Any]:
     return {"iss": "magasin", "sub": "u1", "roles": ["hq"], "iat": now, "exp": now + 60, **changed}
 
 
-def signed(secrets: Secrets, kid: str = "customers-1", key: str = "token-signing-key", **changed: Any) -> str:
+def signed(secrets: Secrets, kid: str | None = None, key: str = "token-signing-key", **changed: Any) -> str:
+    kid = secrets.user_kid if kid is None else kid
     content = {name: value for name, value in claims(**changed).items() if value is not ...}
     return jwt.encode(content, (secrets.directory / key).read_text(), algorithm="EdDSA", headers={"kid": kid})
 
@@ -108,9 +109,9 @@ def test_a_foreign_key_under_a_known_kid_is_refused(secrets: Secrets, verifier: 
 def test_the_algorithm_is_pinned(secrets: Secrets, verifier: TokenVerifier) -> None:
     public = json.loads((secrets.directory / "token-public-keys").read_text())["keys"][0]["x"]
     with_public_key_as_secret = jwt.encode(
-        claims(), base64.urlsafe_b64decode(public + "="), algorithm="HS256", headers={"kid": "customers-1"}
+        claims(), base64.urlsafe_b64decode(public + "="), algorithm="HS256", headers={"kid": secrets.user_kid}
     )
-    without_signature = jwt.encode(claims(), None, algorithm="none", headers={"kid": "customers-1"})
+    without_signature = jwt.encode(claims(), None, algorithm="none", headers={"kid": secrets.user_kid})
     for token in (with_public_key_as_secret, without_signature):
         with pytest.raises(Unauthorized):
             verifier.verify(token)
