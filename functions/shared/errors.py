@@ -56,6 +56,10 @@ class Unauthorized(Problem):
         super().__init__(detail, code=code, headers={"WWW-Authenticate": 'Bearer realm="magasin"'})
 
 
+class PaymentRequired(Problem):
+    status, code, detail = 402, "payment_required", "This is not paid, and nothing was charged."
+
+
 class Forbidden(Problem):
     status, code, detail = 403, "forbidden", "This token does not allow the request."
 
