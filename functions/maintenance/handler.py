@@ -31,6 +31,8 @@ from functions.shared import (
 )
 from functions.shared.telemetry import current_trace
 
+from .erasures import EraseCustomers
+
 Outcome = Literal["done", "unfinished", "failed"]
 
 RUNS = Counter("maintenance_runs_total", "Runs of a task, by outcome.", ["task", "outcome"])
@@ -65,12 +67,20 @@ class Task:
     path: str
     count: str
 
+    def batches(self) -> Iterator[int]:
+        """Do it batch by batch until there is no more, yielding how many were dealt with."""
+        more = True
+        while more:
+            count, more = _call(self)
+            yield count
 
-TASKS = (
+
+TASKS: tuple[Task | EraseCustomers, ...] = (
     Task("recover_sales", function="sales", path="/recover", count="recovered"),
     Task("expire_reservations", function="inventory", path="/expire", count="expired"),
     Task("refresh_reports", function="reports", path="/refresh", count="refreshed"),
     Task("expire_carts", function="cart", path="/expire", count="expired"),
+    EraseCustomers(),
 )
 """In the order in which somebody waits for them."""
 
@@ -122,14 +132,12 @@ def _until(deadline: float) -> Iterator[None]:
         trace.deadline = whole
 
 
-def _run(task: Task) -> dict[str, Any]:
+def _run(task: Task | EraseCustomers) -> dict[str, Any]:
     handled = 0
     outcome: Outcome = "done"
     with RUN_SECONDS.labels(task.name).time():
         try:
-            more = True
-            while more:
-                count, more = _call(task)
+            for count in task.batches():
                 handled += count
         except UpstreamTimeout:
             outcome = "unfinished"
