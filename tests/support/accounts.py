@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from werkzeug.test import TestResponse
 from functions.customers.handler import create_app
 from functions.shared import FunctionApp
 from tests.support.functions import Secrets
-from tests.support.postgres import Database
+from tests.support.postgres import TEMPLATE, Database, PostgresServer
 
 CHEAP = {"password_memory_kib": "8", "password_iterations": "1", "threads": "16", "password_queue": "14"}
 PASSWORD = "seven purple herons"
@@ -113,6 +113,23 @@ class Accounts:
             rows = cursor.fetchall() if cursor.description else []
             connection.commit()
             return list(rows)
+
+
+@contextmanager
+def shared_database(server: PostgresServer) -> Iterator[Database]:
+    """A database for the tests of one module: emptying it takes a hundredth of the time that a new one does."""
+    database = server.create_database(TEMPLATE)
+    yield database
+    database.drop()
+
+
+def emptied(database: Database) -> Database:
+    """The same, without any account."""
+    with closing(database.connect()) as connection, connection.cursor() as cursor:
+        for table in ("erasures", "accounts", "guesses"):
+            cursor.execute(f"DELETE FROM customers.{table}")
+        connection.commit()
+    return database
 
 
 def make_accounts(database: Database, directory: Path, **settings: str) -> Accounts:
