@@ -14,17 +14,13 @@ from functions.shared import (
     Api,
     Conflict,
     Connection,
-    DatabaseSettings,
     Forbidden,
     Identity,
     Invalid,
     NotFound,
     Row,
-    ServiceKeySettings,
-    TokenSettings,
     Unauthorized,
     current,
-    setting,
 )
 from functions.shared.payments import PaymentProvider
 from functions.shared.stock import Locations
@@ -37,16 +33,6 @@ SHOP = ("staff", "hq")
 WIDE = ("hq", "service")
 
 STEPS = Counter("orders_steps_total", "Steps that orders made, by the status they came to.", ["status"])
-
-
-@dataclass(frozen=True, kw_only=True)
-class OrdersSettings(DatabaseSettings, TokenSettings, ServiceKeySettings):
-    payment_timeout_seconds: float = setting(
-        "A call of the payment provider ends after this long.", default=3.0
-    )
-    recovery_batch: int = setting(
-        "Orders and returns that one call of /recover deals with at most.", default=50
-    )
 
 
 api = Api(
@@ -105,8 +91,8 @@ def identity() -> Identity:
 
 def provider() -> PaymentProvider:
     """The payment provider, as long as this function waits for it."""
-    service = current()
-    return PaymentProvider(service.client, service.settings(OrdersSettings).payment_timeout_seconds)
+    found: PaymentProvider = current_app.extensions["provider"]
+    return found
 
 
 def time_zone_of(location: str) -> str:

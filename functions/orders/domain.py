@@ -54,7 +54,7 @@ def check_cancellable(status: str, *, paid: bool) -> None:
 
 def wrong_status(status: str, why: str) -> Conflict:
     """The refusal of what does not fit an order's status."""
-    return Conflict(f"The order is {status} and {why}.", code="wrong_status", members={"status": status})
+    return Conflict(f"The order is {status} and {why}.", code="wrong_status")
 
 
 @dataclass(frozen=True)

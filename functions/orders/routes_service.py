@@ -13,8 +13,8 @@ from flask import request
 from functions.shared import Answer, Conflict, Connection, Row, current, to_json
 from functions.shared.idempotency import KEY_HEADER, attempt
 
-from . import bodies, domain, recovery, store, views
-from .common import STEPS, OrdersSettings, api, identity, order_not_found, shown, time_zone_of
+from . import bodies, domain, store, views
+from .common import STEPS, api, identity, order_not_found, shown, time_zone_of
 from .numbers import new_number
 
 NUMBER_ATTEMPTS = 10
@@ -163,15 +163,6 @@ def abandon_order(checkout_id: UUID, body: bodies.Abandonment) -> dict[str, Any]
         return {"checkout_id": name, "order_id": order_id, "status": "cancelled"}
 
     return current().database.change(work)
-
-
-@api.post("/recover", answers={200: views.Recovery}, roles=["service"], problems=[503])
-def recover_orders() -> dict[str, Any]:
-    """Finish some of the cancels and returns that were interrupted; for maintenance. Any number may run at once."""
-    limit = current().settings(OrdersSettings).recovery_batch
-    with current().database.transaction() as connection:
-        recovered = recovery.recover(connection, limit)
-    return {"recovered": recovered, "more": recovered == limit}
 
 
 @api.post("/erasures", body=bodies.Erasure, answers={200: views.Erased}, roles=["service"])
