@@ -70,7 +70,9 @@ class Chain:
         headers = dict(who)
         if method == "POST":
             headers["Idempotency-Key"] = key or self.new_key()
-        content = {} if body is None else {"data": json.dumps(body), "content_type": "application/json"}
+        content: dict[str, Any] = {}
+        if body is not None:
+            content = {"data": json.dumps(body), "content_type": "application/json"}
         client = self.gateway.apps[function].test_client(use_cookies=False)
         return client.open(path, method=method, headers=headers, **content)
 
@@ -139,8 +141,9 @@ def make_app(function: str, environ: Mapping[str, str]) -> FunctionApp:
 
 def shut(app: FunctionApp) -> None:
     """Close the connections that a function holds, to the database and to the gateway."""
-    app.service.database.close()
-    with suppress(RuntimeError):  # it calls nobody
+    with suppress(RuntimeError):  # it has none
+        app.service.database.close()
+    with suppress(RuntimeError):
         app.service.client.close()
 
 

@@ -58,11 +58,12 @@ class WebShop(Chain):
 
     def recover(self, function: str = "checkout") -> int:
         """Recover as maintenance does, until nothing is left or 10 s have passed."""
-        deadline, recovered = time.monotonic() + 10, 0
+        deadline = time.monotonic() + 10
+        recovered: int = 0
         while True:
             response = self.ask(function, "POST /recover", self.maintenance)
             if response.status_code == 200:
-                recovered += response.get_json()["recovered"]
+                recovered += int(response.get_json()["recovered"])
                 if not response.get_json()["more"]:
                     return recovered
             assert time.monotonic() < deadline, response.get_json()
