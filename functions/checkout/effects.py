@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -93,20 +93,21 @@ def reserve_stock(checkout: Checkout) -> Facts:
         "reference": checkout.checkout_id,
         "ttl_seconds": rules().reservation_seconds,
     }
-    _decided_stock(checkout, "/reservations", body)
+    _decided_stock(checkout, "/reservations", body, {"open", "committed", "expired"})
     return {}
 
 
 def commit_stock(checkout: Checkout) -> Facts:
     """The stock leaves. A promise whose time has passed is taken anew, or refused when others were faster."""
-    _decided_stock(checkout, f"/reservations/{checkout.checkout_id}/commit", None)
+    _decided_stock(checkout, f"/reservations/{checkout.checkout_id}/commit", None, {"committed"})
     return {}
 
 
 def put_stock_back(checkout: Checkout) -> None:
     """Take the promise back; what has left already comes back into stock."""
     try:
-        stock.read_decision(stock.post(f"/reservations/{checkout.checkout_id}/release", None))
+        released = stock.read_decision(stock.post(f"/reservations/{checkout.checkout_id}/release", None))
+        _require_state(released, {"released", "expired"})
     except stock.StockRefused as refused:
         if refused.code != "reservation_committed":
             raise _unforeseen("inventory", refused.code, refused.detail) from refused
@@ -216,9 +217,9 @@ def _undone(response: Response) -> dict[str, Any]:
     return _json(response)
 
 
-def _decided_stock(checkout: Checkout, path: str, body: Any) -> None:
+def _decided_stock(checkout: Checkout, path: str, body: Any, states: Collection[str]) -> None:
     try:
-        stock.read_decision(stock.post(path, body))
+        _require_state(stock.read_decision(stock.post(path, body)), states)
     except stock.StockLacking as lacking:
         raise domain.stock_lacking(checkout.facts["bill"]["lines"], lacking.lacking) from lacking
     except stock.StockRefused as refused:
@@ -227,6 +228,11 @@ def _decided_stock(checkout: Checkout, path: str, body: Any) -> None:
         if refused.code == "unknown_location":
             raise domain.unknown_location() from refused
         raise _unforeseen("inventory", refused.code, refused.detail) from refused
+
+
+def _require_state(reservation: Mapping[str, Any], states: Collection[str]) -> None:
+    if reservation.get("state") not in states:
+        raise _unforeseen("inventory", "a reservation", str(reservation))
 
 
 def _payment_refused(refused: PaymentRefused) -> Refused | Unavailable:

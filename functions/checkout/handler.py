@@ -152,7 +152,7 @@ def _told(answer: StoredAnswer | None, *, replayed: bool = False) -> Response:
     if answer is None:
         raise running.in_flight()
     if not answer.body:
-        raise Conflict("What this request has bought was erased with its account.", code="checkout_erased")
+        raise Conflict("The answer to this request was erased with its account.", code="checkout_erased")
     response = Response(answer.body, answer.status)
     for name, value in answer.headers.items():
         response.headers[name] = value
@@ -206,7 +206,7 @@ def read_checkout(checkout_id: UUID) -> dict[str, Any]:
     who = _identity()
     if row is None or not (who.has_any(WIDE) or who.subject == row["customer_id"]):
         raise NotFound("There is no such checkout.", code="checkout_not_found")
-    return row
+    return views.show_checkout(row)
 
 
 @api.post("/recover", answers={200: views.Recovery}, roles=("service",), problems=[503])

@@ -235,43 +235,50 @@ FROM moved
 )
 
 _COMPLETE = """
-WITH done AS (
-    UPDATE steps
-    SET done_at = clock_timestamp()
-    WHERE checkout_id = %(checkout_id)s AND step = %(step)s
+WITH moved AS (
+    UPDATE checkouts
+    SET state = 'complete', settled_at = clock_timestamp(), order_id = %(order_id)s, order_number = %(number)s,
+        facts = facts - 'items' - 'order', answer_status = %(status)s, answer_headers = %(headers)s::jsonb,
+        answer_body = %(body)s
+    WHERE checkout_id = %(checkout_id)s AND state = 'open' AND step = %(step)s
+    RETURNING checkout_id, settled_at
 )
-UPDATE checkouts
-SET state = 'complete', settled_at = clock_timestamp(), order_id = %(order_id)s, order_number = %(number)s,
-    facts = facts - 'items' - 'order', answer_status = %(status)s, answer_headers = %(headers)s::jsonb,
-    answer_body = %(body)s
-WHERE checkout_id = %(checkout_id)s AND state = 'open' AND step = %(step)s
+UPDATE steps
+SET done_at = moved.settled_at
+FROM moved
+WHERE steps.checkout_id = moved.checkout_id AND steps.step = %(step)s
 """
 
 _TURN_BACK = """
-WITH begun AS (
-    UPDATE steps
-    SET undo_attempts = undo_attempts + 1, undo_begun_at = clock_timestamp()
-    WHERE checkout_id = %(checkout_id)s AND step = %(first)s
+WITH moved AS (
+    UPDATE checkouts
+    SET state = 'undoing', step = %(first)s, card_token = NULL, code = %(code)s, answer_status = %(status)s,
+        answer_headers = %(headers)s::jsonb, answer_body = %(body)s
+    WHERE checkout_id = %(checkout_id)s AND state = 'open' AND step = %(step)s
+    RETURNING checkout_id
 )
-UPDATE checkouts
-SET state = 'undoing', step = %(first)s, card_token = NULL, code = %(code)s, answer_status = %(status)s,
-    answer_headers = %(headers)s::jsonb, answer_body = %(body)s
-WHERE checkout_id = %(checkout_id)s AND state = 'open' AND step = %(step)s
+UPDATE steps
+SET undo_attempts = undo_attempts + 1, undo_begun_at = clock_timestamp()
+FROM moved
+WHERE steps.checkout_id = moved.checkout_id AND steps.step = %(first)s
 """
 
 _TURN_FORWARD = """
-WITH done AS (
+WITH moved AS (
+    UPDATE checkouts
+    SET state = 'open', step = %(following)s, code = NULL, answer_status = NULL, answer_headers = NULL,
+        answer_body = NULL
+    WHERE checkout_id = %(checkout_id)s AND state = 'undoing' AND step = %(step)s
+    RETURNING checkout_id
+), done AS (
     UPDATE steps
     SET done_at = clock_timestamp()
-    WHERE checkout_id = %(checkout_id)s AND step = %(done)s
-), begun AS (
-    INSERT INTO steps (checkout_id, step)
-    VALUES (%(checkout_id)s, %(following)s)
+    FROM moved
+    WHERE steps.checkout_id = moved.checkout_id AND steps.step = %(done)s
 )
-UPDATE checkouts
-SET state = 'open', step = %(following)s, code = NULL, answer_status = NULL, answer_headers = NULL,
-    answer_body = NULL
-WHERE checkout_id = %(checkout_id)s AND state = 'undoing' AND step = %(step)s
+INSERT INTO steps (checkout_id, step)
+SELECT checkout_id, %(following)s
+FROM moved
 """
 
 _UNDONE = """
@@ -296,15 +303,19 @@ FROM moved
 """
 
 _REFUSE = """
-WITH undone AS (
+WITH moved AS (
+    UPDATE checkouts
+    SET state = 'refused', settled_at = clock_timestamp(), facts = facts - 'items' - 'order'
+    WHERE checkout_id = %(checkout_id)s AND state = 'undoing' AND step = %(step)s
+    RETURNING checkout_id, settled_at, code
+), undone AS (
     UPDATE steps
-    SET undone_at = clock_timestamp()
-    WHERE checkout_id = %(checkout_id)s AND step = %(step)s
+    SET undone_at = moved.settled_at
+    FROM moved
+    WHERE steps.checkout_id = moved.checkout_id AND steps.step = %(step)s
 )
-UPDATE checkouts
-SET state = 'refused', settled_at = clock_timestamp(), facts = facts - 'items' - 'order'
-WHERE checkout_id = %(checkout_id)s AND state = 'undoing' AND step = %(step)s
-RETURNING code
+SELECT code
+FROM moved
 """
 
 _UNSETTLED = """

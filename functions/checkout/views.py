@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from functions.shared import Body, Query
+from functions.shared import Body, Query, Row
 
 HIGHEST_TOTAL_CENTS = 10**15
 
@@ -92,6 +92,7 @@ class StepView(BaseModel):
 
 class CheckoutSummary(BaseModel):
     checkout_id: UUID
+    customer_id: str
     state: Literal["open", "undoing", "complete", "refused"]
     step: str = Field(description="The step that is being done, or taken back; at the end the last one.")
     code: str | None = Field(description="Why it is undone.")
@@ -123,3 +124,13 @@ class Recovery(BaseModel):
 class Erased(BaseModel):
     erased: int
     open: int = Field(description="How many cannot be erased yet, because they are not settled.")
+
+
+def show_checkout(row: Row) -> dict[str, Any]:
+    """The CheckoutView of a checkout with its steps."""
+    return {**row, "steps": [{name: _time(value) for name, value in step.items()} for step in row["steps"]]}
+
+
+def _time(value: Any) -> Any:
+    """Times that PostgreSQL wrote into JSON, as they are written everywhere."""
+    return value.replace("+00:00", "Z") if isinstance(value, str) else value
