@@ -185,36 +185,52 @@ def test_only_services_recover(till: Till, who: str):
     assert problem(response)[0] == 403
 
 
+NOTHING_TO_DO = {
+    "cart/expire": (200, b'{"expired": 0, "more": false}'),
+    "checkout/recover": (200, b'{"recovered": 0, "more": false}'),
+    "customers/erasures": (200, b'{"items": [], "next": null}'),
+    "orders/recover": (200, b'{"recovered": 0, "more": false}'),
+    "reports/refresh": (200, b'{"refreshed": 0, "more": false}'),
+}
+"""What functions that are not here answer."""
+
+
 def test_maintenance_recovers_sales_and_does_the_rest_when_one_task_fails(till: Till):
     till.gateway.lost.add("inventory")
     assert till.sell(("A", 1)).status_code == 503
     till.gateway.lost.clear()
-    till.gateway.answers["cart"] = (200, b'{"expired": 3, "more": false}')
-    till.gateway.answers["reports"] = (200, b'{"refreshed": 2, "more": false}')
+    till.gateway.answers.update(NOTHING_TO_DO)
+    till.gateway.answers["cart/expire"] = (200, b'{"expired": 3, "more": false}')
+    till.gateway.answers["orders/recover"] = (200, b'{"recovered": 2, "more": false}')
     maintenance = create_maintenance({**till.secrets.environ, "gateway_url": till.gateway.url})
     assert tasks(maintenance) == {
+        "recover_checkouts": ("done", 0),
         "recover_sales": ("done", 1),
+        "recover_orders": ("done", 2),
         "expire_reservations": ("done", 0),
-        "refresh_reports": ("done", 2),
+        "refresh_reports": ("done", 0),
         "expire_carts": ("done", 3),
+        "erase_customers": ("done", 0),
     }
     till.gateway.answers["sales"] = (503, b"{}")
-    till.gateway.answers["reports"] = (200, b"garbage")
+    till.gateway.answers["checkout/recover"] = (200, b"garbage")
     assert tasks(maintenance) == {
+        "recover_checkouts": ("failed", 0),
         "recover_sales": ("failed", 0),
+        "recover_orders": ("done", 2),
         "expire_reservations": ("done", 0),
-        "refresh_reports": ("failed", 0),
+        "refresh_reports": ("done", 0),
         "expire_carts": ("done", 3),
+        "erase_customers": ("done", 0),
     }
 
 
 def test_task_that_hangs_leaves_the_others_their_share(till: Till):
-    till.gateway.answers["cart"] = (200, b'{"expired": 0, "more": false}')
-    till.gateway.answers["reports"] = (200, b'{"refreshed": 0, "more": false}')
-    till.gateway.hold = Hold("recover", "before")
+    till.gateway.answers.update(NOTHING_TO_DO)
+    till.gateway.hold = Hold("refresh", "before")
     environ = {**till.secrets.environ, "gateway_url": till.gateway.url, "run_seconds": "2"}
     found = tasks(create_maintenance(environ))
-    assert found.pop("recover_sales") == ("unfinished", 0)
+    assert found.pop("refresh_reports") == ("unfinished", 0)
     assert {outcome for outcome, _ in found.values()} == {"done"}
     till.gateway.hold.release.set()
 
