@@ -179,6 +179,18 @@ class World(WebShop):
         who = self.secrets.bearer("customer", subject=self.ada)
         return str(self.done("customers", "POST /me/addresses", who, ADDRESS)["address_id"])
 
+    def freeze_body(self) -> dict[str, Any]:
+        """For a cart with something in it, of a new customer."""
+        customer_id = self.account()
+        cart = self.fill(self.secrets.bearer("customer", subject=customer_id), A=1)
+        return {"checkout_id": str(uuid4()), "customer_id": customer_id, "version": cart["version"]}
+
+    def frozen(self) -> str:
+        """The id of a checkout that holds a cart."""
+        body = self.freeze_body()
+        self.done("cart", "POST /checkouts", self.service("checkout"), body)
+        return str(body["checkout_id"])
+
     def erasure(self) -> str:
         subject = self.account()
         self.done("customers", "DELETE /me", self.secrets.bearer("customer", subject=subject))
@@ -395,6 +407,12 @@ REQUESTS: dict[str, dict[str, Make]] = {
         "POST /items": _put("/items", {"sku": "A"}),
         "PUT /items/{sku}": _put("/items/A", {"quantity": 1}),
         "DELETE /items/{sku}": _put("/items/A"),
+        "POST /checkouts": lambda world: Request("/checkouts", world.freeze_body()),
+        "POST /checkouts/{checkout_id}/close": lambda world: Request(f"/checkouts/{world.frozen()}/close"),
+        "POST /checkouts/{checkout_id}/release": lambda world: Request(
+            f"/checkouts/{world.frozen()}/release"
+        ),
+        "POST /erasures": lambda world: Request("/erasures", {"customer_id": world.account()}),
     },
     "customers": {
         "POST /": lambda _: Request("/", _registration()),
