@@ -62,7 +62,7 @@ class ReportsSettings(DatabaseSettings, TokenSettings):
     overstock_days: int = setting("What lasts longer than this many days is too much.", default=90)
 
 
-api = Api("reports", title="Reports", migration="0006")
+api = Api("reports", title="Reports", migration="0012")
 
 
 @api.get("/sales", query=asked.SalesQuery, answers={200: Sales}, roles=READERS, problems=[503])
