@@ -39,6 +39,7 @@ class Cart:
     version: int
     expires_at: datetime
     items: Sequence[Item] = ()
+    in_checkout: bool = False
 
 
 @dataclass(frozen=True)

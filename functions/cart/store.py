@@ -34,6 +34,7 @@ def find_cart(connection: Connection, key: Key) -> Cart | None:
         connection,
         """
         SELECT carts.cart_id::text AS cart_id, carts.version, carts.expires_at,
+            carts.checkout_id IS NOT NULL AS in_checkout,
             items.sku, items.quantity, items.product_id, items.product_version, items.name,
             items.unit_price_cents, items.available, items.previous_price_cents, items.price_changed_at
         FROM carts
@@ -43,7 +44,7 @@ def find_cart(connection: Connection, key: Key) -> Cart | None:
                 OR carts.token_sha256 = %(token_sha256)s
                 OR carts.cart_id = %(cart_id)s::uuid
             )
-            AND carts.expires_at > now()
+            AND (carts.expires_at > now() OR carts.checkout_id IS NOT NULL)
         ORDER BY items.added_at, items.sku
         """,
         key.parameters(),
@@ -56,7 +57,7 @@ def _cart(rows: list[Row]) -> Cart | None:
         return None
     first = rows[0]
     items = tuple(_item(row) for row in rows if row["sku"] is not None)
-    return Cart(UUID(first["cart_id"]), first["version"], first["expires_at"], items)
+    return Cart(UUID(first["cart_id"]), first["version"], first["expires_at"], items, first["in_checkout"])
 
 
 def _item(row: Row) -> Item:
@@ -74,13 +75,13 @@ def _item(row: Row) -> Item:
 
 
 def create_token_cart(connection: Connection, token_sha256: bytes, ttl_seconds: int) -> Row:
-    """A new cart for the bearer of a token; locked, with its `cart_id` and `version`."""
+    """A new cart for the bearer of a token; locked, with `cart_id`, `version` and `checkout_id` (None)."""
     row = fetch_one(
         connection,
         """
         INSERT INTO carts (token_sha256, expires_at)
         VALUES (%(token_sha256)s, now() + make_interval(secs => %(ttl_seconds)s))
-        RETURNING cart_id::text AS cart_id, version
+        RETURNING cart_id::text AS cart_id, version, checkout_id::text AS checkout_id
         """,
         {"token_sha256": token_sha256, "ttl_seconds": ttl_seconds},
     )
@@ -95,7 +96,12 @@ def open_customer_cart(connection: Connection, customer_id: str, ttl_seconds: in
     """
     execute(
         connection,
-        "DELETE FROM carts WHERE customer_id = %(customer_id)s AND expires_at <= now()",
+        """
+        DELETE FROM carts
+        WHERE customer_id = %(customer_id)s
+            AND expires_at <= now()
+            AND checkout_id IS NULL
+        """,
         {"customer_id": customer_id},
     )
     row = fetch_one(
@@ -107,7 +113,7 @@ def open_customer_cart(connection: Connection, customer_id: str, ttl_seconds: in
         SET version = carts.version + 1,
             changed_at = now(),
             expires_at = excluded.expires_at
-        RETURNING cart_id::text AS cart_id, version
+        RETURNING cart_id::text AS cart_id, version, checkout_id::text AS checkout_id
         """,
         {"customer_id": customer_id, "ttl_seconds": ttl_seconds},
     )
@@ -129,8 +135,8 @@ def touch_cart(connection: Connection, key: Key, ttl_seconds: int) -> Row | None
                 OR token_sha256 = %(token_sha256)s
                 OR cart_id = %(cart_id)s::uuid
             )
-            AND expires_at > now()
-        RETURNING cart_id::text AS cart_id, version
+            AND (expires_at > now() OR checkout_id IS NOT NULL)
+        RETURNING cart_id::text AS cart_id, version, checkout_id::text AS checkout_id
         """,
         {**key.parameters(), "ttl_seconds": ttl_seconds},
     )
@@ -148,7 +154,7 @@ def lock_cart(connection: Connection, key: Key) -> UUID | None:
                 OR token_sha256 = %(token_sha256)s
                 OR cart_id = %(cart_id)s::uuid
             )
-            AND expires_at > now()
+            AND (expires_at > now() OR checkout_id IS NOT NULL)
         FOR UPDATE
         """,
         key.parameters(),
@@ -282,7 +288,7 @@ def delete_cart(connection: Connection, cart_id: UUID) -> None:
 def expire_carts(connection: Connection, limit: int) -> int:
     """Delete up to `limit` carts whose time has passed, longest first; the number deleted.
 
-    Carts that someone else has locked are left for the next time, so two of these never wait for each other.
+    Those that a checkout holds are left until it is done. Carts that someone else has locked are left for the next time, so two of these never wait for each other.
     """
     return execute(
         connection,
@@ -291,6 +297,7 @@ def expire_carts(connection: Connection, limit: int) -> int:
             SELECT cart_id
             FROM carts
             WHERE expires_at <= now()
+                AND checkout_id IS NULL
             ORDER BY expires_at
             LIMIT %(limit)s
             FOR UPDATE SKIP LOCKED

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, Field
@@ -15,6 +15,8 @@ from .domain import Cart, Item, Merge, totals
 
 LARGEST_QUANTITY = 10_000
 """As in the table's constraint; the setting in force is usually lower."""
+LONGEST_CUSTOMER_ID = 200
+"""As in the table's constraint."""
 
 
 class NewItem(Body):
@@ -64,7 +66,10 @@ class CartView(BaseModel):
     taxes: list[TaxView]
     total_cents: int
     prices_checked: bool = Field(
-        description="False when the catalogue could not be reached, and prices are those last shown."
+        description="False when prices are those last shown: the catalogue could not be reached, or the cart is in checkout."
+    )
+    in_checkout: bool = Field(
+        description="Whether a checkout holds it; until it is done, changes are refused (409)."
     )
     expires_at: datetime | None
 
@@ -82,6 +87,51 @@ class MergedCartView(CartView):
         description="Quantities that did not fit into the limit for one product."
     )
     left_out: list[str] = Field(description="SKUs that did not fit into the limit for one cart.")
+
+
+class NewCheckout(Body):
+    """Keep the customer's cart as it is, if it still has this version."""
+
+    checkout_id: UUID
+    customer_id: Annotated[str, Field(min_length=1, max_length=LONGEST_CUSTOMER_ID)]
+    version: Annotated[int, Field(ge=0, le=2**31 - 1)]
+
+
+class FrozenItemView(BaseModel):
+    sku: str
+    product_id: int
+    product_version: int
+    name: str
+    quantity: int
+    unit_price_cents: int = Field(description="As it was last shown to the holder.")
+    available: bool
+
+
+class FrozenCartView(BaseModel):
+    """What a checkout holds."""
+
+    checkout_id: UUID
+    state: Literal["frozen"]
+    cart_id: UUID
+    version: int
+    currency: str
+    items: list[FrozenItemView]
+
+
+class SettledCheckoutView(BaseModel):
+    checkout_id: UUID
+    state: Literal["closed", "released"]
+
+
+class Erasure(Body):
+    """Whose data is to be deleted."""
+
+    customer_id: Annotated[str, Field(min_length=1, max_length=LONGEST_CUSTOMER_ID)]
+
+
+class Erased(BaseModel):
+    erased: int = Field(description="Carts that were deleted.")
+    open: int = Field(description="Carts that are being checked out, and have to be asked for again.")
 
 
 class Expiry(BaseModel):
@@ -106,6 +156,7 @@ def show(cart: Cart | None, currency: str, rates: TaxRates, *, prices_checked: b
         ],
         "total_cents": sums.total_cents,
         "prices_checked": prices_checked,
+        "in_checkout": cart.in_checkout if cart else False,
         "expires_at": cart.expires_at if cart else None,
     }
 
@@ -130,4 +181,16 @@ def show_merge(done: Merge) -> dict[str, Any]:
         "merged": [item.sku for item in done.items],
         "limited": [{"sku": sku, "quantity": quantity} for sku, quantity in done.limited.items()],
         "left_out": list(done.left_out),
+    }
+
+
+def show_frozen(checkout_id: UUID, cart: Cart, currency: str) -> dict[str, Any]:
+    """The FrozenCartView of a cart, as it is kept and answered for ever."""
+    return {
+        "checkout_id": str(checkout_id),
+        "state": "frozen",
+        "cart_id": str(cart.cart_id),
+        "version": cart.version,
+        "currency": currency,
+        "items": [{name: getattr(item, name) for name in FrozenItemView.model_fields} for item in cart.items],
     }

@@ -39,6 +39,10 @@ class Route:
     principal: Callable[[], str] | None = None
     if_match: bool = False
     problems: tuple[int, ...] = ()
+    request_headers: Mapping[str, str] = field(default_factory=dict)
+    """Headers that a client may send, beside those that the fields above bring: name to what it means."""
+    response_headers: Mapping[str, str] = field(default_factory=dict)
+    """Headers that a success may bear: name to what it means."""
 
     @property
     def name(self) -> str:

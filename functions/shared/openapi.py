@@ -70,7 +70,7 @@ def _operation(route: Route) -> dict[str, Any]:
         "operationId": route.name,
         "summary": summary.rstrip("."),
         "parameters": _parameters(route),
-        "responses": {str(status): _answer(model) for status, model in route.answers.items()},
+        "responses": {str(status): _answer(model, route) for status, model in route.answers.items()},
     }
     if description.strip():
         operation["description"] = description.strip()
@@ -107,14 +107,19 @@ def _problems(route: Route) -> set[int]:
     return problems
 
 
-def _answer(model: Any) -> dict[str, Any]:
+def _answer(model: Any, route: Route) -> dict[str, Any]:
+    headers = {
+        name: {"description": sentence, "schema": {"type": "string"}}
+        for name, sentence in route.response_headers.items()
+    }
+    more = {"headers": headers} if headers else {}
     if model is None:
-        return {"description": "No body"}
+        return {"description": "No body", **more}
     schema = TypeAdapter(model).json_schema(ref_template=_REF)
     schema.pop("$defs", None)
     if isinstance(model, type) and issubclass(model, BaseModel):
         schema = {"$ref": _REF.format(model=model.__name__)}
-    return {"description": "Success", "content": {"application/json": {"schema": schema}}}
+    return {"description": "Success", **more, "content": {"application/json": {"schema": schema}}}
 
 
 def _parameters(route: Route) -> list[dict[str, Any]]:
@@ -136,6 +141,8 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
         parameters.append(_header("Idempotency-Key", required=route.idempotency != "optional"))
     if route.if_match:
         parameters.append(_header("If-Match", required=True))
+    for name, sentence in route.request_headers.items():
+        parameters.append({**_header(name, required=False), "description": sentence})
     return parameters
 
 

@@ -64,7 +64,7 @@ def running_shop(database: Database, directory: Path, **settings: str) -> Iterat
 
 def make_shop(database: Database, directory: Path, gateway: HandMadeGateway, **settings: str) -> Shop:
     secrets = Secrets.make(
-        directory / "secrets", services=("cart", "maintenance"), cart_db=database.url("cart")
+        directory / "secrets", services=("cart", "checkout", "maintenance"), cart_db=database.url("cart")
     )
     environ = {**secrets.environ, "gateway_url": gateway.url, "threads": "8", **settings}
     catalogue = StandInCatalogue()
