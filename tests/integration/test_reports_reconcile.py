@@ -54,7 +54,7 @@ stores = st.sampled_from(sorted(ZONES))
 
 @dataclass(frozen=True)
 class Happening:
-    """One thing that happens at the till; `which` picks the sale that it happens to."""
+    """One thing that happens at the till or in the web shop; `which` picks the sale or order that it happens to."""
 
     what: str
     store: str
@@ -62,8 +62,10 @@ class Happening:
     lines: Sequence[Line]
     which: int
 
-    def write(self, books: Books, complete: list[str], pending: list[str]) -> None:
-        if self.what == "sale":
+    def write(self, books: Books, complete: list[str], pending: list[str], ordered: list[str]) -> None:
+        if self.what.startswith("order"):
+            self._write_order(books, ordered)
+        elif self.what == "sale":
             complete.append(books.sell(self.store, self.at, *self.lines))
         elif self.what == "return":
             books.take_back(self.store, self.at, *self.lines)
@@ -77,10 +79,29 @@ class Happening:
         elif self.what == "void" and complete:
             books.void(complete.pop(self.which % len(complete)))
 
+    def _write_order(self, books: Books, ordered: list[str]) -> None:
+        """Orders are of goods only."""
+        goods = [line for line in self.lines if not line.charge]
+        if self.what == "order":
+            ordered.append(books.order(self.store, self.at, *goods))
+        elif self.what == "order unpaid":
+            books.order(self.store, self.at, *goods, paid=False)
+        elif self.what == "order cancelled" and ordered:
+            books.cancel_order(ordered.pop(self.which % len(ordered)), self.at, refunded=self.which > 2)
+        elif self.what == "order returned" and ordered:
+            order_id = ordered[self.which % len(ordered)]
+            books.return_order(order_id, self.at, self.which, complete=self.which > 0)
+        elif self.what == "order erased" and ordered:
+            books.erase_order(ordered.pop(self.which % len(ordered)))
 
+
+WHATS = (
+    "sale", "sale", "sale", "return", "pending", "complete", "void", "refused",
+    "order", "order", "order unpaid", "order cancelled", "order returned", "order erased",
+)  # fmt: skip
 happenings = st.builds(
     Happening,
-    st.sampled_from(["sale", "sale", "sale", "return", "pending", "complete", "void", "refused"]),
+    st.sampled_from(WHATS),
     stores,
     moments,
     st.lists(goods, min_size=1, max_size=4).flatmap(
@@ -157,6 +178,29 @@ BEFORE, WITHIN = datetime(2025, 2, 28, 4, 30, tzinfo=UTC), datetime(2025, 4, 12,
         ("S4", "B"): (1, 0, 1, 0),
     },
 )
+# The web shop: an order at a store beside its sales, one that is cancelled on another day, one whose refund is still
+# to come, one that comes back in parts (the last not yet refunded) and is then erased, one that was never paid.
+@example(
+    [
+        [
+            Happening("sale", "S5", BEFORE, [PENCIL, WRAPPING], 0),
+            Happening("order", "S5", BEFORE, [PENCIL], 0),
+            Happening("order", "W1", BEFORE, [PENCIL, Line("B", 2, 250, 75)], 0),
+            Happening("order", "W1", WITHIN, [PENCIL], 0),
+            Happening("order", "W1", WITHIN, [Line("C", 7, 1, 1, "garden")], 0),
+            Happening("order unpaid", "W1", WITHIN, [PENCIL], 0),
+        ],
+        [
+            Happening("order cancelled", "W1", WITHIN, [], 8),
+            Happening("order cancelled", "W1", WITHIN, [], 2),
+            Happening("order returned", "S1", WITHIN, [], 5),
+            Happening("order returned", "S1", WITHIN, [], 3),
+        ],
+        [Happening("order returned", "S1", WITHIN, [], 0), Happening("order erased", "W1", WITHIN, [], 1)],
+    ],
+    (date(2025, 2, 20), date(2025, 4, 20)),
+    {("W1", "A"): (500, 0, None, 0), ("S5", "A"): (3, 0, 5, 0)},
+)
 def test_every_report_equals_the_documents(
     books_of_all: Books, batches: list[list[Happening]], period: tuple[date, date], stock: Stock
 ) -> None:
@@ -165,9 +209,10 @@ def test_every_report_equals_the_documents(
     fill_stock(books, stock)
     complete: list[str] = []
     pending: list[str] = []
+    ordered: list[str] = []
     for batch in batches:
         for happening in batch:
-            happening.write(books, complete, pending)
+            happening.write(books, complete, pending, ordered)
         books.connection.commit()
         books.refresh()
     model = Model(books.entries(), books.voids(), *period)

@@ -1,4 +1,4 @@
-"""Documents written straight into the tables of sales, and what they add up to, computed from those tables in Python.
+"""Documents written straight into the tables of sales and orders, and what they add up to, computed from those tables in Python.
 
 Nothing of reports is used for the sums: rows are read as they are, and days and hours come from zoneinfo.
 """
@@ -104,6 +104,11 @@ class Books:
             " products.products, inventory.replenishments CASCADE"
         )
         self.rows("DELETE FROM inventory.stock")
+        # The history of orders is append-only, even for this.
+        self.rows("SET LOCAL session_replication_role = replica")
+        for table in ("return_lines", "returns", "order_lines", "history", "orders", "checkouts"):
+            self.rows(f"DELETE FROM orders.{table}")
+        self.rows("SET LOCAL session_replication_role = origin")
         self.rows("UPDATE reports.progress SET scanned_xid = '0', scanned_at = NULL, as_of = NULL")
         self.receipts.clear()
         self.connection.commit()
@@ -162,6 +167,62 @@ class Books:
             {"id": sale_id},
         )
 
+    def order(self, location: str, at: datetime, *lines: Line, paid: bool = True) -> str:
+        """Record an order of the web shop in the open transaction; its id."""
+        order_id = str(uuid.uuid4())
+        self.rows(
+            _ORDER,
+            {
+                "id": order_id, "location": location, "zone": ZONES[location].key, "at": at,
+                "number": uuid.uuid4().hex[:9].upper(),
+                "subtotal": sum(line.quantity * line.price_cents for line in lines),
+                "tax": sum(line.tax_cents for line in lines),
+            },
+        )  # fmt: skip
+        for number, line in enumerate(lines, 1):
+            self.rows(
+                _ORDER_LINE, {"id": order_id, "number": number, "name": f"sold as {line.sku}", **vars(line)}
+            )
+        if paid:
+            self.rows(_ORDER_PAID, {"id": order_id, "at": at})
+        return order_id
+
+    def cancel_order(self, order_id: str, at: datetime, *, refunded: bool = True) -> None:
+        """Cancel a paid order and pay it back, unless something of it was returned."""
+        if self.rows("SELECT 1 AS one FROM orders.returns WHERE order_id = %(id)s", {"id": order_id}):
+            return
+        self.rows(_ORDER_CANCELLED, {"id": order_id, "at": at})
+        if refunded:
+            self.rows(_ORDER_REFUNDED, {"id": order_id, "at": at})
+
+    def return_order(self, order_id: str, at: datetime, which: int, *, complete: bool = True) -> None:
+        """Some of one line of a paid order comes back."""
+        (order,) = self.rows("SELECT * FROM orders.orders WHERE order_id = %(id)s", {"id": order_id})
+        lines = self.rows(
+            "SELECT * FROM orders.order_lines WHERE order_id = %(id)s AND returned_quantity < quantity ORDER BY line",
+            {"id": order_id},
+        )
+        if not lines:
+            return
+        line = lines[which % len(lines)]
+        quantity = 1 + which % (line["quantity"] - line["returned_quantity"])
+        tax = line["tax_cents"] * quantity // line["quantity"]
+        self.rows(
+            _ORDER_RETURN,
+            {
+                "id": str(uuid.uuid4()), "order": order_id, "location": order["location"], "at": at,
+                "day": at.astimezone(ZONES[order["location"]]).date(), "complete": complete, "line": line["line"],
+                "quantity": quantity, "tax": tax, "subtotal": quantity * line["unit_price_cents"],
+            },
+        )  # fmt: skip
+
+    def erase_order(self, order_id: str) -> None:
+        """Take the personal data out of an order."""
+        self.rows(
+            "UPDATE orders.orders SET address = NULL, erased_at = now() WHERE order_id = %(id)s",
+            {"id": order_id},
+        )
+
     def _document(self, kind: str, store: str, at: datetime, lines: Sequence[Line], status: str) -> str:
         document_id = str(uuid.uuid4())
         day = at.astimezone(ZONES[store]).date()
@@ -205,7 +266,36 @@ class Books:
                         line["tax_cents"],
                     )
                 )  # fmt: skip
+        found += self._web_entries()
         self.connection.commit()
+        return found
+
+    def _web_entries(self) -> list[Entry]:
+        """A paid order is sold when it is paid; it comes back when it is cancelled, once refunded, or by returns."""
+        orders = {row["order_id"]: row for row in self.rows("SELECT * FROM orders.orders")}
+        lines = self.rows("SELECT * FROM orders.order_lines")
+        returns = {row["return_id"]: row for row in self.rows("SELECT * FROM orders.returns")}
+        found = []
+        for line in lines:
+            order = orders[line["order_id"]]
+            if order["paid_at"] is not None:
+                found.append(_web_entry("sale", order["order_id"], order["location"], order["paid_at"], line))
+            if order["cancelled_at"] is not None and order["status"] == "refunded":
+                found.append(
+                    _web_entry(
+                        "return",
+                        f"{order['order_id']}:cancel",
+                        order["location"],
+                        order["cancelled_at"],
+                        line,
+                    )
+                )
+        for line in self.rows("SELECT * FROM orders.return_lines"):
+            back = returns[line["return_id"]]
+            if back["status"] == "complete":
+                found.append(
+                    _web_entry("return", back["return_id"], back["location"], back["created_at"], line)
+                )
         return found
 
     def voids(self) -> list[tuple[str, str, date, int]]:
@@ -216,6 +306,14 @@ class Books:
             (row["store"], row["channel"], row["sold_at"].astimezone(ZONES[row["store"]])) for row in rows
         ]
         return [(store, channel, moment.date(), moment.hour) for store, channel, moment in moments]
+
+
+def _web_entry(kind: str, document: str, location: str, at: datetime, line: Mapping[str, Any]) -> Entry:
+    moment = at.astimezone(ZONES[location])
+    return Entry(
+        kind, document, location, "web", moment.date(), moment.hour, line["sku"], line["category"], False,
+        line["quantity"], line["total_cents"], line["tax_cents"],
+    )  # fmt: skip
 
 
 @contextmanager
@@ -286,4 +384,70 @@ INSERT INTO sales.return_lines (
     %(id)s, %(number)s, %(sku)s, %(name)s, %(category)s, %(charge)s, true, %(quantity)s, %(price_cents)s,
     ARRAY[%(tax_cents)s], %(tax_cents)s, %(at)s
 )
+"""
+
+_ORDER = """
+WITH checkout AS (
+    INSERT INTO orders.checkouts (checkout_id, order_id) VALUES (gen_random_uuid(), %(id)s) RETURNING checkout_id
+)
+INSERT INTO orders.orders (
+    order_id, number, checkout_id, customer_id, location, time_zone, reservation_id, currency, subtotal_cents, taxes,
+    tax_cents, address, content_sha256, changed_by, created_at
+)
+SELECT
+    %(id)s, translate(%(number)s, 'ILOU', '1101'), checkout_id, 'ada', %(location)s, %(zone)s, gen_random_uuid(), 'CAD',
+    %(subtotal)s, '[]', %(tax)s, '{}', '', 'checkout', %(at)s
+FROM checkout
+"""
+
+_ORDER_LINE = """
+INSERT INTO orders.order_lines (
+    order_id, line, sku, name, category, quantity, unit_price_cents, tax_parts_cents, tax_cents, returned_tax_parts_cents
+) VALUES (
+    %(id)s, %(number)s, %(sku)s, %(name)s, %(category)s, %(quantity)s, %(price_cents)s, ARRAY[%(tax_cents)s],
+    %(tax_cents)s, ARRAY[0]
+)
+"""
+
+_ORDER_PAID = """
+UPDATE orders.orders
+SET status = 'paid', paid_at = %(at)s, captured_cents = total_cents, payment_reference = checkout_id,
+    changed_xid = pg_current_xact_id()
+WHERE order_id = %(id)s
+"""
+
+_ORDER_CANCELLED = (
+    "UPDATE orders.orders SET status = 'cancelled', cancelled_at = %(at)s WHERE order_id = %(id)s"
+)
+
+_ORDER_REFUNDED = """
+UPDATE orders.orders
+SET status = 'refunded', refunded_at = %(at)s, refunded_cents = captured_cents, restocked_at = %(at)s,
+    changed_xid = pg_current_xact_id()
+WHERE order_id = %(id)s
+"""
+
+_ORDER_RETURN = """
+WITH back AS (
+    INSERT INTO orders.returns (
+        return_id, order_id, status, location, business_date, returned_by, created_at, booked_at, completed_at,
+        subtotal_cents, taxes, tax_cents, request, request_sha256
+    ) VALUES (
+        %(id)s, %(order)s, CASE WHEN %(complete)s THEN 'complete' ELSE 'pending' END, %(location)s, %(day)s, 'c', %(at)s,
+        %(at)s, CASE WHEN %(complete)s THEN %(at)s END, %(subtotal)s, '[]', %(tax)s, %(id)s, ''
+    )
+    RETURNING return_id, order_id
+), taken AS (
+    UPDATE orders.order_lines
+    SET returned_quantity = returned_quantity + %(quantity)s
+    WHERE order_id = %(order)s AND line = %(line)s
+)
+INSERT INTO orders.return_lines (
+    return_id, line, order_id, order_line, sku, name, category, restock, quantity, unit_price_cents, tax_parts_cents,
+    tax_cents
+)
+SELECT
+    return_id, 1, back.order_id, line, sku, name, category, true, %(quantity)s, unit_price_cents, ARRAY[%(tax)s], %(tax)s
+FROM back
+JOIN orders.order_lines ON order_lines.order_id = back.order_id AND line = %(line)s
 """
