@@ -14,6 +14,7 @@ import os
 import re
 import socket
 import sys
+import sysconfig
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -149,7 +150,11 @@ def _seconds(duration: str) -> float:
 def load_handler(environ: Mapping[str, str]) -> tuple[Application, Callable[[], str | None]]:
     """The application of `function/handler.py`, and its readiness; importing it also finds what lies beside it."""
     here = Path(__file__).resolve().parent
-    sys.path[:0] = [str(here), str(here / "function")]
+    # Python's own modules go first: a file beside the handler may well be called `numbers` or `queue`.
+    own = [
+        path for path in sys.path if path.startswith(sysconfig.get_path("stdlib")) and "-packages" not in path
+    ]
+    sys.path[:0] = [str(here), *own, str(here / "function")]
     handler = importlib.import_module("function.handler")
     app = handler.create_app(environ) if hasattr(handler, "create_app") else handler.app
     ready = getattr(handler, "ready", None) or getattr(app, "ready", None) or (lambda: None)

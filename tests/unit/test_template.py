@@ -167,6 +167,17 @@ def test_the_sample_of_the_template_answers(layout: Path, start: Callable[..., R
     )
 
 
+def test_a_file_beside_the_handler_hides_no_module_of_pythons_own(
+    layout: Path, start: Callable[..., Replica]
+) -> None:
+    (layout / "function" / "handler.py").write_text(
+        "from flask import Flask\nfrom . import numbers\nimport decimal\n\napp = Flask('x')\n"
+        "app.add_url_rule('/', 'root', lambda: numbers.WORD)\n"
+    )
+    (layout / "function" / "numbers.py").write_text("WORD = 'one'\n")
+    assert start().get("/").body == b"one"
+
+
 def test_a_handler_may_be_made_by_a_factory(layout: Path, start: Callable[..., Replica]) -> None:
     factory = (
         "from flask import Flask\nfrom . import beside\n\ndef create_app(environ):\n    app = Flask('x')\n"
