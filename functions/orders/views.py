@@ -142,10 +142,11 @@ def show_order(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _utc(part: Mapping[str, Any]) -> dict[str, Any]:
-    """Times that PostgreSQL has made text of, as they are written everywhere else."""
+    """With times again of what PostgreSQL has made text of, so that they are written as everywhere else."""
     return {
-        name: value.replace("+00:00", "Z")
-        if value and name in {"at", "created_at", "completed_at"}
-        else value
+        name: datetime.fromisoformat(value) if value and name in _TIMES else value
         for name, value in part.items()
     }
+
+
+_TIMES = frozenset({"at", "created_at", "completed_at"})
