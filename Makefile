@@ -51,6 +51,10 @@ bench-kill: $(VENV)/.ready ## kill -9 each kind of process under load and count 
 ##@ Develop
 test: $(VENV)/.ready ## all tests, beside a running platform
 	@$(PY) -m pytest -n 2 --dist loadfile
+crash-points: $(VENV)/.ready ## the points at which a checkout can be killed
+	@$(PY) -m functions.checkout.points
+crash-test: $(VENV)/.ready ## kill -9 a checkout at every point, once and twice in a row, runs=10 times each
+	@CRASH_RUNS=$(or $(runs),10) $(PY) -m pytest tests/integration/test_checkout_crashes.py -n 2 --dist load --timeout 900
 check: $(VENV)/.ready ## what CI runs: lint, types, tests
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
@@ -80,4 +84,4 @@ $(VENV)/.ready: requirements.lock
 	       $(PY) -m pip install --disable-pip-version-check --require-hashes -r requirements.lock; }
 	@touch $@
 
-.PHONY: up down status logs scale deploy reload reset new import token bench bench-memory bench-hot-sku bench-reports bench-kill test check format lock help
+.PHONY: up down status logs scale deploy reload reset new import token bench bench-memory bench-hot-sku bench-reports bench-kill test crash-points crash-test check format lock help

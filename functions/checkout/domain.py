@@ -45,7 +45,6 @@ class Item:
     name: str
     quantity: int
     unit_price_cents: int
-    available: bool
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -49,15 +49,17 @@ def rules() -> Rules:
 
 
 def freeze_cart(checkout: Checkout) -> Facts:
-    """Nobody changes the cart from now on. Learns its items."""
+    """Nobody changes the cart from now on. Learns its items, without those that it shows as not to be had."""
     body = {
         "checkout_id": checkout.checkout_id,
         "customer_id": checkout.customer_id,
         "version": checkout.cart_version,
     }
     frozen = _done(_post("cart", "/checkouts", body))
-    names = ("sku", "name", "quantity", "unit_price_cents", "available")
-    return {"items": [_picked(item, names) for item in _list(frozen, "items")]}
+    items = [_item(item) for item in _list(frozen, "items") if item.get("available") is not False]
+    if not items:
+        raise Refused(Conflict("Nothing in the cart is sold any more.", code="cart_empty"))
+    return {"items": items}
 
 
 def release_cart(checkout: Checkout) -> None:
@@ -271,9 +273,9 @@ def _text(body: Mapping[str, Any], name: str) -> str:
     return found
 
 
-def _picked(row: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+def _item(row: Mapping[str, Any]) -> dict[str, Any]:
     try:
-        return {name: row[name] for name in names}
+        return {name: row[name] for name in ("sku", "name", "quantity", "unit_price_cents")}
     except KeyError as error:
         raise _unforeseen("cart", "an item", str(row)) from error
 

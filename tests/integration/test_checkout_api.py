@@ -207,12 +207,29 @@ def test_a_cart_that_is_not_what_was_shown_is_not_bought(shop: WebShop, ada: dic
     assert code_of(shop.check_out(shop.customer("nobody"), nobody)) == (409, "cart_empty")
 
 
+def test_what_is_shown_as_not_to_be_had_stays_in_the_cart(shop: WebShop, ada: dict[str, str]) -> None:
+    shop.execute("UPDATE products.products SET active = false, version = version + 1 WHERE sku = 'B'")
+    shown = shop.cart(ada)
+    order = shop.check_out(ada, shown).get_json()
+    assert [line["sku"] for line in order["lines"]] == ["A"]
+    assert order["total_cents"] == shown["total_cents"]
+    assert [item["sku"] for item in shop.cart(ada)["items"]] == ["B"]
+    assert code_of(shop.check_out(ada)) == (409, "cart_empty")
+
+
 def test_a_cart_of_a_hundred_products_is_bought(shop: WebShop) -> None:
     skus = {f"SKU-{number:03}-{'x' * 50}": 7 for number in range(100)}
     shop.add_products(**dict.fromkeys(skus, 99_999))
     shop.put_in("W1", **skus)
     who = shop.customer("ada")
-    order = shop.check_out(who, shop.fill(who, **skus)).get_json()
+    shop.fill(who, A=1)
+    shop.execute(
+        "WITH gone AS (DELETE FROM cart.items RETURNING cart_id)"
+        " INSERT INTO cart.items (cart_id, sku, quantity, product_id, product_version, name, unit_price_cents,"
+        " available) SELECT cart_id, sku, 7, product_id, version, name, price_cents, true"
+        " FROM gone, products.products WHERE sku LIKE 'SKU-%%'"
+    )
+    order = shop.check_out(who).get_json()
     assert {line["sku"]: line["quantity"] for line in order["lines"]} == skus
     assert shop.cart(who)["items"] == []
 

@@ -6,19 +6,23 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from functions.checkout.saga import points
-from tests.support.crashes import By, CrashLab, running_crash_lab
+from functions.shared import crash
+from tests.support.crashes import By, CrashLab, Refusal, running_crash_lab
+from tests.support.hand_made_gateway import Hold
 from tests.support.postgres import PostgresServer
 
 RUNS = int(os.environ.get("CRASH_RUNS", "1"))
 BACK = ("checkout.undo-", "checkout.refuse.")
 FORWARD = [point for point in points() if not point.startswith(BACK)]
 BACKWARD = [point for point in points() if point.startswith(BACK)]
-REFUSED_CARDS = ("tok_capture_refused", "tok_declined")
+REFUSALS: tuple[Refusal, ...] = ("capture refused", "stock gone", "card declined")
 WAYS: tuple[By, ...] = ("client", "maintenance")
 
 
@@ -53,6 +57,33 @@ def test_killed_on_the_way_it_is_bought_once(lab: CrashLab, point: str, times: i
 @pytest.mark.parametrize(("point", "times"), cases(BACKWARD))
 def test_killed_on_the_way_back_nothing_is_left(lab: CrashLab, point: str, times: int) -> None:
     for run, by in enumerate(ways(times)):
-        bought = lab.customer(REFUSED_CARDS[(run // len(WAYS) + times) % len(REFUSED_CARDS)])
-        lab.killed(bought, point, times)
-        lab.check_refused(bought, lab.settle(bought, by))
+        refusal = REFUSALS[(run // len(WAYS) + times - 1) % len(REFUSALS)]
+        with lab.refusing(refusal) as bought:
+            lab.killed(bought, point, times)
+            lab.check_refused(bought, lab.settle(bought, by), refusal)
+
+
+def test_a_replica_that_hangs_loses_its_claim_and_does_nothing_twice_when_it_wakes(lab: CrashLab) -> None:
+    """It is stopped while its call to reserve is under way; another finishes; then it goes on."""
+    crash.write(lab.plan, {})
+    bought = lab.customer()
+    hanging, lab.replica = lab.start(HANG_SECONDS=1), lab.start()
+    hold = lab.shop.gateway.hold = Hold("reservations", "before")
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(lab.ask, bought, hanging)
+        assert hold.reached.wait(10)
+        hanging.send(signal.SIGSTOP)
+        lab.shop.gateway.hold = None
+        hold.release.set()
+        assert lab.ask(bought).json()["code"] == "idempotency_key_in_flight", (
+            "it has its claim while it hangs"
+        )
+        answer = lab.settle(bought, "client")
+        hanging.send(signal.SIGCONT)
+        assert asking.result().json()["code"] == "checkout_unfinished"
+    hanging.kill()
+    lab.check_bought(bought, answer)
+    asked = lab.shop.ask("checkout", f"GET /{answer.json()['checkout_id']}", bought.who).get_json()
+    assert {step["step"]: step["attempts"] for step in asked["steps"] if step["attempts"] > 1} == {
+        "reserve": 2
+    }

@@ -23,6 +23,19 @@ RECOVERY_SECONDS = 5.0
 CART = {"A": 1, "B": 2, "C": 3}
 
 By = Literal["client", "maintenance"]
+Refusal = Literal["capture refused", "stock gone", "card declined"]
+TOLD: dict[Refusal, tuple[int, str]] = {
+    "capture refused": (402, "card_declined"),
+    "stock gone": (409, "insufficient_stock"),
+    "card declined": (402, "card_declined"),
+}
+CARDS: dict[Refusal, str] = {"capture refused": "tok_capture_refused", "card declined": "tok_declined"}
+COMMIT = "inventory/reservations/*/commit"
+STOCK_GONE = {
+    "code": "reservation_expired",
+    "detail": "The reservation has expired, and there is not enough stock to take it anew.",
+    "lacking": [{"location": "W1", "sku": "B", "requested": 2, "available": 0}],
+}
 
 
 @dataclass
@@ -74,6 +87,14 @@ class CrashLab:
         url = f"{(replica or self.replica).wait_until_it_listens().url}/"
         headers = {**bought.who, "Idempotency-Key": bought.key, "Content-Type": "application/json"}
         return requests.post(url, json.dumps(bought.body), headers=headers, timeout=timeout)
+
+    @contextmanager
+    def refusing(self, refusal: Refusal) -> Iterator[Bought]:
+        """A customer whose checkout is refused late: when the money is taken, or the stock, or by the card."""
+        if refusal == "stock gone":
+            self.shop.gateway.answers = {COMMIT: (409, json.dumps(STOCK_GONE).encode())}
+        yield self.customer(CARDS.get(refusal, "tok_ok"))
+        self.shop.gateway.answers = {}
 
     def killed(self, bought: Bought, point: str, times: int) -> None:
         """The request is sent, and the replica dies of the plan before it answers."""
@@ -129,9 +150,9 @@ class CrashLab:
         self._check_cart(bought, {})
         self._check_same(bought, answer)
 
-    def check_refused(self, bought: Bought, answer: requests.Response) -> None:
+    def check_refused(self, bought: Bought, answer: requests.Response, refusal: Refusal) -> None:
         """Nothing is charged, ordered or out of stock, the cart is as it was, and the same answer for ever."""
-        assert answer.status_code == 402, answer.text
+        assert (answer.status_code, answer.json()["code"]) == TOLD[refusal]
         orders = "SELECT DISTINCT status FROM orders.orders WHERE customer_id = %s"
         assert self.shop.execute(orders, (bought.subject,)) in ([], [("cancelled",)])
         self._check_cart(bought, CART)
