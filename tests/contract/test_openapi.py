@@ -87,6 +87,24 @@ def test_protected_operations_say_so(api: Api) -> None:
         assert ("401" in operation["responses"]) >= bool(route.roles)
 
 
+def test_headers_that_a_route_names_are_shown(api: Api) -> None:
+    found = operations(document(api))
+    for route in api.routes:
+        operation = found[route.method, path_template(route.path)]
+        parameters = {each["name"] for each in operation["parameters"] if each["in"] == "header"}
+        assert parameters >= set(route.request_headers)
+        assert len(parameters) == len([each for each in operation["parameters"] if each["in"] == "header"])
+        for status in map(str, route.answers):
+            assert set(operation["responses"][status].get("headers", {})) == set(route.response_headers)
+
+
+def test_a_visitor_can_read_how_to_hold_a_cart() -> None:
+    found = operations(document(api_of("cart")))
+    for place in (("GET", "/"), ("POST", "/items"), ("PUT", "/items/{sku}"), ("POST", "/merge")):
+        assert "X-Cart-Token" in {each["name"] for each in found[place]["parameters"]}, place
+    assert "X-Cart-Token" in found["POST", "/items"]["responses"]["200"]["headers"]
+
+
 def test_no_function_takes_the_operators_paths(api: Api) -> None:
     for route in api.routes:
         assert not route.path.startswith("/_/")
