@@ -89,9 +89,10 @@ class Recovery:
         if connection.closed:
             raise error
         connection.rollback()
-        _log.warning("%s %s could not be settled: %s", kind, document_id, error)
+        why = str(error.__cause__ or error)
+        _log.warning("%s %s could not be settled: %s", kind, document_id, why)
         self._recovered.labels(kind, "failed").inc()
-        self._kinds[kind].touch(connection, document_id, str(error))
+        self._kinds[kind].touch(connection, document_id, why)
         connection.commit()
 
 
