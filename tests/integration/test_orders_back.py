@@ -289,7 +289,7 @@ def test_what_the_provider_refuses_stays_unsettled_and_says_why(desk: OrderDesk)
     assert problem(desk.recover()) == (503, "recovery_unfinished")
     assert [desk.order(order)["status"] for order in (refused, other)] == ["cancelled", "refunded"]
     (trouble,) = desk.execute("SELECT trouble FROM orders.orders WHERE trouble IS NOT NULL")
-    assert "captured" in trouble[0]
+    assert "At most 1149 cents can be given back" in trouble[0]
 
 
 def test_many_recoveries_share_the_work(desk: OrderDesk):
