@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from functions.shared import Conflict, Invalid, Problem
+from functions.shared import Conflict, Invalid, PaymentRequired, Problem
 from functions.shared.catalogue import Product
 from functions.shared.taxes import Tax, TaxRates, taxes_on
 
@@ -23,10 +23,6 @@ class Rules:
     reservation_seconds: int
     finish_seconds: int
     payment_timeout_seconds: float
-
-
-class PaymentRequired(Problem):
-    status, code, detail = 402, "card_declined", "The card was declined; nothing was charged."
 
 
 class Refused(Exception):
@@ -151,7 +147,7 @@ def stock_lacking(items: Sequence[Mapping[str, Any]], lacking: Iterable[Mapping[
 
 def card_declined(decline_code: str) -> Refused:
     detail = "The card was declined; nothing was charged. Check out again with another card and a new key."
-    return Refused(PaymentRequired(detail, members={"decline_code": decline_code}))
+    return Refused(PaymentRequired(detail, code="card_declined", members={"decline_code": decline_code}))
 
 
 def unknown_card(detail: str) -> Refused:

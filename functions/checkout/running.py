@@ -33,8 +33,8 @@ STEP_SECONDS = Histogram(
 )
 
 
-def run(connection: Connection, checkout: Checkout) -> None:
-    """Settle a checkout: bought and paid, or all taken back.
+def run(connection: Connection, checkout: Checkout) -> str:
+    """Settle a checkout: bought and paid (`complete`), or all taken back (`refused`).
 
     Raises Unavailable or UpstreamTimeout when the outcome of a step cannot be known now, and Conflict when somebody
     else has gone on with the checkout; what was done so far is stored.
@@ -44,6 +44,7 @@ def run(connection: Connection, checkout: Checkout) -> None:
     while not checkout.settled:
         step = _forward if checkout.state == "open" else _backward
         checkout = step(connection, checkout)
+    return checkout.state
 
 
 def _forward(connection: Connection, checkout: Checkout) -> Checkout:

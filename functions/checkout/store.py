@@ -116,10 +116,9 @@ def refuse(connection: Connection, checkout: Checkout) -> str | None:
     return str(row["code"]) if row else None
 
 
-def unsettled(connection: Connection, limit: int) -> list[str]:
-    """Ids of checkouts to finish or undo, those not tried for longest first."""
-    rows = fetch_all(connection, _UNSETTLED, {"limit": limit})
-    return [row["checkout_id"] for row in rows]
+def unsettled(connection: Connection, limit: int) -> list[Row]:
+    """Checkouts to finish or undo: `kind` and `document_id`, those not tried for longest first."""
+    return fetch_all(connection, _UNSETTLED, {"limit": limit})
 
 
 def read_checkout(connection: Connection, checkout_id: str) -> Row | None:
@@ -319,7 +318,7 @@ FROM moved
 """
 
 _UNSETTLED = """
-SELECT checkout_id::text AS checkout_id
+SELECT 'checkout' AS kind, checkout_id::text AS document_id
 FROM checkouts
 WHERE state IN ('open', 'undoing')
 ORDER BY tried_at
