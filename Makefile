@@ -35,6 +35,8 @@ import: $(VENV)/.ready ## load a catalogue and its opening stock in the Online R
 	  $(if $(what),--what $(what)) $(if $(store),--store $(store))
 token: $(VENV)/.ready ## print a development token: role=hq (customer, staff, hq)
 	@$(PY) -m db.seed.token --role $(or $(role),hq) $(if $(store),--store $(store))
+rotate-keys: $(VENV)/.ready ## replace the key that signs users' tokens, while everything runs: keep=20m
+	@$(PY) -m db.seed.rotate_keys $(if $(keep),--keep $(keep))
 
 ##@ Measure
 bench: $(VENV)/.ready ## latency by hop, against a floor
@@ -45,6 +47,8 @@ bench-hot-sku: $(VENV)/.ready ## reservations a second of one SKU, against two o
 	@$(PY) -m benchmarks.hot_sku
 bench-reports: $(VENV)/.ready ## every report and a sale at 10 k, 100 k and 1 M sale lines, on a platform of its own
 	@$(PY) -m benchmarks.reports
+bench-sign-in: $(VENV)/.ready ## reads beside five times as many sign-ins as can be hashed
+	@$(PY) -m benchmarks.sign_in
 bench-kill: $(VENV)/.ready ## kill -9 each kind of process under load and count what fails
 	@$(PY) -m benchmarks.kill
 
@@ -84,4 +88,4 @@ $(VENV)/.ready: requirements.lock
 	       $(PY) -m pip install --disable-pip-version-check --require-hashes -r requirements.lock; }
 	@touch $@
 
-.PHONY: up down status logs scale deploy reload reset new import token bench bench-memory bench-hot-sku bench-reports bench-kill test crash-points crash-test check format lock help
+.PHONY: up down status logs scale deploy reload reset new import token rotate-keys bench bench-memory bench-hot-sku bench-reports bench-sign-in bench-kill test crash-points crash-test check format lock help
