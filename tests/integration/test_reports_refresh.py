@@ -88,6 +88,23 @@ def test_a_void_that_commits_late_is_not_missed(books: Books) -> None:
     assert (day["sale_count"], day["void_count"]) == (0, 2)
 
 
+def test_an_order_that_is_cancelled_late_is_not_missed(books: Books) -> None:
+    first, second = (books.order("W1", NOON, Line(price_cents=cents)) for cents in (5, 60))
+    books.connection.commit()
+    books.refresh()
+    assert net(books, "channel=web") == 65
+    with another_till(books) as slow:
+        slow.cancel_order(first, NOON.replace(day=9))
+        books.cancel_order(second, NOON)
+        books.connection.commit()
+        books.refresh()
+        assert net(books) == 5
+        slow.connection.commit()
+        books.refresh()
+    days = {row["day"]: row["net_cents"] for row in books.report(f"/sales?{ALL}&by=day")["items"]}
+    assert days == {"2025-06-02": 5, "2025-06-09": -5}
+
+
 def test_what_rolls_back_is_not_counted(books: Books) -> None:
     with another_till(books) as other:
         other.sell("S1", NOON, Line())
