@@ -49,6 +49,8 @@ bench-reports: $(VENV)/.ready ## every report and a sale at 10 k, 100 k and 1 M 
 	@$(PY) -m benchmarks.reports
 bench-sign-in: $(VENV)/.ready ## reads beside five times as many sign-ins as can be hashed
 	@$(PY) -m benchmarks.sign_in
+bench-checkout: $(VENV)/.ready ## a checkout's time, parts, rate, and what idempotency and stored steps cost, on a platform of its own
+	@$(PY) -m benchmarks.checkout
 bench-kill: $(VENV)/.ready ## kill -9 each kind of process under load and count what fails
 	@$(PY) -m benchmarks.kill
 
@@ -88,4 +90,4 @@ $(VENV)/.ready: requirements.lock
 	       $(PY) -m pip install --disable-pip-version-check --require-hashes -r requirements.lock; }
 	@touch $@
 
-.PHONY: up down status logs scale deploy reload reset new import token rotate-keys bench bench-memory bench-hot-sku bench-reports bench-sign-in bench-kill test crash-points crash-test check format lock help
+.PHONY: up down status logs scale deploy reload reset new import token rotate-keys bench bench-memory bench-hot-sku bench-reports bench-sign-in bench-checkout bench-kill test crash-points crash-test check format lock help
