@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +38,7 @@ class Item:
     """A product in the cart, at the price that its holder was last shown."""
 
     sku: str
+    product_id: int
     name: str
     quantity: int
     unit_price_cents: int
@@ -82,9 +83,13 @@ def bill(
 
     Raises Refused when one of them is no longer sold, or when this is not what the customer has seen and agreed to.
     """
-    sold = {product.sku: product for product in products if product.active and product.currency == currency}
+    sold = {
+        (product.product_id, product.sku): product
+        for product in products
+        if product.active and product.currency == currency
+    }
     _check_sold(items, sold)
-    lines = tuple(_line(item, sold[item.sku]) for item in items)
+    lines = tuple(_line(item, sold[item.product_id, item.sku]) for item in items)
     subtotal_cents = sum(line.total_cents for line in lines)
     found = Bill(currency, lines, taxes_on(subtotal_cents, rates))
     _check_agreed(items, found, agreed_cents)
@@ -95,8 +100,8 @@ def _line(item: Item, product: Product) -> Line:
     return Line(item.sku, product.name, product.category, item.quantity, product.price_cents)
 
 
-def _check_sold(items: Sequence[Item], sold: Mapping[str, Product]) -> None:
-    gone = [item for item in items if item.sku not in sold]
+def _check_sold(items: Sequence[Item], sold: Collection[tuple[int, str]]) -> None:
+    gone = [item for item in items if (item.product_id, item.sku) not in sold]
     if gone:
         members = {"lines": [{"sku": item.sku, "name": item.name} for item in gone]}
         detail = "Something in the cart is no longer sold; take it out, and check out again with a new key."

@@ -69,7 +69,7 @@ def release_cart(checkout: Checkout) -> None:
 def price_items(checkout: Checkout) -> Facts:
     """What the items cost now; refused unless the customer has agreed to exactly that. Learns the bill."""
     items = [Item(**item) for item in checkout.facts["items"]]
-    products = find_products(current().client, skus=[item.sku for item in items])
+    products = find_products(current().client, ids=[item.product_id for item in items])
     bill = domain.bill(items, products, rules().currency, rules().taxes, checkout.agreed_cents)
     return {
         "bill": {
@@ -262,22 +262,22 @@ def _json(response: Response) -> dict[str, Any]:
 def _list(body: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
     found = body.get(name)
     if not isinstance(found, list) or not found:
-        raise _unforeseen("a function", f"no {name}", str(body))
+        raise _unforeseen("a function", f"no {name}", ", ".join(body))
     return found
 
 
 def _text(body: Mapping[str, Any], name: str) -> str:
     found = body.get(name)
     if not isinstance(found, str):
-        raise _unforeseen("a function", f"no {name}", str(body))
+        raise _unforeseen("a function", f"no {name}", ", ".join(body))
     return found
 
 
 def _item(row: Mapping[str, Any]) -> dict[str, Any]:
     try:
-        return {name: row[name] for name in ("sku", "name", "quantity", "unit_price_cents")}
+        return {name: row[name] for name in ("sku", "product_id", "name", "quantity", "unit_price_cents")}
     except KeyError as error:
-        raise _unforeseen("cart", "an item", str(row)) from error
+        raise _unforeseen("cart", "an item", ", ".join(row)) from error
 
 
 def _goods(checkout: Checkout) -> list[tuple[str, int]]:

@@ -24,6 +24,7 @@ PASSING_CODES = frozenset(
     {
         "idempotency_key_in_flight",
         "issue_undone",
+        "reservation_in_flight",
         "unauthorized",
         "forbidden",
         "token_invalid",
