@@ -56,7 +56,7 @@ bench-kill: $(VENV)/.ready ## kill -9 each kind of process under load and count 
 
 ##@ Develop
 test: $(VENV)/.ready ## all tests, beside a running platform
-	@$(PY) -m pytest -n 2 --dist loadfile
+	@$(PY) -m pytest -n 2 --dist loadgroup
 crash-points: $(VENV)/.ready ## the points at which a checkout can be killed
 	@$(PY) -m functions.checkout.points
 crash-test: $(VENV)/.ready ## kill -9 a checkout at every point, once and twice in a row, runs=10 times each

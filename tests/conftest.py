@@ -20,6 +20,13 @@ from localfaas.database import migrate
 from tests.support.postgres import PROJECT, TEMPLATE, Database, PostgresServer
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the tests of one file in one process, and all those that use the whole shop in one, which then starts once."""
+    for item in items:
+        whole_shop = "shop" in getattr(item, "fixturenames", ()) and item.get_closest_marker("e2e")
+        item.add_marker(pytest.mark.xdist_group("shop" if whole_shop else str(item.path)))
+
+
 @contextmanager
 def running_server() -> Iterator[PostgresServer]:
     """A server in a short temporary directory, gone with all its databases at the end."""
