@@ -36,10 +36,11 @@ A function's `handler.py`, in short:
 The template calls `create_app(os.environ)` once, in the process that serves. Tests call it with a mapping of their own
 and use `app.test_client()`. Changes: `with current().database.transaction() as connection: …`, or
 `current().database.change(work)`, which is begun again after a deadlock; routes with `idempotency` are run like that,
-so their handlers have no effect outside of their transaction.
+so their handlers have no effect outside of their transaction; with `idempotency="own"` a key is demanded, and the
+function itself sees to what it is for.
 Roles: `roles=("hq", "service")` on the route (401 without a token, 403 without the role); `require_owner(identity, id)`.
 Log: `logging.getLogger("magasin")`. Own metrics: module-level prometheus_client objects in handler.py.
-Handlers may return a plain dict or list (200), or an Answer; without `idempotency` also a Flask Response, for what is
+Handlers may return a plain dict or list (200), or an Answer; without that transaction also a Flask Response, for what is
 not JSON or is sent in pieces. Raise any Problem of errors.py anywhere.
 """
 

@@ -137,7 +137,7 @@ def test_what_cannot_be_finished_in_time_is_undone_unless_the_money_is_taken(
 
 
 @pytest.mark.parametrize(
-    "card_token", ["tok_lost_answer", "tok_lost_capture", "tok_late", "tok_unavailable_once"]
+    "card_token", ["tok_lost_answer", "tok_lost_capture", "tok_late", "tok_timeout", "tok_unavailable_once"]
 )
 def test_a_card_that_keeps_its_answer_to_itself_is_charged_once(
     shop: WebShop, ada: dict[str, str], card_token: str
