@@ -307,11 +307,12 @@ def test_anothers_checkout_is_not_told_of(shop: WebShop, ada: dict[str, str]) ->
 
 
 def test_ones_own_are_listed_in_pages_latest_first(shop: WebShop, ada: dict[str, str]) -> None:
-    made = [shop.check_out(ada, card_token="tok_declined").get_json() and number for number in range(3)]
+    for _ in range(3):
+        shop.check_out(ada, card_token="tok_declined")
     page = shop.ask("checkout", "GET /?limit=2", ada).get_json()
     rest = shop.ask("checkout", f"GET /?limit=2&after={page['next']}", ada).get_json()
     items = [*page["items"], *rest["items"]]
-    assert (len(items), rest["next"]) == (len(made), None)
+    assert (len(items), rest["next"]) == (3, None)
     assert [item["created_at"] for item in items] == sorted(
         (item["created_at"] for item in items), reverse=True
     )
@@ -354,8 +355,8 @@ def test_erasure_forgets_where_it_went_and_keeps_the_sums(shop: WebShop, ada: di
     [(kept,)] = shop.execute(
         "SELECT to_jsonb(c)::text FROM checkout.checkouts AS c WHERE customer_id = 'ada'"
     )
-    for personal in (*ADDRESS.values(), "tok_ok"):
-        assert personal not in json.loads(json.dumps(kept)) or personal in {"CA", "QC"}
+    personal = [ADDRESS[name] for name in ("name", "line1", "city", "postal_code")]
+    assert [text for text in (*personal, "tok_ok") if text in kept] == []
     assert code_of(shop.check_out(ada, cart, "k")) == (409, "checkout_erased")
     shown = shop.ask("checkout", f"GET /{checkout_id}", shop.hq).get_json()
     assert shown["total_cents"] == cart["total_cents"]

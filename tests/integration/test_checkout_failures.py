@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 
 from functions.checkout.saga import NAMES, PIVOT
 from tests.support.functions import problem
+from tests.support.hand_made_gateway import Hold
 from tests.support.postgres import PostgresServer
 from tests.support.webshop import WebShop, running_webshop
 
@@ -199,6 +201,25 @@ def test_recoveries_at_once_and_customers_asking_share_the_work(shop: WebShop) -
     assert shop.stock("A", "W1") == 10_000 - 8
     final = [shop.check_out(who, cart, "k") for who, cart in zip(people, carts, strict=True)]
     assert {answer.status_code for answer in final} == {201}
+
+
+def test_who_has_lost_the_claim_unnoticed_stops_at_the_next_record(
+    shop: WebShop, ada: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Claims are not what this relies on: here everybody gets one."""
+    monkeypatch.setattr("functions.shared.recovery.claimed", lambda *_: nullcontext(True))
+    cart = shop.cart(ada)
+    hold = shop.gateway.hold = Hold("reservations", "after")
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(shop.check_out, ada, cart, "k")
+        assert hold.reached.wait(10)
+        shop.gateway.hold = None
+        assert shop.recover() == 1
+        hold.release.set()
+        assert problem(asking.result()) == (409, "idempotency_key_in_flight")
+    assert attempts(shop, "reserve") == (2, 0)
+    assert attempts(shop, "order") == (1, 0)
+    assert shop.check_out(ada, cart, "k").status_code == 201
 
 
 def test_checkouts_that_cannot_be_settled_do_not_keep_others_back(shop: WebShop) -> None:
