@@ -288,6 +288,8 @@ def test_nobody_is_signed_in_to_an_account_that_is_erased_meanwhile(accounts: Ac
         erase = partial(accounts.send, "DELETE", "/me", who=person)
         sign_in = partial(accounts.attempt, person.email)
         refresh = partial(accounts.refresh, person.refresh_token)
-        at_once([erase, sign_in, sign_in, sign_in, refresh, refresh])
+        add_one = partial(accounts.send, "POST", "/me/addresses", ADDRESS, who=person)
+        at_once([erase, sign_in, sign_in, refresh, refresh, add_one, add_one, add_one])
     assert accounts.execute("SELECT count(*) FROM customers.sessions") == [(0,)]
+    assert accounts.execute("SELECT count(*) FROM customers.addresses") == [(0,)]
     assert accounts.execute("SELECT count(*) FROM customers.erasures") == [(5,)]

@@ -206,6 +206,7 @@ def test_a_rotation_that_is_killed_anywhere_locks_nobody_out_and_is_finished_lat
     service = secrets.bearer("service", subject="cart")["Authorization"].partition(" ")[2]
     for token in (old, secrets.bearer("hq")["Authorization"].partition(" ")[2], service):
         assert _verifier(tmp_path).verify(token)
+    assert "exp" not in _published_in(tmp_path)[secrets.user_kid], "what signs has no end"
 
     make_missing(tmp_path, ["cart"])
     assert not (tmp_path / "token-signing-key-next").exists()
@@ -216,6 +217,10 @@ def test_a_rotation_that_is_killed_anywhere_locks_nobody_out_and_is_finished_lat
         assert [key["exp"] > time.time() for key in users[1:]] == [True]
     for token in (old, secrets.bearer("hq")["Authorization"].partition(" ")[2], service):
         assert _verifier(tmp_path).verify(token)
+
+
+def _published_in(directory: Path) -> dict[str, dict[str, Any]]:
+    return {key["kid"]: key for key in json.loads((directory / "token-public-keys").read_text())["keys"]}
 
 
 def _verifier(directory: Path) -> TokenVerifier:

@@ -10,6 +10,7 @@ import pytest
 from argon2 import PasswordHasher
 
 from functions.customers import tokens
+from functions.customers.hashing import Turn, Verified
 from tests.support.accounts import (
     PASSWORD,
     Accounts,
@@ -23,6 +24,10 @@ from tests.support.functions import problem
 from tests.support.postgres import Database, PostgresServer
 
 OTHER_PASSWORD = "eight purple herons"
+ERASED = """
+UPDATE customers.accounts
+SET erased_at = now(), email = NULL, email_key = NULL, name = NULL, language = NULL, password_hash = NULL
+"""
 
 
 @pytest.fixture(scope="module")
@@ -61,15 +66,24 @@ def test_wrong_password_and_wrong_address_are_one_answer(accounts: Accounts) -> 
     assert bodies[0] == bodies[1]
 
 
-def test_unknown_and_known_addresses_cost_the_same_work(accounts: Accounts, monkeypatch) -> None:
-    """Counted in hashes, since time would depend on the neighbours."""
+def test_unknown_and_known_addresses_cost_the_same_work(
+    accounts: Accounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counted in hashes and their parameters, since time would depend on the neighbours."""
     email, work = accounts.register(), []
-    for name in ("hash", "verify"):
-        real = getattr(PasswordHasher, name)
-        monkeypatch.setattr(
-            PasswordHasher, name, lambda *given, real=real, name=name: (work.append(name), real(*given))[1]
-        )
-    counted = []
+    hash_password, verify = PasswordHasher.hash, PasswordHasher.verify
+
+    def counted_hash(self: PasswordHasher, password: str) -> str:
+        work.append(["hash"])
+        return hash_password(self, password)
+
+    def counted_verify(self: PasswordHasher, stored: str, password: str) -> bool:
+        work.append(["verify", *stored.split("$")[1:4]])
+        return verify(self, stored, password)
+
+    monkeypatch.setattr(PasswordHasher, "hash", counted_hash)
+    monkeypatch.setattr(PasswordHasher, "verify", counted_verify)
+    done = []
     for request in (
         lambda: accounts.attempt(email, OTHER_PASSWORD),
         lambda: accounts.attempt(new_email(), OTHER_PASSWORD),
@@ -77,9 +91,35 @@ def test_unknown_and_known_addresses_cost_the_same_work(accounts: Accounts, monk
         accounts.register,
     ):
         request()
-        counted.append(list(work))
+        done.append(list(work))
         work.clear()
-    assert counted == [["verify"], ["verify"], ["hash"], ["hash"]]
+    assert done[0] == done[1] == [["verify", "argon2id", "v=19", "m=8,t=1,p=1"]]
+    assert done[2] == done[3] == [["hash"]]
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "refused"),
+    [
+        ("UPDATE customers.accounts SET password_hash = 'another'", (401, "credentials_wrong")),
+        (ERASED, (401, "credentials_wrong")),
+        (
+            "UPDATE customers.accounts SET deactivated_at = now(), deactivated_by = 'hq'",
+            (403, "account_inactive"),
+        ),
+    ],
+)
+def test_what_changes_while_a_password_is_looked_at_counts(
+    accounts: Accounts, monkeypatch: pytest.MonkeyPatch, meanwhile: str, refused: tuple[int, str]
+) -> None:
+    email, verify = accounts.register(), Turn._verify
+
+    def change_first(self: Turn, stored: str | None, password: str) -> Verified:
+        accounts.execute(meanwhile)
+        return verify(self, stored, password)
+
+    monkeypatch.setattr(Turn, "_verify", change_first)
+    assert problem(accounts.attempt(email)) == refused
+    assert accounts.execute("SELECT count(*) FROM customers.sessions") == [(0,)]
 
 
 def test_registering_a_taken_address_says_the_same_and_changes_nothing(accounts: Accounts) -> None:
