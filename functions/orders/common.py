@@ -26,7 +26,7 @@ from functions.shared.payments import PaymentProvider
 from functions.shared.stock import Locations
 
 from . import store, views
-from .numbers import read_number
+from .order_numbers import read_number
 
 EVERYBODY = ("customer", "staff", "hq", "service")
 SHOP = ("staff", "hq")

@@ -1,7 +1,7 @@
 """Orders over HTTP: owns the schema orders; calls inventory for goods that come back and payments for their money.
 
 Orders are made by checkout (routes_service.py); what people do with them is in routes_orders.py. The steps of a cancel
-are in cancelling.py, those of a return in returning.py; numbers.py makes the numbers that people read to each other.
+are in cancelling.py, those of a return in returning.py; order_numbers.py makes the numbers that people read to each other.
 """
 
 from __future__ import annotations

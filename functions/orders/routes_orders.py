@@ -33,7 +33,7 @@ from .common import (
     this_request,
     visible,
 )
-from .numbers import read_number
+from .order_numbers import read_number
 
 
 @api.get("/", query=bodies.OrderQuery, answers={200: views.OrderPage}, roles=EVERYBODY, problems=[400])

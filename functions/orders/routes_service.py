@@ -15,7 +15,7 @@ from functions.shared.idempotency import KEY_HEADER, attempt
 
 from . import bodies, domain, store, views
 from .common import STEPS, api, identity, order_not_found, shown, time_zone_of
-from .numbers import new_number
+from .order_numbers import new_number
 
 NUMBER_ATTEMPTS = 10
 """One in a million is taken when there are a million orders."""

@@ -243,6 +243,10 @@ WITH erased AS (
     SET reason = NULL
     FROM erased
     WHERE returns.order_id = erased.order_id
+), answers AS (
+    DELETE FROM idempotency_keys
+    USING erased
+    WHERE position(erased.order_id::text IN convert_from(body, 'UTF8')) > 0
 )
 SELECT
     (SELECT count(*) FROM erased) AS erased,

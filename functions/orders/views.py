@@ -10,7 +10,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 
 from .bodies import Address, Status
-from .numbers import show_number
+from .order_numbers import show_number
 
 
 class TaxView(BaseModel):

@@ -13,7 +13,7 @@ from psycopg2 import errors
 
 from functions.orders import routes_service
 from functions.orders.domain import STEPS
-from functions.orders.numbers import read_number
+from functions.orders.order_numbers import read_number
 from tests.support.functions import faulty_fields, problem
 from tests.support.orders import ADDRESS, OrderDesk, new_order, running_desk
 from tests.support.postgres import PostgresServer
@@ -456,6 +456,10 @@ def test_erasure_takes_the_person_out_of_what_is_closed_and_keeps_the_sums(desk:
     assert desk.cancel(others, desk.customer("bob")).status_code == 200
     assert erased(desk) == {"erased": 1, "open": 2}
     assert erased(desk) == {"erased": 0, "open": 2}
+    assert not desk.execute(
+        "SELECT FROM orders.idempotency_keys WHERE convert_from(body, 'UTF8') LIKE %s",
+        (f"%{cancelled['order_id']}%",),
+    )
     desk.post(f"/{sent['order_id']}/deliver")
     assert desk.take_back(sent, (1, 1)).status_code == 201
     assert erased(desk) == {"erased": 1, "open": 1}

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functions.orders.numbers import ALPHABET, LENGTH, new_number, read_number, show_number, with_check
+from functions.orders.order_numbers import ALPHABET, LENGTH, new_number, read_number, show_number, with_check
 
 numbers = st.text(ALPHABET, min_size=LENGTH - 1, max_size=LENGTH - 1).map(with_check)
 
