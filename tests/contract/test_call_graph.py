@@ -138,6 +138,7 @@ def calls_of(paths: list[Path]) -> set[str]:
     return found
 
 
+@cache
 def graph_of_the_source() -> dict[str, set[str]]:
     return {
         function: calls_of(sorted((PROJECT / "functions" / function).glob("*.py"))) for function in FUNCTIONS
