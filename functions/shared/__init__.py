@@ -42,6 +42,9 @@ Roles: `roles=("hq", "service")` on the route (401 without a token, 403 without 
 Log: `logging.getLogger("magasin")`. Own metrics: module-level prometheus_client objects in handler.py.
 Handlers may return a plain dict or list (200), or an Answer; without that transaction also a Flask Response, for what is
 not JSON or is sent in pieces. Raise any Problem of errors.py anywhere.
+Calls: `current().client`, with `timeout_seconds` where less time is left for one than for the request. What several
+functions ask of the same one is asked in one way: catalogue.py (products), stock.py (inventory), payments.py (payments).
+Headers of your own are declared for OpenAPI: `request_headers={"X-Cart-Token": "…"}`, `response_headers`.
 """
 
 from .api import Answer, Api
