@@ -77,6 +77,8 @@ class HandMadeGateway:
     """Calls whose answers are lost: what is asked is done, and the caller sees 503."""
     answers: dict[str, Answered] = field(default_factory=dict)
     """What is answered instead of what the function would, which does not see the call."""
+    mischief: Callable[[Call], Literal["away", "lost"] | None] | None = None
+    """Decides call by call which find no replica, and which lose their answers."""
     hold: Hold | None = None
     requests: list[str] = field(default_factory=list)
     """Each call's `/function/<name>/<path>`, in the order in which they came."""
@@ -99,19 +101,20 @@ class HandMadeGateway:
     def mend(self) -> None:
         """Nothing is away, lost or held any more, and what was asked before is forgotten."""
         self.away, self.lost, self.answers = set(), set(), {}
-        self.hold = None
+        self.hold, self.mischief = None, None
         self.requests.clear()
         self.done.clear()
 
     def _answer(self, call: Call) -> Answered:
-        if call.is_any_of(self.away):
+        mischief = self.mischief(call) if self.mischief is not None else None
+        if mischief == "away" or call.is_any_of(self.away):
             return 503, b"{}"
         for pattern, answer in list(self.answers.items()):
             if call.is_meant(pattern):
                 return answer
         answer = self._pass_on(call)
         self._wait(call, "after")
-        return (503, b"{}") if call.is_any_of(self.lost) else answer
+        return (503, b"{}") if mischief == "lost" or call.is_any_of(self.lost) else answer
 
     def _pass_on(self, call: Call) -> Answered:
         if self.replicas.get(call.function):

@@ -140,6 +140,23 @@ BOOKS = {
         ) AS theirs USING (reference)
         WHERE (ours.captured_cents, ours.refunded_cents) IS DISTINCT FROM (theirs.captured_cents, theirs.refunded_cents)
     """,
+    "what was cancelled or came back is back in stock": """
+        SELECT * FROM (
+            SELECT sku, sum(quantity) AS quantity FROM (
+                SELECT sku, quantity FROM orders.orders JOIN orders.order_lines USING (order_id)
+                WHERE cancelled_at IS NOT NULL AND paid_at IS NOT NULL
+                UNION ALL
+                SELECT sku, quantity FROM orders.returns JOIN orders.return_lines USING (return_id)
+            ) AS lines GROUP BY sku
+        ) AS theirs FULL JOIN (
+            SELECT sku, sum(quantity) AS quantity FROM inventory.ledger
+            WHERE kind = 'return' AND NOT EXISTS (SELECT FROM checkout.checkouts WHERE checkout_id::text = reference)
+            GROUP BY sku
+        ) AS ours USING (sku)
+        WHERE theirs.quantity IS DISTINCT FROM ours.quantity
+          AND NOT EXISTS (SELECT FROM orders.orders WHERE status = 'cancelled' AND paid_at IS NOT NULL)
+          AND NOT EXISTS (SELECT FROM orders.returns WHERE status = 'pending')
+    """,
     "no money is held for a checkout that is settled": """
         SELECT reference FROM payments.ledger JOIN checkout.checkouts ON checkout_id::text = reference
         WHERE checkouts.state IN ('complete', 'refused')
