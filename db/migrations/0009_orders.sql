@@ -136,7 +136,7 @@ CREATE INDEX orders_by_time ON orders.orders (created_at DESC, order_id DESC);
 CREATE INDEX orders_by_customer ON orders.orders (customer_id, created_at DESC, order_id DESC);
 CREATE INDEX orders_by_location ON orders.orders (location, created_at DESC, order_id DESC);
 CREATE INDEX orders_by_status ON orders.orders (status, created_at DESC, order_id DESC);
-CREATE INDEX orders_by_day ON orders.orders (placed_on, location, created_at DESC, order_id DESC);
+CREATE INDEX orders_by_day ON orders.orders (placed_on, created_at DESC, order_id DESC);
 -- Finds what is left to finish.
 CREATE INDEX orders_unsettled ON orders.orders (tried_at) WHERE status = 'cancelled' AND paid_at IS NOT NULL;
 -- A day of reports, and what changed since a moment.

@@ -12,6 +12,7 @@ import requests
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.support.chain import make_app
 from tests.support.functions import faulty_fields, problem
 from tests.support.hand_made_gateway import Hold
 from tests.support.orders import OrderDesk, running_desk
@@ -303,6 +304,16 @@ def test_many_recoveries_share_the_work(desk: OrderDesk):
         counts = [answer.get_json()["recovered"] for answer in pool.map(lambda _: desk.recover(), range(8))]
     assert sum(counts) == 6
     assert {desk.order(order)["status"] for order in orders} == {"refunded"}
+
+
+def test_maintenance_finishes_what_is_left_of_orders(desk: OrderDesk):
+    order = desk.paid(A=1)
+    desk.gateway.lost.add("payments")
+    assert desk.cancel(order).status_code == 503
+    desk.gateway.mend()
+    tasks = make_app("maintenance", desk.environ).test_client().post("/").get_json()["tasks"]
+    assert {"task": "recover_orders", "outcome": "done", "handled": 1} in tasks
+    assert desk.order(order)["status"] == "refunded"
 
 
 @pytest.mark.parametrize(
