@@ -44,7 +44,7 @@ from localfaas.postgres import Cluster, PostgresError, new_password, programs_di
 from localfaas.settings import Settings, SettingsError
 from localfaas.stack import load_stack
 
-PORT_ABOVE = 7_000
+PORT_ABOVE = 7_300
 """The replica and its PostgreSQL listen this far above the platform's, so that it may run beside one."""
 CLIENTS = 12
 FLOOD_TIMES = 5

@@ -11,11 +11,12 @@ import os
 import secrets
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
@@ -31,6 +32,7 @@ HASH_SECONDS = Histogram(
 
 _log = logging.getLogger("magasin")
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -84,36 +86,41 @@ class Turn:
 
     def hash(self, password: str) -> str:
         """The hash of `password`, with its salt and parameters (PHC string format)."""
-        return self._run(lambda: self._argon2.hash(password))
+        return self._run(self._argon2.hash, password)
 
     def verify(self, stored: str | None, password: str) -> Verified:
         """Whether `password` is the one of `stored`. Without one it is never, after the same work."""
-        return self._run(lambda: self._verify(stored, password))
-
-    def _verify(self, stored: str | None, password: str) -> Verified:
-        try:
-            self._argon2.verify(stored or self._nobodys_hash, password)
-        except VerifyMismatchError:
-            return Verified(False)
-        except (VerificationError, InvalidHashError):
-            _log.exception("a stored password hash cannot be used")
-            return Verified(False)
-        if stored is None:
+        matches = self._run(self._verify, stored or self._nobodys_hash, password)
+        if stored is None or not matches:
             return Verified(False)
         outdated = self._argon2.check_needs_rehash(stored)
-        return Verified(True, self._argon2.hash(password) if outdated else None)
+        return Verified(True, self.hash(password) if outdated else None)
 
-    def _run(self, work: Callable[[], T]) -> T:
-        def measured() -> T:
-            with HASH_SECONDS.time():
-                return work()
-
-        future = self._worker.submit(measured)
+    def _verify(self, stored: str, password: str) -> bool:
         try:
-            return future.result(timeout=max(0.0, self._seconds_left()))
+            return self._argon2.verify(stored, password)
+        except VerifyMismatchError:
+            return False
+        except (VerificationError, InvalidHashError):
+            _log.exception("a stored password hash cannot be used")
+            return False
+
+    def _run(self, work: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
+        """`work` on the thread of low priority, and as little as can be beside it: when others take the processor
+        from that thread, whoever wants to go on waits for the interpreter that it holds."""
+
+        def timed() -> tuple[T, float]:
+            began = time.perf_counter()
+            return work(*given, **named), time.perf_counter() - began
+
+        future = self._worker.submit(timed)
+        try:
+            result, seconds = future.result(timeout=max(0.0, self._seconds_left()))
         except TimeoutError:
             future.cancel()
             raise _busy() from None
+        HASH_SECONDS.observe(seconds)
+        return result
 
 
 def lower_priority(nice: int) -> None:
