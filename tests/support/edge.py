@@ -169,9 +169,11 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {"Content-Type": "application/json", **self.server.headers}
         for name, value in headers.items():
             self.send_header(name, value)
-        self.send_header("Content-Length", str(len(data)))
+        bodiless = self.server.status in (204, 304)
+        if not bodiless:
+            self.send_header("Content-Length", str(len(data)))
         self.end_headers()
-        if self.command != "HEAD":
+        if self.command != "HEAD" and not bodiless:
             self.wfile.write(data)
 
     def log_message(self, *_: Any) -> None:

@@ -149,13 +149,21 @@ local function clean_escapes(path)
   return head .. sub(path, last + 1)
 end
 
+local function unreadable(stream, status, message)
+  local kind, body = error_body("plain", message, stream.id)
+  return edge.reply(status, {["content-type"] = kind}, body)
+end
+
+-- What nginx keeps for a request line is 8 kB; the path may have all of it but method, version and spaces.
+local LONGEST_PATH = 8192 - 16
+
 local function check_path(stream, headers)
   local path = headers:get(":path")
+  if #path > LONGEST_PATH then return unreadable(stream, 414, "URI too long") end
   if not find(path, "%", 1, true) then return nil end
   local clean = clean_escapes(path)
   if clean == nil then
-    local kind, body = error_body("plain", "Bad request", stream.id)
-    return edge.reply(400, {["content-type"] = kind}, body)
+    return unreadable(stream, 400, "Bad request")
   elseif clean == false then
     return edge.error(stream, 404, "no Route matched with those values")
   elseif clean ~= path then
@@ -166,15 +174,17 @@ end
 
 local function closed(stream)
   local answer = stream.conf.closed
-  if answer.plain then
-    local kind, body = error_body("plain", answer.message, stream.id)
-    return edge.reply(answer.status, {["content-type"] = kind}, body)
-  end
+  if answer.plain then return unreadable(stream, answer.status, answer.message) end
   return edge.error(stream, answer.status, answer.message)
 end
 
-local function run_access(stream, handle)
-  local reply = check_path(stream, stream.headers)
+-- Envoy joins two Host headers with a comma, which is in no host's name.
+local function check_host(stream, authority)
+  if find(authority, ",", 1, true) then return unreadable(stream, 400, "Bad request") end
+end
+
+local function run_access(stream, handle, authority)
+  local reply = check_host(stream, authority) or check_path(stream, stream.headers)
   if reply then return reply end
   local access = stream.conf.access
   for index = 1, #access do
@@ -190,9 +200,10 @@ function envoy_on_request(handle)
   local headers = handle:headers()
   local stream = {headers = headers, conf = conf, id = format(HEX, sixteen_bytes()), now = os.time()}
   headers:replace("x-kong-request-id", stream.id)
-  headers:replace("x-forwarded-host", lower((gsub(headers:get(":authority"), ":%d+$", ""))))
+  local authority = headers:get(":authority")
+  headers:replace("x-forwarded-host", lower((gsub(authority, ":%d+$", ""))))
   remember(stream, stream.now)
-  local reply = run_access(stream, handle)
+  local reply = run_access(stream, handle, authority)
   stream.headers = nil
   if reply then
     stream.replied = true
