@@ -217,7 +217,7 @@ def run_serve(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def _stack(settings: Settings) -> Stack:
-    stack = load_stack(stack_file(settings.project), os.environ)
+    stack = load_stack(stack_file(settings.project), settings.stack_variables(os.environ))
     for warning in stack.warnings:
         print(warning, file=sys.stderr)
     return stack

@@ -77,6 +77,11 @@ class Settings:
         """The base address of a fixed part, without a trailing slash."""
         return f"http://{LOOPBACK}:{self.port(name)}"
 
+    def stack_variables(self, environ: Mapping[str, str]) -> dict[str, str]:
+        """What stack.yml is read with: this platform's own addresses, and `environ`, which may say otherwise."""
+        own = {"EDGE_URL": "edge", "PROMETHEUS_URL": "prometheus"}
+        return {**{name: f"http://localhost:{self.port(part)}" for name, part in own.items()}, **environ}
+
     # Directories and files below the state directory: each has one owner, named here.
 
     @property

@@ -40,7 +40,7 @@ class UpError(RuntimeError):
 
 def up(settings: Settings, environ: dict[str, str], steps: Steps) -> None:
     """Bring the whole platform up and return when it answers. Raises UpError and the errors of the parts."""
-    stack = load_stack(stack_file(settings.project), environ)
+    stack = load_stack(stack_file(settings.project), settings.stack_variables(environ))
     hooks = load_hooks(settings.project)
     supervisor = Supervisor(settings)
     with ThreadPoolExecutor(max_workers=1) as background:

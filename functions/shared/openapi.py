@@ -110,6 +110,8 @@ def _problems(route: Route) -> set[int]:
 def _answer(model: Any) -> dict[str, Any]:
     if model is None:
         return {"description": "No body"}
+    if isinstance(model, str):
+        return {"description": "Success", "content": {model: {}}}
     schema = TypeAdapter(model).json_schema(ref_template=_REF)
     schema.pop("$defs", None)
     if isinstance(model, type) and issubclass(model, BaseModel):

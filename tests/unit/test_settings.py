@@ -23,3 +23,9 @@ def test_unusable_offset_is_named(tmp_path, offset):
 
 def test_relative_state_directory_counts_from_the_project(tmp_path):
     assert Settings.load({"STATE_DIR": "elsewhere"}, tmp_path).state == tmp_path / "elsewhere"
+
+
+def test_stack_is_read_with_the_platforms_own_addresses_unless_told_otherwise(tmp_path):
+    settings = Settings.load({"PORT_OFFSET": "1000"}, tmp_path)
+    read = settings.stack_variables({"EDGE_URL": "https://shop.example"})
+    assert read == {"EDGE_URL": "https://shop.example", "PROMETHEUS_URL": "http://localhost:9010"}
