@@ -24,6 +24,8 @@ from functions.shared import (
     current,
 )
 from functions.shared import create_app as build
+from functions.shared.auth import ServiceTokens
+from functions.shared.etag import required_version
 from tests.support.functions import Secrets, faulty_fields, problem
 
 api = Api("toys", title="Toys")
@@ -49,6 +51,12 @@ def read_named(name: str) -> dict[str, str]:
 def create_toy(body: Toy) -> Answer:
     """Make a toy."""
     return Answer(body.model_dump(), 201)
+
+
+@api.post("/expire", roles=("service",))
+def expire() -> Answer:
+    """For other functions only."""
+    return Answer(None, 204)
 
 
 @api.get("/whoami")
@@ -194,6 +202,18 @@ def test_roles_are_asked_for_before_the_body_is_looked_at(client: FlaskClient, s
     assert client.post("/", json={"name": "x"}, headers=secrets.bearer("hq")).status_code == 201
 
 
+def test_an_internal_route_is_not_there_for_what_comes_through_the_edge(secrets: Secrets) -> None:
+    named = Secrets.make(secrets.directory, ("maintenance",))
+    client = build(api, TokenSettings, named.environ).test_client()
+    token = ServiceTokens("maintenance", (secrets.directory / "maintenance-key").read_text()).token()
+    bearer = {"Authorization": f"Bearer {token}"}
+    assert client.post("/expire", headers=bearer).status_code == 204
+    assert problem(client.post("/expire")) == (401, "unauthorized")
+    for headers in ({}, bearer, named.bearer("hq")):
+        through_edge = {**headers, "X-Kong-Request-Id": "0" * 32}
+        assert problem(client.post("/expire", headers=through_edge)) == (404, "not_found")
+
+
 def test_a_bad_token_is_refused_also_where_none_is_needed(client: FlaskClient, secrets: Secrets) -> None:
     assert client.get("/whoami").get_json() == {"subject": None}
     assert client.get("/whoami", headers=secrets.bearer("hq", subject="ada")).get_json() == {"subject": "ada"}
@@ -262,3 +282,9 @@ def test_a_traceback_is_logged_with_the_request_it_belongs_to(
 
 def test_a_function_without_a_database_is_ready_at_once() -> None:
     assert build(api, FunctionSettings, {}).ready() is None
+
+
+@pytest.mark.parametrize("tag", ['"3"', 'W/"3"'])
+def test_a_tag_that_an_edge_weakened_is_still_the_same_version(tag: str) -> None:
+    with build(api, FunctionSettings, {}).test_request_context(headers={"If-Match": tag}):
+        assert required_version() == 3
