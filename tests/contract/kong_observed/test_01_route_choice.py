@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.observed import ABSENT, REQUEST_ID, TEXT_KIND, Differs, Row, Site, Table, HeldBy, cases
+from tests.support.observed import ABSENT, REQUEST_ID, TEXT_KIND, Differs, HeldBy, Row, Site, Table, cases
 
 SECTION = 1
 NO_ROUTE = "no Route matched with those values"
