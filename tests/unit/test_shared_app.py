@@ -25,7 +25,6 @@ from functions.shared import (
 )
 from functions.shared import create_app as build
 from functions.shared.auth import ServiceTokens
-from functions.shared.etag import required_version
 from tests.support.functions import Secrets, faulty_fields, problem
 
 api = Api("toys", title="Toys")
@@ -282,9 +281,3 @@ def test_a_traceback_is_logged_with_the_request_it_belongs_to(
 
 def test_a_function_without_a_database_is_ready_at_once() -> None:
     assert build(api, FunctionSettings, {}).ready() is None
-
-
-@pytest.mark.parametrize("tag", ['"3"', 'W/"3"'])
-def test_a_tag_that_an_edge_weakened_is_still_the_same_version(tag: str) -> None:
-    with build(api, FunctionSettings, {}).test_request_context(headers={"If-Match": tag}):
-        assert required_version() == 3
