@@ -47,6 +47,8 @@ bench-reports: $(VENV)/.ready ## every report and a sale at 10 k, 100 k and 1 M 
 	@$(PY) -m benchmarks.reports
 bench-kill: $(VENV)/.ready ## kill -9 each kind of process under load and count what fails
 	@$(PY) -m benchmarks.kill
+edge-faults: $(VENV)/.ready ## kill, freeze, slow and fail a replica behind an edge of its own, and count what is lost
+	@$(PY) -m benchmarks.edge_faults
 
 ##@ Develop
 test: $(VENV)/.ready ## all tests, beside a running platform
@@ -80,4 +82,4 @@ $(VENV)/.ready: requirements.lock
 	       $(PY) -m pip install --disable-pip-version-check --require-hashes -r requirements.lock; }
 	@touch $@
 
-.PHONY: up down status logs scale deploy reload reset new import token bench bench-memory bench-hot-sku bench-reports bench-kill test check format lock help
+.PHONY: up down status logs scale deploy reload reset new import token bench bench-memory bench-hot-sku bench-reports bench-kill edge-faults test check format lock help
