@@ -7,13 +7,15 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from localfaas.edge import refused
 from localfaas.edge.document import Document, read_document
-from localfaas.edge.entities import COLLECTIONS, KONG_ONLY_COLLECTIONS, Configuration
+from localfaas.edge.entities import COLLECTIONS, Configuration
 from localfaas.edge.errors import Fault, KongConfigError, Place
 from localfaas.edge.kinds import PLUGIN_FRAME, ROUTE, SERVICE, TARGET, UPSTREAM
 from localfaas.edge.link import Draft, link
-from localfaas.edge.plugins import KINDS, KONG_ONLY
-from localfaas.edge.schema import NOT_SUPPORTED, Record, Report
+from localfaas.edge.plugins import KINDS
+from localfaas.edge.refused import NOT_SUPPORTED
+from localfaas.edge.schema import Record, Report
 
 _VERSIONS = ("1.1", "2.1", "3.0")
 _TOP_LEVEL = frozenset({"_format_version", "_transform", "_comment", "_ignore"})
@@ -52,6 +54,8 @@ class _Reader:
     faults: list[Fault] = field(default_factory=list)
 
     def report(self, place: Place, text: str) -> None:
+        if text == NOT_SUPPORTED:
+            text += refused.instead(place)
         self.faults.append(Fault(place, text, self.document.position(place)))
 
     def read(self) -> None:
@@ -60,8 +64,8 @@ class _Reader:
         if not isinstance(values.get("_transform", True), bool):
             self.report(("_transform",), "expected a boolean")
         for key in values:
-            if key in KONG_ONLY_COLLECTIONS:
-                self.report((key,), NOT_SUPPORTED)
+            if key in refused.COLLECTIONS:
+                self.report((key,), f"{NOT_SUPPORTED}; {refused.COLLECTIONS[key]}")
             elif key not in _TOP_LEVEL and key not in COLLECTIONS:
                 self.report((key,), "unknown field")
         for name in COLLECTIONS:
@@ -139,8 +143,8 @@ class _UnknownPlugin(Record):
         checked = super().check(value, place, report)
         name = value.get("name")
         if isinstance(name, str) and name:
-            if name in KONG_ONLY:
-                report((*place, "name"), f"plugin '{name}' is {NOT_SUPPORTED}")
+            if name in refused.PLUGINS:
+                report((*place, "name"), f"plugin '{name}' is {NOT_SUPPORTED}; {refused.PLUGINS[name]}")
             else:
                 text = f"plugin '{name}' not enabled; add it to the 'plugins' configuration property"
                 report((*place, "name"), text)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from localfaas.edge.errors import Place
+from localfaas.edge.refused import NOT_SUPPORTED
 
 Report = Callable[[Place, str], None]
 Rule = Callable[[Any], str | None]
@@ -19,7 +20,6 @@ Rule = Callable[[Any], str | None]
 RecordRule = Callable[[Mapping[str, Any], Place, Report], None]
 """Looks at a whole record after its fields, and reports at whatever place is at fault."""
 
-NOT_SUPPORTED = "not supported by the embedded edge"
 REQUIRED = "required field missing"
 
 
