@@ -26,6 +26,7 @@ PORTS = {
     "gateway-metrics": 8082,
     "alertmanager": 8093,
     "postgres": 8432,
+    "edge-tls": 8443,
 }
 """Fixed ports before `PORT_OFFSET`; functions name theirs in the annotation `localfaas/port`."""
 

@@ -18,12 +18,16 @@ from pathlib import Path
 
 import flask
 
-from localfaas.edge import listener
+from localfaas.edge import certificate, listener
 from localfaas.edge.admin import create_admin_app
 from localfaas.edge.apply import EdgeEnvoy, EnvoyRefusedError
+from localfaas.edge.certificate import ensure_certificate
 from localfaas.edge.compile import Compiled, compile_edge
+from localfaas.edge.counts import ensure_counts
 from localfaas.edge.entities import NAMESPACE, Configuration
 from localfaas.edge.errors import Fault, KongConfigError
+from localfaas.edge.kong_conf import read_node
+from localfaas.edge.listener import Door
 from localfaas.edge.metrics import metrics_text
 from localfaas.edge.parse import parse
 from localfaas.edge.resolve import Resolver, platform_resolver
@@ -32,6 +36,7 @@ from localfaas.platform import envoy_binary
 from localfaas.settings import LOOPBACK, Settings
 
 EMPTY_HASH = "0" * 32
+KONG_CONF = Path("kong") / "kong.conf"
 _NODE = "edge"
 
 log = logging.getLogger("localfaas.edge")
@@ -67,9 +72,13 @@ def write_bootstrap(settings: Settings) -> None:
     files = EnvoyFiles(settings.envoy(_NODE))
     settings.run.mkdir(parents=True, exist_ok=True)
     files.write_bootstrap(bootstrap(settings))
-    files.write_listeners(
-        [listener.listener(settings.bind, settings.port("edge"), listener.rds(files.rds_source()))]
-    )
+    door = _door(settings)
+    ensure_counts(Path(door.counts))
+    if door.certificate:
+        ensure_certificate(settings.secrets)
+        pair = listener.certificate(str(settings.secrets / certificate.FILE), str(settings.secrets))
+        files.write_secrets([pair])
+    files.write_listeners(listener.listeners(door, listener.rds(files.rds_source())))
     if not (files.root / "rds" / "rds.json").exists():
         compiled = _compile(settings, Configuration(), {})
         files.write_clusters(compiled.clusters)
@@ -176,7 +185,6 @@ def _compile(settings: Settings, configuration: Configuration, membership: Membe
         configuration,
         _resolver(settings),
         membership,
-        port=settings.port("edge"),
         eds_source=EnvoyFiles(settings.envoy(_NODE)).eds_source,
     )
 
@@ -190,8 +198,19 @@ def _envoy(settings: Settings, program: Path) -> EdgeEnvoy:
         program=program,
         files=EnvoyFiles(settings.envoy(_NODE)),
         admin_socket=settings.envoy_admin_socket(_NODE),
+        door=_door(settings),
+    )
+
+
+def _door(settings: Settings) -> Door:
+    node = read_node(settings.project / KONG_CONF)
+    return Door(
         bind=settings.bind,
         port=settings.port("edge"),
+        tls_port=settings.port("edge-tls"),
+        node=node,
+        counts=str(settings.run / "edge-counts"),
+        certificate=EnvoyFiles(settings.envoy(_NODE)).secrets_source() if node.listen.tls else None,
     )
 
 

@@ -55,11 +55,6 @@ ROUTE = Record(
             of=Text(one_of=_PROTOCOLS, supported=("http", "https")),
             as_set=True,
             default=["http", "https"],
-            rule=lambda value: (
-                None
-                if "http" in value or not value
-                else "a route without 'http' is not supported by the embedded edge, which has no TLS"
-            ),
         ),
         "methods": ListOf(of=Text(rule=rules.method), as_set=True),
         "hosts": ListOf(of=Text(rule=rules.route_host), as_set=True),

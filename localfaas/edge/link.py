@@ -196,6 +196,8 @@ def _route(draft: Draft) -> Route:
         regex_priority=values["regex_priority"],
         strip_path=values["strip_path"],
         preserve_host=values["preserve_host"],
+        https_only="http" not in values["protocols"],
+        https_redirect=values["https_redirect_status_code"],
     )
 
 

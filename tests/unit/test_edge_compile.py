@@ -11,6 +11,7 @@ import pytest
 
 from localfaas.edge import clusters, listener, lua, routes
 from localfaas.edge.compile import Compiled, compile_edge
+from localfaas.edge.kong_conf import Gzip, Node
 from localfaas.edge.parse import parse
 from localfaas.edge.resolve import Dns, Fixed, Replicas, platform_resolver
 
@@ -21,7 +22,7 @@ RESOLVE = platform_resolver(("127.0.0.1", 8080))
 
 def compiled(text: str, membership: Any = None) -> Compiled:
     return compile_edge(
-        parse(text), RESOLVE, membership or {}, port=8000, eds_source=lambda name: {"path": f"eds/{name}"}
+        parse(text), RESOLVE, membership or {}, eds_source=lambda name: {"path": f"eds/{name}"}
     )
 
 
@@ -40,9 +41,12 @@ def test_a_shops_file_becomes_these_resources() -> None:
 
 
 def test_listener_and_bootstrap_are_these_whatever_the_file_says() -> None:
-    made = listener.listener("127.0.0.1", 8000, listener.rds({"path": "rds/rds.json"}))
-    text = json.dumps(made).replace(json.dumps(lua.source()), '"(the Lua text)"')
-    assert_golden("listener.json", json.loads(text))
+    header = ("Strict-Transport-Security", "max-age=1")
+    node = Node(gzip=Gzip(("application/json",), min_length=1000, level=1), tls_header=header)
+    door = listener.Door("127.0.0.1", 8000, 8443, node, "run/counts", {"path": "sds/sds.json"})
+    made = listener.listeners(door, listener.rds({"path": "rds/rds.json"}))
+    text = json.dumps(made).replace(json.dumps(lua.source("run/counts")), '"(the Lua text)"')
+    assert_golden("listeners.json", json.loads(text))
     assert_golden("bootstrap.json", listener.bootstrap("admin.sock", {"path": "lds"}, {"path": "cds"}))
 
 

@@ -122,7 +122,7 @@ NOT_SUPPORTED = [
     ("consumers: [{username: x}]", "consumers"),
     (SERVICE.format("protocol: https"), "services.1.protocol"),
     (SERVICE.format("tls_verify: true"), "services.1.tls_verify"),
-    (ROUTE.format("paths: [/a], protocols: [https]"), "services.1.routes.1.protocols"),
+    (ROUTE.format("paths: [/a], protocols: [grpcs]"), "services.1.routes.1.protocols.1"),
     (ROUTE.format("paths: [/a], path_handling: v1"), "services.1.routes.1.path_handling"),
     (ROUTE.format("snis: [a]"), "services.1.routes.1.snis"),
     (ROUTE.format("paths: ['~/a(?=b)']"), "services.1.routes.1.paths.1"),

@@ -112,6 +112,12 @@ local function configuration(handle)
   return found
 end
 
+-- The client's address, without its port.
+function edge.address(handle)
+  local address = handle:streamInfo():downstreamDirectRemoteAddress()
+  return (gsub(gsub(address, ":%d+$", ""), "[%[%]]", ""))
+end
+
 -- Streams between request and response, by id. One whose client left is dropped after ten minutes at least.
 local LIFETIME_SECONDS = 600
 local young, old, turned = {}, {}, os.time()
@@ -172,8 +178,18 @@ local function check_path(stream, headers)
   return nil
 end
 
+-- A plain request to a route of HTTPS alone: the port is left out, as Kong does.
+local function https_asked(stream, answer)
+  if answer.status == 426 then
+    return edge.error(stream, 426, answer.message, {["upgrade"] = "TLS/1.2, HTTP/1.1"})
+  end
+  local headers = stream.headers
+  return edge.reply(answer.status, {["location"] = "https://" .. headers:get("x-forwarded-host") .. headers:get(":path")})
+end
+
 local function closed(stream)
   local answer = stream.conf.closed
+  if answer.https then return https_asked(stream, answer) end
   if answer.plain then return unreadable(stream, answer.status, answer.message) end
   return edge.error(stream, answer.status, answer.message)
 end
@@ -224,6 +240,7 @@ local function own_headers(headers)
   headers:remove("via")
   headers:remove("x-kong-upstream-latency")
   headers:remove("x-kong-proxy-latency")
+  headers:remove("server-timing")
   headers:remove("x-edge-reply")
   headers:replace("x-kong-response-latency", "0")
 end
@@ -242,6 +259,7 @@ local function failure(handle, headers, stream, reason)
   headers:remove("x-edge-reply")
   headers:remove("x-edge-accept")
   headers:remove("x-edge-content-type")
+  headers:remove("server-timing")
   if stream.replied then return end
   local message, absent = FAILURES[reason], sent and form_of(sent:match("^[^;]*")) or "plain"
   if reason == "no-peer" then message, absent = stream.conf.no_peer, "json" end

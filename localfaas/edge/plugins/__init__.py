@@ -9,6 +9,7 @@ from __future__ import annotations
 from localfaas.edge.plugins import (
     correlation_id,
     cors,
+    ip_restriction,
     prometheus,
     rate_limiting,
     request_size_limiting,
@@ -20,6 +21,7 @@ from localfaas.edge.plugins.base import PluginKind
 _KINDS = (
     correlation_id.KIND,
     cors.KIND,
+    ip_restriction.KIND,
     request_size_limiting.KIND,
     rate_limiting.KIND,
     response_transformer.KIND,
