@@ -67,7 +67,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="localfaas",
         description="Run OpenFaaS functions, a function gateway and an embedded edge on this machine, without containers.",
-        epilog="Settings from the environment: STATE_DIR (.local), PORT_OFFSET (0), BIND (127.0.0.1), PG_BIN, DATABASE_URL.",
+        epilog="Settings from the environment: STATE_DIR (.local), PORT_OFFSET (0), BIND (127.0.0.1), PG_BIN, DATABASE_URL, RATE_LIMITS (on).",
     )
     top.add_argument("--version", action="version", version=f"localfaas {__version__}")
     top.add_argument(

@@ -24,6 +24,7 @@ from localfaas.project import Hooks, load_hooks, run_hook
 from localfaas.registry import Registry
 from localfaas.settings import Settings
 from localfaas.stack import Stack, StackFunction, load_stack, stack_file
+from localfaas.status import LIMITS_OFF
 from localfaas.strays import end_strays
 from localfaas.supervisor import Supervisor, start_supervisord
 
@@ -56,6 +57,8 @@ def up(settings: Settings, environ: dict[str, str], steps: Steps) -> None:
         if _needs_database(settings, stack):
             with steps.step("PostgreSQL and migrations") as notes:
                 notes.append(_prepare_database(settings, stack))
+        if not settings.rate_limits:
+            steps.warn(LIMITS_OFF)
         with steps.step("Embedded edge and function gateway"):
             _wait_for_api(settings)
             _load_edge(settings)

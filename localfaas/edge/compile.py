@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from localfaas.edge import lua, routes
@@ -51,8 +51,11 @@ def compile_edge(
     membership: Membership,
     *,
     eds_source: Callable[[str], Resource],
+    without: frozenset[str] = frozenset(),
 ) -> Compiled:
-    """Envoy's resources for `configuration` as `membership` stands."""
+    """Envoy's resources for `configuration` as `membership` stands; plugins named in `without` are left out."""
+    kept = tuple(plugin for plugin in configuration.plugins if plugin.name not in without)
+    configuration = replace(configuration, plugins=kept)
     backends = {
         service.id: backend(service, configuration, resolver, membership)
         for service in configuration.services

@@ -97,6 +97,8 @@ class Edge:
         self._membership: dict[str, tuple[Address, ...]] = _read_membership(self._state / "membership.json")
         self._loaded = NOTHING
         write_bootstrap(settings)
+        if not settings.rate_limits:
+            log.warning("RATE_LIMITS=off: the rate limits of kong.yml do not hold")
         self._restore()
 
     @property
@@ -186,6 +188,7 @@ def _compile(settings: Settings, configuration: Configuration, membership: Membe
         _resolver(settings),
         membership,
         eds_source=EnvoyFiles(settings.envoy(_NODE)).eds_source,
+        without=frozenset() if settings.rate_limits else frozenset({"rate-limiting"}),
     )
 
 

@@ -50,6 +50,18 @@ def test_listener_and_bootstrap_are_these_whatever_the_file_says() -> None:
     assert_golden("bootstrap.json", listener.bootstrap("admin.sock", {"path": "lds"}, {"path": "cds"}))
 
 
+def test_a_plugin_can_be_left_out_of_what_envoy_is_given() -> None:
+    text = HEAD + "routes: [{name: a, paths: [/a]}]\nplugins: [{name: rate-limiting, config: {minute: 1}}]\n"
+    given, without = (
+        compile_edge(
+            parse(text), RESOLVE, {}, eds_source=lambda name: {"path": name}, without=frozenset(names)
+        )
+        for names in ((), ("rate-limiting",))
+    )
+    assert "x-ratelimit-limit-minute" in json.dumps(given.routes)
+    assert "ratelimit" not in json.dumps(without.routes)
+
+
 def test_same_input_gives_the_same_output() -> None:
     text = (GOLDEN / "shop.yml").read_text()
     assert compiled(text) == compiled(text)

@@ -1,4 +1,4 @@
-"""Settings: five variables, all told apart from nonsense."""
+"""Settings: six variables, all told apart from nonsense."""
 
 import pytest
 
@@ -19,6 +19,16 @@ def test_offset_shifts_every_port(tmp_path):
 def test_unusable_offset_is_named(tmp_path, offset):
     with pytest.raises(SettingsError, match="PORT_OFFSET"):
         Settings.load({"PORT_OFFSET": offset}, tmp_path)
+
+
+def test_rate_limits_hold_unless_switched_off(tmp_path):
+    assert [Settings.load(given, tmp_path).rate_limits for given in ({}, {"RATE_LIMITS": "on"})] == [
+        True,
+        True,
+    ]
+    assert not Settings.load({"RATE_LIMITS": "off"}, tmp_path).rate_limits
+    with pytest.raises(SettingsError, match="RATE_LIMITS must be on or off, not 'no'"):
+        Settings.load({"RATE_LIMITS": "no"}, tmp_path)
 
 
 def test_relative_state_directory_counts_from_the_project(tmp_path):
