@@ -22,8 +22,8 @@ scale: $(VENV)/.ready ## set replicas: f=cart n=4
 	@$(LOCALFAAS) scale $(or $(f),$(error which function? make scale f=cart n=4)) $(or $(n),$(error how many replicas? make scale f=cart n=4))
 deploy: $(VENV)/.ready ## build and deploy stack.yml (f=cart for one function)
 	@$(LOCALFAAS) deploy $(f)
-reload: $(VENV)/.ready ## give the edge the present kong/kong.yml
-	@$(LOCALFAAS) reload
+edge-reload: $(VENV)/.ready ## give the edge the present kong/kong.yml, and show what changed
+	@$(LOCALFAAS) edge-reload
 reset: $(VENV)/.ready ## stop everything and delete all data
 	@$(LOCALFAAS) reset --yes
 
@@ -82,4 +82,4 @@ $(VENV)/.ready: requirements.lock
 	       $(PY) -m pip install --disable-pip-version-check --require-hashes -r requirements.lock; }
 	@touch $@
 
-.PHONY: up down status logs scale deploy reload reset new import token bench bench-memory bench-hot-sku bench-reports bench-kill edge-faults test check format lock help
+.PHONY: up down status logs scale deploy edge-reload reset new import token bench bench-memory bench-hot-sku bench-reports bench-kill edge-faults test check format lock help

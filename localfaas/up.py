@@ -18,6 +18,7 @@ from localfaas.build import build
 from localfaas.client import GatewayClient
 from localfaas.deploy import deploy_stack
 from localfaas.deployment import validate
+from localfaas.edge_reload import reload_edge
 from localfaas.ports import check_ports
 from localfaas.progress import Steps
 from localfaas.project import Hooks, load_hooks, run_hook
@@ -163,19 +164,7 @@ def _wait_for_api(settings: Settings) -> None:
 def _load_edge(settings: Settings) -> None:
     path = settings.project / KONG_FILE
     if path.exists():
-        load_kong_file(settings, path)
-
-
-def load_kong_file(settings: Settings, path: Path) -> None:
-    """Give the edge a new kong.yml. Raises UpError with every fault; the old file then goes on serving."""
-    response = requests.post(
-        settings.url("edge-admin") + "/config?check_hash=1",
-        data=path.read_bytes(),
-        headers={"Content-Type": "text/yaml"},
-        timeout=30,
-    )
-    if response.status_code not in (201, 304):
-        raise UpError(f"{path} was refused, the edge goes on with what it had:\n{response.text.strip()}")
+        reload_edge(settings, path)
 
 
 def _fetch_metrics_tools(settings: Settings) -> list[Path | tools.ToolMissingError]:

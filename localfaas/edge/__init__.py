@@ -4,7 +4,17 @@ Parse (document, schema, entities, parse, link), compute (resolve, clusters, rou
 act (apply, edge, admin, metrics). docs/edge.md lists what it supports.
 """
 
+from localfaas.edge.certificate import CertificateError
 from localfaas.edge.edge import Edge, Loaded, bootstrap, write_bootstrap
 from localfaas.edge.errors import KongConfigError
+from localfaas.edge.kong_conf import KongConfError
 
-__all__ = ["Edge", "KongConfigError", "Loaded", "bootstrap", "write_bootstrap"]
+__all__ = [
+    "CertificateError",
+    "Edge",
+    "KongConfError",
+    "KongConfigError",
+    "Loaded",
+    "bootstrap",
+    "write_bootstrap",
+]
