@@ -32,6 +32,7 @@ from localfaas.edge.metrics import metrics_text
 from localfaas.edge.parse import parse
 from localfaas.edge.resolve import Resolver, platform_resolver
 from localfaas.envoy import Address, EnvoyFiles, Membership, Resource
+from localfaas.open_files import most_open_files
 from localfaas.platform import envoy_binary
 from localfaas.settings import LOOPBACK, Settings
 
@@ -64,7 +65,7 @@ def bootstrap(settings: Settings) -> Resource:
     """What the edge's Envoy is started with."""
     files = EnvoyFiles(settings.envoy(_NODE))
     socket = str(settings.envoy_admin_socket(_NODE))
-    return listener.bootstrap(socket, files.lds_source(), files.cds_source())
+    return listener.bootstrap(socket, files.lds_source(), files.cds_source(), most_open_files())
 
 
 def write_bootstrap(settings: Settings) -> None:

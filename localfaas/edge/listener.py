@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from localfaas import __version__
-from localfaas.edge import lua
+from localfaas.edge import limits, lua
 from localfaas.edge.kong_conf import Gzip, Node
 from localfaas.edge.plugins.ip_restriction import ACCESS_FILTER, VERDICT_FILTER
 from localfaas.edge.plugins.request_size_limiting import BUFFER_FILTER
@@ -32,7 +32,6 @@ FINE_LATENCY_MS = (0.5, 1, 1.5, 2, 3, 4, 5, 7.5, 10, 15)
 """Bounds below Kong's first, for `localfaas_edge_request_duration_seconds`."""
 
 _EXTENSIONS = "type.googleapis.com/envoy.extensions"
-_IDLE_SECONDS = 75
 _NO_ADDRESS = {"address_prefix": "255.255.255.255", "prefix_len": 32}
 
 
@@ -67,6 +66,7 @@ def _listener(name: str, bind: str, port: int, chain: Resource) -> Resource:
         "address": {"socket_address": {"address": bind, "port_value": port}},
         # A second edge on this port must fail, not share the connections.
         "enable_reuse_port": False,
+        "per_connection_buffer_limit_bytes": limits.LIMITS.buffer_bytes,
         "filter_chains": [chain],
     }
 
@@ -109,13 +109,17 @@ def rds(source: Resource) -> Resource:
     return {"rds": {"route_config_name": ROUTES_NAME, "config_source": source}}
 
 
-def bootstrap(admin_socket: str, lds_source: Resource, cds_source: Resource) -> Resource:
-    """What Envoy is started with. Its admin interface is a socket that only this user can open."""
+def bootstrap(admin_socket: str, lds_source: Resource, cds_source: Resource, open_files: int) -> Resource:
+    """What Envoy is started with, which may open so many files.
+
+    Its admin interface is a socket that only this user can open.
+    """
     return {
         "node": {"id": "edge", "cluster": "edge"},
         "admin": {"address": {"pipe": {"path": admin_socket, "mode": 0o600}}},
         "stats_flush_interval": "1s",
         "stats_config": {"histogram_bucket_settings": _buckets()},
+        "overload_manager": limits.overload_manager(limits.LIMITS, open_files),
         "dynamic_resources": {"lds_config": lds_source, "cds_config": cds_source},
     }
 
@@ -169,10 +173,7 @@ def _connection_manager(door: Door, *, tls: bool) -> dict[str, Any]:
             "default_host_for_http_10": "localhost",
             "allow_custom_methods": True,
         },
-        "common_http_protocol_options": {"idle_timeout": f"{_IDLE_SECONDS}s"},
-        "max_request_headers_kb": 32,
-        "request_headers_timeout": "60s",
-        "stream_idle_timeout": "60s",
+        **limits.of_connections(limits.LIMITS),
         "delayed_close_timeout": "0.1s",
         # A WebSocket has no body to gather before it is passed on.
         "upgrade_configs": [

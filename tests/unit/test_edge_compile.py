@@ -47,7 +47,8 @@ def test_listener_and_bootstrap_are_these_whatever_the_file_says() -> None:
     made = listener.listeners(door, listener.rds({"path": "rds/rds.json"}))
     text = json.dumps(made).replace(json.dumps(lua.source("run/counts")), '"(the Lua text)"')
     assert_golden("listeners.json", json.loads(text))
-    assert_golden("bootstrap.json", listener.bootstrap("admin.sock", {"path": "lds"}, {"path": "cds"}))
+    bootstrap = listener.bootstrap("admin.sock", {"path": "lds"}, {"path": "cds"}, open_files=65_536)
+    assert_golden("bootstrap.json", bootstrap)
 
 
 def test_a_plugin_can_be_left_out_of_what_envoy_is_given() -> None:
