@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from localfaas.edge import refused
 from localfaas.edge.document import Document, read_document
 from localfaas.edge.entities import COLLECTIONS, Configuration
-from localfaas.edge.errors import Fault, KongConfigError, Place
+from localfaas.edge.errors import Fault, KongConfigError, Place, Position
 from localfaas.edge.kinds import PLUGIN_FRAME, ROUTE, SERVICE, TARGET, UPSTREAM
 from localfaas.edge.link import Draft, link
 from localfaas.edge.plugins import KINDS
@@ -25,7 +25,16 @@ _CHILDREN = {
     "upstreams": {"targets": "upstream"},
 }
 """Which collections may be nested in which, and the field of the child that the nesting stands for."""
-_SCHEMAS = {"services": SERVICE, "routes": ROUTE, "upstreams": UPSTREAM, "targets": TARGET}
+_TIMES = ("created_at", "updated_at")
+"""Written by Kong's own exports; an entity is as old as the file that brought it."""
+ENTITIES: Mapping[str, Record] = {
+    "services": SERVICE,
+    "routes": ROUTE,
+    "upstreams": UPSTREAM,
+    "targets": TARGET,
+    "plugins": Record(fields={**PLUGIN_FRAME, "config": Record(fields={})}),
+}
+"""What each kind may hold; the `config` of a plugin is its own."""
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -47,6 +56,19 @@ def parse(text: str) -> Configuration:
     return configuration
 
 
+def check_entity(collection: str, values: Mapping[str, Any]) -> list[Fault]:
+    """Everything wrong with one entity of `collection` by itself; its references are not looked up."""
+    faults: list[Fault] = []
+    own = _written(collection, values)
+    _schema(collection, own).check(own, (), lambda place, text: faults.append(_fault(place, text)))
+    return faults
+
+
+def _fault(place: Place, text: str, position: Position | None = None) -> Fault:
+    """A fault that says what to use in place of what is refused."""
+    return Fault(place, text + refused.instead(place) if text == NOT_SUPPORTED else text, position)
+
+
 @dataclass
 class _Reader:
     document: Document
@@ -54,9 +76,7 @@ class _Reader:
     faults: list[Fault] = field(default_factory=list)
 
     def report(self, place: Place, text: str) -> None:
-        if text == NOT_SUPPORTED:
-            text += refused.instead(place)
-        self.faults.append(Fault(place, text, self.document.position(place)))
+        self.faults.append(_fault(place, text, self.document.position(place)))
 
     def read(self) -> None:
         values = self.document.values
@@ -95,8 +115,7 @@ class _Reader:
     def _entity(self, collection: str, item: dict[str, Any], place: Place, parent: Draft | None) -> None:
         own = dict(item)
         children = {name: own.pop(name, None) for name in _CHILDREN.get(collection, {})}
-        if collection == "services":
-            own = _split_url(own)
+        own = _written(collection, own)
         checked = _schema(collection, own).check(own, place, self.report)
         draft = Draft(collection, checked, place, parent)
         self.drafts[collection].append(draft)
@@ -109,6 +128,12 @@ class _Reader:
         for index, item in enumerate(items if isinstance(items, list) else ()):
             if isinstance(item, dict) and item.get(parent_field) is not None:
                 self.report((*place, index, parent_field), "unknown field")
+
+
+def _written(collection: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that count, `url` split into what it is short for."""
+    own = {key: value for key, value in values.items() if key not in _TIMES}
+    return _split_url(own) if collection == "services" else own
 
 
 def _split_url(own: dict[str, Any]) -> dict[str, Any]:
@@ -128,7 +153,7 @@ def _split_url(own: dict[str, Any]) -> dict[str, Any]:
 
 def _schema(collection: str, own: Mapping[str, Any]) -> Record:
     if collection != "plugins":
-        return _SCHEMAS[collection]
+        return ENTITIES[collection]
     name = own.get("name")
     kind = KINDS.get(name) if isinstance(name, str) else None
     if kind:

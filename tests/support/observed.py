@@ -17,6 +17,7 @@ from string import Template
 from typing import Any
 
 import pytest
+from werkzeug.test import TestResponse
 
 from localfaas import __version__
 from tests.support.edge import Answer, RunningEdge, Upstream, running_edge
@@ -90,7 +91,26 @@ class HeldBy:
     function: str
 
 
-Held = Row | Differs | HeldBy
+@dataclass(frozen=True)
+class Asked:
+    """One request to the Admin API. `told` is the whole JSON answer, `part` a part of it (of each level's keys)."""
+
+    path: str
+    status: int = 200
+    method: str = "GET"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    data: Any = None
+    kind: str | None = None
+    has: Mapping[str, Expected] = field(default_factory=dict)
+    told: Any = None
+    part: Any = None
+
+    @property
+    def label(self) -> str:
+        return f"{self.method} {self.path}"
+
+
+Held = Row | Asked | Differs | HeldBy
 
 
 @dataclass(frozen=True)
@@ -102,13 +122,13 @@ class Table:
 
 
 def cases(tables: Iterable[Table]) -> list[Any]:
-    """Every row as a pytest parameter `(config, row)` whose id is its claim."""
+    """Every row, or request, as a pytest parameter `(config, row)` whose id is its claim."""
     return [
         pytest.param(table.config, held, id=f"{claim} | {held.label}")
         for table in tables
         for claim, rows in table.claims.items()
         for held in rows
-        if isinstance(held, Row)
+        if isinstance(held, Row | Asked)
     ]
 
 
@@ -153,6 +173,34 @@ class Site:
         if row.text is not None:
             assert answer.text == row.text
         return answer
+
+    def ask(self, config: str, asked: Asked) -> TestResponse:
+        """Send the request to the Admin API and compare what comes back."""
+        self.load(config)
+        client = self.edge.edge.admin_app().test_client()
+        data = self.written(asked.data) if isinstance(asked.data, str) else asked.data
+        answer = client.open(
+            asked.path, method=asked.method, headers=asked.headers, data=data, content_type=asked.kind
+        )
+        assert answer.status_code == asked.status, answer.get_data(as_text=True)[:500]
+        for name, expected in asked.has.items():
+            self._compare(name, answer.headers.getlist(name), expected)
+        if asked.told is not None:
+            assert answer.get_json() == asked.told
+        if asked.part is not None:
+            self._compare_part(answer.get_json(), asked.part)
+        return answer
+
+    def _compare_part(self, found: Any, part: Any, place: str = "") -> None:
+        if isinstance(part, Mapping):
+            assert isinstance(found, Mapping), place
+            for key, expected in part.items():
+                assert key in found, f"{place}.{key}"
+                self._compare_part(found[key], expected, f"{place}.{key}")
+        elif isinstance(part, re.Pattern):
+            assert part.fullmatch(str(found)), f"{place}: {found}"
+        else:
+            assert found == part, place
 
     def _send(self, row: Row) -> Answer:
         if row.raw is not None:
