@@ -71,7 +71,7 @@ def show(settings: Settings, console: Console, as_json: bool) -> int:
     else:
         console.print(_table(found))
         if not rate_limits_hold(settings):
-            console.print(f"[yellow]{LIMITS_OFF}[/yellow]")
+            console.print(f"[yellow]{LIMITS_OFF}[/yellow]", soft_wrap=True)
     return 0 if all(row.state == "RUNNING" for row in found) else 1
 
 

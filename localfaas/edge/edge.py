@@ -21,7 +21,7 @@ import flask
 from localfaas.edge import certificate, listener
 from localfaas.edge.admin import create_admin_app
 from localfaas.edge.apply import EdgeEnvoy, EnvoyRefusedError
-from localfaas.edge.certificate import ensure_certificate
+from localfaas.edge.certificate import CertificateError, ensure_certificate
 from localfaas.edge.compile import Compiled, compile_edge
 from localfaas.edge.counts import ensure_counts
 from localfaas.edge.entities import NAMESPACE, Configuration
@@ -97,6 +97,7 @@ class Edge:
         self._state = settings.envoy(_NODE)
         self._membership: dict[str, tuple[Address, ...]] = _read_membership(self._state / "membership.json")
         self._loaded = NOTHING
+        self._door = _door(settings)
         write_bootstrap(settings)
         if not settings.rate_limits:
             log.warning("RATE_LIMITS=off: the rate limits of kong.yml do not hold")
@@ -121,7 +122,15 @@ class Edge:
 
     @property
     def envoy(self) -> EdgeEnvoy:
-        return _envoy(self.settings, self._program)
+        return _envoy(self.settings, self._program, self._door)
+
+    def renew_certificate(self) -> None:
+        """Replace the edge's own certificate if it ends soon; Envoy reads the new one at once, connections stay."""
+        try:
+            if self._door.certificate and ensure_certificate(self.settings.secrets):
+                log.info("the edge has a new certificate")
+        except CertificateError:
+            log.exception("the edge goes on with the certificate that Envoy has")
 
     def write_bootstrap(self) -> None:
         write_bootstrap(self.settings)
@@ -197,12 +206,12 @@ def _resolver(settings: Settings) -> Resolver:
     return platform_resolver((LOOPBACK, settings.port("gateway")))
 
 
-def _envoy(settings: Settings, program: Path) -> EdgeEnvoy:
+def _envoy(settings: Settings, program: Path, door: Door) -> EdgeEnvoy:
     return EdgeEnvoy(
         program=program,
         files=EnvoyFiles(settings.envoy(_NODE)),
         admin_socket=settings.envoy_admin_socket(_NODE),
-        door=_door(settings),
+        door=door,
     )
 
 

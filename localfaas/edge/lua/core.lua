@@ -210,6 +210,21 @@ local function run_access(stream, handle, authority)
   return stream.conf.closed and closed(stream)
 end
 
+-- A client's own deadline, as the functions read it: a Go duration such as `1m30s` or `750ms` in X-Timeout.
+-- When it has passed nobody waits any more, so nothing is tried again. Returns milliseconds, nil for anything else.
+local MILLISECONDS = {h = 3600000, m = 60000, s = 1000, ms = 1}
+
+local function deadline_ms(text)
+  local total, rest = 0, gsub(text, "^%s+", "")
+  while rest ~= "" do
+    local number, unit, after = rest:match("^([%d.]+)(%a+)(.*)$")
+    number, unit = tonumber(number), MILLISECONDS[unit]
+    if not number or not unit then return nil end
+    total, rest = total + number * unit, after
+  end
+  return total > 0 and format("%d", math.min(math.max(total, 1), 86400000)) or nil
+end
+
 function envoy_on_request(handle)
   local conf = configuration(handle)
   if not conf then return end
@@ -218,6 +233,9 @@ function envoy_on_request(handle)
   headers:replace("x-kong-request-id", stream.id)
   local authority = headers:get(":authority")
   headers:replace("x-forwarded-host", lower((gsub(authority, ":%d+$", ""))))
+  local timeout = headers:get("x-timeout")
+  local deadline = timeout and deadline_ms(timeout)
+  if deadline then headers:replace("x-envoy-upstream-rq-timeout-ms", deadline) end
   remember(stream, stream.now)
   local reply = run_access(stream, handle, authority)
   stream.headers = nil
