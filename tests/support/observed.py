@@ -232,12 +232,12 @@ def parsed(received: bytes) -> Answer:
 
 
 @contextmanager
-def running_site() -> Iterator[Site]:
-    """A site of the test's own; no script of its edge may have failed by the end."""
+def running_site(project: Path | None = None) -> Iterator[Site]:
+    """A site of the test's own, with the kong.conf of `project`; no script of its edge may have failed by the end."""
     state = Path(tempfile.mkdtemp(prefix="edge-"))
     upstream = Upstream()
     try:
-        with running_edge(state) as edge:
+        with running_edge(state, project) as edge:
             yield Site(edge, upstream)
             assert edge.stat("http.edge.lua.errors") == 0
     finally:

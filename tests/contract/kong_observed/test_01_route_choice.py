@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.observed import ABSENT, REQUEST_ID, TEXT_KIND, Differs, HeldBy, Row, Site, Table, cases
+from tests.support.observed import ABSENT, REQUEST_ID, TEXT_KIND, Differs, Row, Site, Table, cases
 
 SECTION = 1
 NO_ROUTE = "no Route matched with those values"
@@ -26,6 +26,8 @@ services:
 - {name: disabled, url: "http://127.0.0.1:$UPSTREAM/off", enabled: false, routes: [{name: closed, paths: [/off]}]}
 - {name: same-1, url: "http://127.0.0.1:$UPSTREAM/one", routes: [{name: s1, id: 00000000-0000-4000-8000-000000000001, paths: [/same]}]}
 - {name: same-2, url: "http://127.0.0.1:$UPSTREAM/two", routes: [{name: s2, id: 00000000-0000-4000-8000-000000000002, paths: [/same]}]}
+- {name: secure, url: "http://127.0.0.1:$UPSTREAM/", routes: [{name: secure, paths: [/secure], protocols: [https]}]}
+- {name: moved, url: "http://127.0.0.1:$UPSTREAM/", routes: [{name: moved, paths: [/moved], protocols: [https], https_redirect_status_code: 308}]}
 routes:
 - {name: lonely, paths: [/lonely]}
 """
@@ -77,7 +79,9 @@ TABLE = Table(
         "1.8 paths are compared with case": [no_route("/W/long"), no_route("/GET/1")],
         "1.9 routes of a disabled service are not there": [no_route("/off")],
         "1.10 a route for https only tells plain clients to upgrade": [
-            HeldBy("contract/test_edge_tls.py", "test_plain_request_to_an_https_route_is_told_to_upgrade"),
+            Row("/secure/x", 426, says="Please use HTTPS protocol", has={"Via": ABSENT}),
+                Differs("the `Upgrade` header"),
+            Row("/moved/x?y=1", 308, headers={"Host": "shop.example:8000"}, has={"Location": "https://shop.example/moved/x?y=1"}),
         ],
         "1.11 a route without a service says so": [
             Row("/lonely", 503, says="no Service found with those values", has={"X-Kong-Request-Id": REQUEST_ID}),

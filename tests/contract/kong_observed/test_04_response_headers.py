@@ -82,7 +82,7 @@ TABLES = [
                 Row("/up", 304, given={"status": 304}, text=""),
             ],
             "4.9 which headers are sent is a setting of the node": [Differs("`headers`, `headers_upstream`")],
-            "4.10 compression is a setting of the node": [HeldBy("contract/test_edge_node.py", "test_large_json_is_compressed")],
+            "4.10 compression is a setting of the node": [HeldBy("contract/kong_observed/test_04_compression.py", "test_answer_is_compressed_as_by_kong")],
         },
     )
 ]  # fmt: skip
