@@ -49,6 +49,10 @@ bench-kill: $(VENV)/.ready ## kill -9 each kind of process under load and count 
 	@$(PY) -m benchmarks.kill
 edge-faults: $(VENV)/.ready ## kill, freeze, slow and fail a replica behind an edge of its own, and count what is lost
 	@$(PY) -m benchmarks.edge_faults
+edge-balance: $(VENV)/.ready ## how evenly three equal replicas are asked, by an edge of its own
+	@$(PY) -m benchmarks.edge_balance
+edge-hostile: $(VENV)/.ready ## slow, large, many and ambiguous requests to an edge of its own, and what they cost a good client
+	@$(PY) -m benchmarks.edge_hostile
 
 ##@ Develop
 test: $(VENV)/.ready ## all tests, beside a running platform
@@ -82,4 +86,4 @@ $(VENV)/.ready: requirements.lock
 	       $(PY) -m pip install --disable-pip-version-check --require-hashes -r requirements.lock; }
 	@touch $@
 
-.PHONY: up down status logs scale deploy edge-reload reset new import token bench bench-memory bench-hot-sku bench-reports bench-kill edge-faults test check format lock help
+.PHONY: up down status logs scale deploy edge-reload reset new import token bench bench-memory bench-hot-sku bench-reports bench-kill edge-faults edge-balance edge-hostile test check format lock help
