@@ -80,7 +80,7 @@ TABLE = Table(
         "1.9 routes of a disabled service are not there": [no_route("/off")],
         "1.10 a route for https only tells plain clients to upgrade": [
             Row("/secure/x", 426, says="Please use HTTPS protocol", has={"Via": ABSENT}),
-                Differs("the `Upgrade` header"),
+                Differs("has no `Upgrade` header"),
             Row("/moved/x?y=1", 308, headers={"Host": "shop.example:8000"}, has={"Location": "https://shop.example/moved/x?y=1"}),
         ],
         "1.11 a route without a service says so": [

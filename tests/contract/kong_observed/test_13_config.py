@@ -88,7 +88,7 @@ TABLES = [
                 Asked("/config", 400, "POST", data="- a", kind=YAML, part={"code": 14}),
                 Asked("/config", 400, "POST", data='{_format_version: "3.0", services: [null]}', kind=YAML,
                       part={"fields": {"services": ["expected a record"]}}),
-                Differs("a plugin on an unknown route"),
+                Differs("a plugin that names an unknown route"),
             ],
             "13.12 each fault is told in Kong's words": [HeldBy(PARSED, "test_fault_is_told_in_kongs_words_at_its_place")],
         },
