@@ -13,7 +13,7 @@ from flask import Response, request
 
 from localfaas.edge.admin_answers import answer
 from localfaas.edge.errors import Fault, fault_tree
-from localfaas.edge.kinds import PLUGIN_FRAME
+from localfaas.edge.kinds import plugin
 from localfaas.edge.parse import ENTITIES, check_entity
 from localfaas.edge.plugins import KINDS
 from localfaas.edge.schema import Flag, ListOf, MapOf, Number, Opaque, Record, Reference, Text, Type
@@ -55,7 +55,7 @@ def _plugin(name: str) -> dict[str, Any]:
     kind = KINDS.get(name)
     if kind is None:
         return flask.abort(answer({"message": f"No plugin named '{name}'"}, 404))
-    return {"fields": _fields({**PLUGIN_FRAME, "config": kind.config})}
+    return {"fields": _fields(plugin(kind.config, kind.protocols).fields)}
 
 
 def _fields(fields: Mapping[str, Type]) -> list[dict[str, Any]]:

@@ -220,13 +220,18 @@ def _contributions(
     """What each plugin adds to a route, in the order in which plugins run."""
     chosen: dict[str, Plugin] = {}
     for plugin in configuration.plugins:
-        if not plugin.enabled or not _applies(plugin, route, service):
+        if not plugin.enabled or not _is_for_http(plugin) or not _applies(plugin, route, service):
             continue
         name = str(plugin.name)
         if name not in chosen or _closeness(plugin) > _closeness(chosen[name]):
             chosen[name] = plugin
     uses = ((name, kind, chosen[name]) for name, kind in KINDS.items() if name in chosen)
     return {name: kind.contribute(_use(plugin, service)) for name, kind, plugin in uses}
+
+
+def _is_for_http(plugin: Plugin) -> bool:
+    """As in Kong, a plugin's protocols choose between HTTP and streams, not between HTTP and HTTPS."""
+    return not set(plugin.fields["protocols"]).isdisjoint(("http", "https", "grpc", "grpcs"))
 
 
 def _applies(plugin: Plugin, route: Route | None, service: Service | None) -> bool:

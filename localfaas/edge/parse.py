@@ -11,7 +11,7 @@ from localfaas.edge import refused
 from localfaas.edge.document import Document, read_document
 from localfaas.edge.entities import COLLECTIONS, Configuration
 from localfaas.edge.errors import Fault, KongConfigError, Place, Position
-from localfaas.edge.kinds import PLUGIN_FRAME, ROUTE, SERVICE, TARGET, UPSTREAM
+from localfaas.edge.kinds import PLUGIN_FRAME, ROUTE, SERVICE, TARGET, UPSTREAM, plugin
 from localfaas.edge.link import Draft, link
 from localfaas.edge.plugins import KINDS
 from localfaas.edge.refused import NOT_SUPPORTED
@@ -157,7 +157,7 @@ def _schema(collection: str, own: Mapping[str, Any]) -> Record:
     name = own.get("name")
     kind = KINDS.get(name) if isinstance(name, str) else None
     if kind:
-        return Record(fields={**PLUGIN_FRAME, "config": kind.config})
+        return plugin(kind.config, kind.protocols)
     return _UnknownPlugin(fields=PLUGIN_FRAME, ignored=frozenset({*own, "config"}))
 
 

@@ -63,6 +63,15 @@ def test_a_plugin_can_be_left_out_of_what_envoy_is_given() -> None:
     assert "ratelimit" not in json.dumps(without.routes)
 
 
+@pytest.mark.parametrize(
+    ("protocols", "runs"), [("[tcp, tls]", False), ("[tcp, https]", True), ("[http]", True)]
+)
+def test_a_plugin_for_streams_alone_does_nothing_here(protocols: str, runs: bool) -> None:
+    own = f"{{name: ip-restriction, protocols: {protocols}, config: {{deny: [10.0.0.1]}}}}"
+    text = HEAD + f"services: [{{name: a, host: x, routes: [{{name: a, paths: [/a]}}]}}]\nplugins: [{own}]\n"
+    assert ("ip-access" in json.dumps(compiled(text).routes)) is runs
+
+
 def test_same_input_gives_the_same_output() -> None:
     text = (GOLDEN / "shop.yml").read_text()
     assert compiled(text) == compiled(text)

@@ -172,6 +172,7 @@ REFERENCES = [
     ("routes: [{name: r, paths: [/a], service: nosuch}]", "routes.r.1", "invalid reference 'service: nosuch' (no such entry in 'services')"),
     ("services: [{name: a, host: x}, {name: a, host: y}]", "services.2", "uniqueness violation: 'services' entity with name set to 'a' already declared"),
     ("plugins: [{name: cors}, {name: cors}]", "plugins.2", f"uniqueness violation: 'plugins' entity with primary key set to '{entity_id('plugins', 'plugins:*:cors:::')}' already declared"),
+    ("plugins: [{name: cors, instance_name: x}, {name: prometheus, instance_name: x}]", "plugins.2", "uniqueness violation: 'plugins' entity with instance_name set to 'x' already declared"),
     ("plugins: [{name: cors, route: nosuch}]", "plugins.1", "invalid reference 'route: nosuch' (no such entry in 'routes')"),
     ("upstreams: [{name: u, targets: [{target: a}, {target: 'a:8000'}]}]", "targets.2", "uniqueness violation: 'targets' entity with primary key set to '"),
 ]  # fmt: skip

@@ -72,4 +72,5 @@ KIND = PluginKind(
         rules=(_some_list,),
     ),
     contribute=_contribute,
+    protocols=("http", "https", "tcp", "tls", "grpc", "grpcs"),
 )
