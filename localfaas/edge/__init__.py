@@ -1,7 +1,7 @@
 """The embedded edge: compiles Kong's declarative configuration to Envoy's and answers Kong's Admin API.
 
 Parse (document, schema, entities, parse, link), compute (resolve, clusters, routes, listener, compile, plugins),
-act (apply, edge, admin, metrics). docs/edge.md lists what it supports.
+act (apply, edge, admin, metrics). kong/README.md lists what it supports.
 """
 
 from localfaas.edge.certificate import CertificateError

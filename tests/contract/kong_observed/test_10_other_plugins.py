@@ -1,10 +1,10 @@
-"""Section 10, the part of it that the edge supports: request-termination, response-transformer, where plugins apply."""
+"""Section 10, the part of it that the edge supports: request-termination, response-transformer, ip-restriction."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.support.observed import ABSENT, JSON_KIND, Row, Site, Table, cases
+from tests.support.observed import ABSENT, JSON_KIND, TEXT_KIND, Row, Site, Table, cases
 
 SECTION = 10
 
@@ -25,6 +25,10 @@ CONFIG = (
     + service("bare", "{name: request-termination}")
     + service("body", "{name: request-termination, config: {status_code: 200, body: '<p>back soon</p>', content_type: text/html, trigger: closed}}")
     + service("closed", "{name: request-termination, enabled: false}")
+    + service("allowed", "{name: ip-restriction, config: {allow: [127.0.0.0/8]}}")
+    + service("elsewhere", "{name: ip-restriction, config: {allow: [10.0.0.0/8, 192.168.1.1]}}")
+    + service("denied", "{name: ip-restriction, config: {deny: [127.0.0.1], allow: [127.0.0.0/8], status: 404, message: nothing here}}")
+    + service("guarded", "{name: ip-restriction, config: {deny: [127.0.0.1]}}, {name: cors}, {name: request-size-limiting, config: {allowed_payload_size: 1, size_unit: bytes}}")
     + service("transformed", f"{{name: response-transformer, config: {TRANSFORM}}}")
 )  # fmt: skip
 SENT = {"X-Gone": "1", "X-Old": "kept", "X-Here": "old", "Cache-Control": "max-age=1", "X-More": "one"}
@@ -51,7 +55,19 @@ TABLES = [
                 }),
                 Row("/transformed", has={"Cache-Control": "no-store", "X-Here": ABSENT}),
             ],
-            "10.4 a plugin that is switched off does nothing": [Row("/closed", sees="/")],
+            "10.4 an address that is not allowed is refused": [
+                Row("/allowed", sees="/"),
+                Row("/elsewhere", 403, says="IP address not allowed: 127.0.0.1"),
+                Row("/elsewhere", 403, headers={"X-Forwarded-For": "10.0.0.1", "X-Real-IP": "10.0.0.1"}),
+                Row("/elsewhere", 403, headers={"Accept": "text/plain"}, says="IP address not allowed: 127.0.0.1", kind=TEXT_KIND),
+                Row("/denied", 404, says="nothing here"),
+            ],
+            "10.5 after a preflight and before a body's size": [
+                Row("/guarded", method="OPTIONS", headers={"Origin": "https://a", "Access-Control-Request-Method": "PUT"},
+                    has={"Access-Control-Allow-Origin": "*"}),
+                Row("/guarded", 403, method="POST", body=b"too long", headers={"Origin": "https://a"}, has={"Access-Control-Allow-Origin": "*"}),
+            ],
+            "10.6 a plugin that is switched off does nothing": [Row("/closed", sees="/")],
         },
     )
 ]  # fmt: skip
