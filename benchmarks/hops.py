@@ -24,7 +24,7 @@ from benchmarks.quantiles import Block, Ratio, pooled, quantile, ratio_of_quanti
 from benchmarks.report import (
     BenchmarkError,
     is_quiet,
-    load_settings,
+    load_unlimited_settings,
     table_console,
     whole_number,
     write_result,
@@ -224,7 +224,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     console = table_console()
     try:
-        settings = load_settings()
+        settings = load_unlimited_settings()
         quiet = is_quiet()
         blocks = measure(settings, options, console)
         _, replicas = examine(ways(settings, options.product))

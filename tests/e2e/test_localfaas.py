@@ -69,6 +69,10 @@ def test_status_tells_state_pid_port_uptime_restarts_and_memory(small):
     assert {"uptime_seconds", "restarts"} <= row.keys()
 
 
+def test_status_says_that_the_rate_limits_are_off(small):
+    assert "Rate limits are off (RATE_LIMITS=off)" in small.run("status").stdout
+
+
 def test_scaling_up_and_down_under_load_loses_no_request(small):
     with (
         steady_load(small.edge("/api/slow?ms=5")) as through_edge,
