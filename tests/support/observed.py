@@ -12,11 +12,13 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from string import Template
 from typing import Any
 
 import pytest
+from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from localfaas import __version__
@@ -134,17 +136,20 @@ def cases(tables: Iterable[Table]) -> list[Any]:
 
 @dataclass
 class Site:
-    """An edge before an upstream that tells each request back, and the configuration that is in force."""
+    """An edge before an upstream that tells each request back."""
 
     edge: RunningEdge
     upstream: Upstream
-    _config: str = ""
 
     def load(self, config: str) -> None:
         """Put `config` into force unless it is."""
-        if config != self._config:
-            self.edge.load(self.written(config))
-            self._config = config
+        text = self.written(config)
+        if text != self.edge.edge.loaded.text:
+            self.edge.load(text)
+
+    @cached_property
+    def admin(self) -> FlaskClient:
+        return self.edge.edge.admin_app().test_client()
 
     def written(self, text: str) -> str:
         return Template(text).safe_substitute(
@@ -177,9 +182,8 @@ class Site:
     def ask(self, config: str, asked: Asked) -> TestResponse:
         """Send the request to the Admin API and compare what comes back."""
         self.load(config)
-        client = self.edge.edge.admin_app().test_client()
         data = self.written(asked.data) if isinstance(asked.data, str) else asked.data
-        answer = client.open(
+        answer = self.admin.open(
             asked.path, method=asked.method, headers=asked.headers, data=data, content_type=asked.kind
         )
         assert answer.status_code == asked.status, answer.get_data(as_text=True)[:500]

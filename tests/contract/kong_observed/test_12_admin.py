@@ -201,7 +201,7 @@ def _loaded(site: Site) -> None:
 
 
 def got(site: Site, path: str) -> dict[str, object]:
-    found = site.edge.edge.admin_app().test_client().get(path).get_json()
+    found = site.admin.get(path).get_json()
     assert isinstance(found, dict)
     return found
 

@@ -80,7 +80,7 @@ def test_metrics_answer_as_kong_does(site: Site, config: str, asked: Asked) -> N
 
 
 def text(site: Site) -> str:
-    return site.edge.edge.admin_app().test_client().get("/metrics").get_data(as_text=True)
+    return site.admin.get("/metrics").get_data(as_text=True)
 
 
 def samples(site: Site) -> Samples:
