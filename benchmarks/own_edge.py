@@ -59,10 +59,12 @@ class OwnEdge:
 
 
 @contextmanager
-def own_edge() -> Iterator[OwnEdge]:
-    """An edge without limits on rates, on free ports, with everything in a directory that is deleted at the end."""
+def own_edge(*, rate_limits: bool = False) -> Iterator[OwnEdge]:
+    """An edge on free ports, with everything in a directory that is deleted at the end; without limits on rates unless told so."""
     state = Path(tempfile.mkdtemp(prefix="edge-bench-"))
-    variables = {"STATE_DIR": str(state), "PORT_OFFSET": str(_free_offset()), "RATE_LIMITS": "off"}
+    variables = {"STATE_DIR": str(state), "PORT_OFFSET": str(_free_offset())}
+    if not rate_limits:
+        variables["RATE_LIMITS"] = "off"
     settings = Settings.load(variables, PROJECT)
     edge = Edge(settings)
     command = [str(envoy_binary()), "--config-path", str(edge.envoy.files.bootstrap), *ENVOY_FLAGS]
