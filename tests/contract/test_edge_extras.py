@@ -32,6 +32,18 @@ def running() -> Iterator[RunningEdge]:
     shutil.rmtree(state)
 
 
+@pytest.fixture(scope="module")
+def over_ipv6() -> Iterator[RunningEdge]:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError as error:
+        pytest.skip(f"this machine has no IPv6: {error}")
+    state = Path(tempfile.mkdtemp(prefix="edge-"))
+    with running_edge(state, PROJECT, BIND="::1") as edge:
+        yield edge
+    shutil.rmtree(state)
+
+
 @pytest.fixture
 def edge(running: RunningEdge, upstream: Upstream) -> Iterator[RunningEdge]:
     upstream.calm()
@@ -81,6 +93,26 @@ def test_address_is_refused_by_deny_first_and_then_by_allow(
     assert answer.status == (200 if passes else 403)
     assert len(upstream.seen) == passes
     assert edge.get("/b").status == 200
+
+
+@pytest.mark.parametrize(
+    ("config", "passes"),
+    [
+        ("deny: ['::1']", False),
+        ("deny: ['::/64', 127.0.0.1]", False),
+        ("allow: ['::/127']", True),
+        ("allow: [127.0.0.1]", False),
+    ],
+)
+def test_addresses_of_ipv6_are_told_apart_too(
+    over_ipv6: RunningEdge, upstream: Upstream, config: str, passes: bool
+) -> None:
+    load(over_ipv6, upstream, restricted(config))
+    with socket.create_connection(("::1", over_ipv6.port), timeout=5) as client:
+        client.sendall(b"GET /a HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        answer = client.makefile("rb").read()
+    assert answer.startswith(b"HTTP/1.1 200 " if passes else b"HTTP/1.1 403 ")
+    assert (b'"IP address not allowed: ::1"' in answer) is not passes
 
 
 def test_refusal_is_kongs_and_can_be_worded_otherwise(edge: RunningEdge, upstream: Upstream) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
 import ssl
+import struct
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -84,6 +86,79 @@ def chosen(edge: RunningEdge, offered: list[str]) -> str | None:
         context.wrap_socket(plain, server_hostname="localhost") as secure,
     ):
         return secure.selected_alpn_protocol()
+
+
+STATUS_BYTES = {0x88: 200, 0x8D: 404}
+"""The first byte of an answer's headers in HTTP/2 (RFC 7541, appendix A)."""
+
+
+class Http2:
+    """Just enough of HTTP/2 (RFC 9113) for one GET after another on one connection."""
+
+    HEADERS, DATA, SETTINGS, END_STREAM, END_HEADERS = 1, 0, 4, 1, 4
+
+    def __init__(self, edge: RunningEdge) -> None:
+        context = trusting(edge)
+        context.set_alpn_protocols(["h2"])
+        plain = socket.create_connection(("127.0.0.1", edge.settings.port("edge-tls")), timeout=5)
+        self._connection = context.wrap_socket(plain, server_hostname="localhost")
+        self._incoming = self._connection.makefile("rb")
+        self._stream = -1
+        self._connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        self._send(self.SETTINGS, 0, 0, b"")
+
+    def get(self, path: str) -> tuple[int | None, bytes]:
+        """Status, if it is one of STATUS_BYTES, and body."""
+        self._stream += 2
+        authority = b"localhost"
+        fields = (
+            b"\x82\x87"
+            + b"\x04"
+            + bytes([len(path)])
+            + path.encode()
+            + b"\x01"
+            + bytes([len(authority)])
+            + authority
+        )
+        self._send(self.HEADERS, self.END_STREAM | self.END_HEADERS, self._stream, fields)
+        status, body, ended = None, b"", False
+        while not ended:
+            kind, flags, stream, content = self._receive()
+            if stream != self._stream or kind not in (self.HEADERS, self.DATA):
+                continue
+            if kind == self.HEADERS:
+                status = STATUS_BYTES.get(content.lstrip(bytes(range(0x20, 0x40)))[0])
+            else:
+                body += content
+            ended = bool(flags & self.END_STREAM)
+        return status, body
+
+    def close(self) -> None:
+        self._incoming.close()
+        self._connection.close()
+
+    def _send(self, kind: int, flags: int, stream: int, content: bytes) -> None:
+        self._connection.sendall(
+            struct.pack(">I", len(content))[1:] + struct.pack(">BBI", kind, flags, stream) + content
+        )
+
+    def _receive(self) -> tuple[int, int, int, bytes]:
+        head = self._incoming.read(9)
+        kind, flags, stream = struct.unpack(">BBI", head[3:])
+        return kind, flags, stream, self._incoming.read(int.from_bytes(head[:3], "big"))
+
+
+def test_http2_requests_share_one_connection_through_a_reload(edge: RunningEdge, upstream: Upstream) -> None:
+    client, text = Http2(edge), ROUTES.format(port=upstream.server_port)
+    status, body = client.get("/both")
+    assert status == 200
+    assert ["x-forwarded-proto", "https"] in json.loads(body)["headers"]
+    edge.load(text.replace("[/both]", "[/new]"))
+    assert client.get("/both")[0] == 404
+    assert client.get("/new")[0] == 200
+    edge.load(text)
+    assert client.get("/both")[0] == 200
+    client.close()
 
 
 def seen(answer: Answer, name: str) -> list[str]:
@@ -210,7 +285,7 @@ def test_reloads_lose_no_request_and_no_tls_connection(edge: RunningEdge, upstre
 
     client = threading.Thread(target=ask)
     client.start()
-    for text in (second, first) * 4:
+    for text in (second, first) * 2:
         goal = len(statuses) + 10
         wait_for(lambda goal=goal: len(statuses) >= goal, what="answers")
         edge.load(text)
