@@ -37,8 +37,9 @@ token: $(VENV)/.ready ## print a development token: role=hq (customer, staff, hq
 	@$(PY) -m db.seed.token --role $(or $(role),hq) $(if $(store),--store $(store))
 
 ##@ Measure
-bench: $(VENV)/.ready ## latency by hop, against a floor
+bench: $(VENV)/.ready ## latency by hop, against a floor; then what the edge and each of its plugins cost
 	@$(PY) -m benchmarks.hops
+	@$(PY) -m benchmarks.edge_cost
 bench-memory: $(VENV)/.ready ## memory of the whole platform, by process
 	@$(PY) -m benchmarks.memory
 bench-hot-sku: $(VENV)/.ready ## reservations a second of one SKU, against two other ways

@@ -1,4 +1,4 @@
-"""Latency of one read by the way it takes: `python -m benchmarks.hops`, `make bench`.
+"""Latency of one read by the way it takes: `python -m benchmarks.hops`, the first part of `make bench`.
 
 `GET /7` of products: straight to the function, through the function gateway, through the embedded edge,
 and the floor (bare server + prepared read). One client, one request at a time, the arms interleaved in short blocks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -49,8 +50,13 @@ class OwnEdge:
         return {int(address["port"]): str(address["health"]) for address in addresses}
 
     def resident_bytes(self) -> int:
-        """Memory of Envoy that is in use right now (RSS)."""
+        """Memory that Envoy holds (RSS)."""
         return int(psutil.Process(self.process.pid).memory_info().rss)
+
+    def allocated_bytes(self) -> int:
+        """Memory that Envoy has a use for; what it keeps to use again is in `resident_bytes` only."""
+        text = admin_request(self.edge.settings.envoy_admin_socket("edge"), "GET", "/memory")
+        return int(json.loads(text)["allocated"])
 
     def stat(self, name: str) -> int:
         """One of Envoy's counters or gauges."""

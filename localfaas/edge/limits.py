@@ -38,6 +38,8 @@ class Limits:
     """Requests at once on one HTTP/2 connection."""
     connections: int = 8_000
     """Open at once; one more is closed at once. Lower where the system allows too few files."""
+    kept_heap_bytes: int = 32 * 1024 * 1024
+    """Above this Envoy's allocator gives free memory back to the system while it allocates; the rest is used again."""
     heap_bytes: int = 512 * 1024 * 1024
     """An Envoy at work needs about 50 MB. From 80 % of this on memory is given back, the greediest requests are
     reset and idle connections are closed sooner; at 95 % new requests are answered 503."""

@@ -120,8 +120,7 @@ def bootstrap(admin_socket: str, lds_source: Resource, cds_source: Resource, ope
         "stats_flush_interval": "1s",
         "stats_config": {"histogram_bucket_settings": _buckets()},
         "overload_manager": limits.overload_manager(limits.LIMITS, open_files),
-        # Else what a burst has taken stays with the process.
-        "memory_allocator_manager": {"bytes_to_release": 32 * 1024 * 1024, "memory_release_interval": "1s"},
+        "memory_allocator_manager": {"soft_memory_limit_bytes": limits.LIMITS.kept_heap_bytes},
         "dynamic_resources": {"lds_config": lds_source, "cds_config": cds_source},
     }
 
