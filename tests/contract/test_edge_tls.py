@@ -10,7 +10,9 @@ import ssl
 import struct
 import tempfile
 import threading
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPSConnection
 from pathlib import Path
 
@@ -252,6 +254,17 @@ def test_one_limit_holds_for_both_ports(edge: RunningEdge) -> None:
     ]
     assert [answer.status for answer in answers] == [200, 200, 200, 429, 429]
     assert [answer.header("RateLimit-Remaining") for answer in answers] == ["2", "1", "0", "0", "0"]
+
+
+def test_many_at_once_on_both_ports_get_no_more_than_the_limit(edge: RunningEdge) -> None:
+    me = {"X-Who": os.urandom(8).hex()}
+
+    def ask(number: int) -> int:
+        return (get(edge, "/counted", me) if number % 2 else edge.get("/counted", me)).status
+
+    with ThreadPoolExecutor(30) as pool:
+        statuses = Counter(pool.map(ask, range(30)))
+    assert statuses == {200: 3, 429: 27}
 
 
 def test_counts_outlive_envoy(edge: RunningEdge) -> None:

@@ -129,6 +129,20 @@ def test_other_requests_have_one_generous_limit(edge: RunningEdge) -> None:
         assert (answer.status, answer.header("X-RateLimit-Limit-Second")) == (200, "200")
 
 
+def test_limits_can_be_left_out_for_experiments_while_the_admin_api_still_shows_them() -> None:
+    state = Path(tempfile.mkdtemp(prefix="edge-"))
+    with running_edge(state, PROJECT, RATE_LIMITS="off") as edge:
+        gateway = Upstream(edge.settings.port("gateway"))
+        edge.load((PROJECT / "kong" / "kong.yml").read_text())
+        answers = [edge.send("POST", "/api/customers/sessions", body="{}") for _ in range(25)]
+        shown = edge.edge.admin_app().test_client().get("/plugins?size=1000").get_json()["data"]
+        gateway.stop()
+    shutil.rmtree(state)
+    assert {answer.status for answer in answers} == {200}
+    assert not [name for name, _ in answers[0].headers if "ratelimit" in name]
+    assert [plugin["enabled"] for plugin in shown if plugin["name"] == "rate-limiting"] == [True] * 3
+
+
 def cors(answer: Answer) -> tuple[str | None, str | None, list[str]]:
     return answer.header(ALLOW + "Origin"), answer.header(ALLOW + "Credentials"), answer.all("Vary")
 
