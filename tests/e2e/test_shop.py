@@ -97,6 +97,10 @@ def test_internal_operations_are_not_reached_through_the_edge_even_with_a_functi
     for method, path in internal_operations(function):
         found = statuses(shop, method, [f"/api/{function}{way}" for way in disguised(path)], token)
         assert set(found.values()) <= {400, 404}, found
+        others = [
+            statuses(shop, other, [f"/api/{function}/{path}"], token) for other in ("HEAD", "OPTIONS", "PUT")
+        ]
+        assert [list(found.values()) for found in others] == [[404]] * 3
         if "/" not in path:
             direct = requests.request(
                 method, shop.gateway(f"/function/{function}/{path}"), headers=token, timeout=10

@@ -213,6 +213,16 @@ def test_an_internal_route_is_not_there_for_what_comes_through_the_edge(secrets:
         assert problem(client.post("/expire", headers=through_edge)) == (404, "not_found")
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "DELETE"])
+def test_no_other_method_betrays_an_internal_route_to_the_edge(client: FlaskClient, method: str) -> None:
+    through_edge = {"X-Kong-Request-Id": "0" * 32}
+    assert client.open("/expire", method=method, headers=through_edge).status_code == 404
+    assert client.open("/expire", method=method).status_code == 405
+    refused = client.open("/whoami", method="DELETE", headers=through_edge)
+    assert refused.status_code == 405
+    assert set(refused.headers["Allow"].split(", ")) == {"GET", "HEAD", "OPTIONS"}
+
+
 def test_a_bad_token_is_refused_also_where_none_is_needed(client: FlaskClient, secrets: Secrets) -> None:
     assert client.get("/whoami").get_json() == {"subject": None}
     assert client.get("/whoami", headers=secrets.bearer("hq", subject="ada")).get_json() == {"subject": "ada"}
