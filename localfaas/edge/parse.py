@@ -141,7 +141,10 @@ def _split_url(own: dict[str, Any]) -> dict[str, Any]:
     url = own.get("url")
     if not isinstance(url, str):
         return own
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        parts = urlsplit("")
     try:
         port = parts.port or _DEFAULT_PORTS.get(parts.scheme)
     except ValueError:
