@@ -33,7 +33,7 @@ services:
   - {{name: moved, paths: [/moved], protocols: [https], https_redirect_status_code: 308}}
   - name: counted
     paths: [/counted]
-    plugins: [{{name: rate-limiting, config: {{hour: 3, limit_by: header, header_name: X-Who}}}}]
+    plugins: [{{name: rate-limiting, config: {{year: 3, limit_by: header, header_name: X-Who}}}}]
 plugins:
 - {{name: cors, protocols: [https], config: {{origins: [https://shop.example]}}}}
 """

@@ -75,7 +75,7 @@ TABLES = [
 @pytest.fixture(autouse=True)
 def _early_in_a_minute(site: Site) -> None:
     """Not so near the end of a minute that a test would see two windows."""
-    wait_for(lambda: time.time() % 60 < 57, 5, "a new minute")
+    wait_for(lambda: 0.05 < time.time() % 60 < 57, 5, "a new minute")
     site.load(CONFIG)
     site.upstream.calm()
 
