@@ -22,8 +22,8 @@ scale: $(VENV)/.ready ## set replicas: f=cart n=4
 	@$(LOCALFAAS) scale $(or $(f),$(error which function? make scale f=cart n=4)) $(or $(n),$(error how many replicas? make scale f=cart n=4))
 deploy: $(VENV)/.ready ## build and deploy stack.yml (f=cart for one function)
 	@$(LOCALFAAS) deploy $(f)
-reload: $(VENV)/.ready ## give the edge the present kong/kong.yml
-	@$(LOCALFAAS) reload
+edge-reload: $(VENV)/.ready ## give the edge the present kong/kong.yml, and show what changed
+	@$(LOCALFAAS) edge-reload
 reset: $(VENV)/.ready ## stop everything and delete all data
 	@$(LOCALFAAS) reset --yes
 
@@ -39,8 +39,9 @@ rotate-keys: $(VENV)/.ready ## replace the key that signs users' tokens, while e
 	@$(PY) -m db.seed.rotate_keys $(if $(keep),--keep $(keep))
 
 ##@ Measure
-bench: $(VENV)/.ready ## latency by hop, against a floor
+bench: $(VENV)/.ready ## latency by hop, against a floor; then what the edge and each of its plugins cost
 	@$(PY) -m benchmarks.hops
+	@$(PY) -m benchmarks.edge_cost
 bench-memory: $(VENV)/.ready ## memory of the whole platform, by process
 	@$(PY) -m benchmarks.memory
 bench-hot-sku: $(VENV)/.ready ## reservations a second of one SKU, against two other ways
@@ -53,6 +54,12 @@ bench-checkout: $(VENV)/.ready ## a checkout's time, parts, rate, and what idemp
 	@$(PY) -m benchmarks.checkout
 bench-kill: $(VENV)/.ready ## kill -9 each kind of process under load and count what fails
 	@$(PY) -m benchmarks.kill
+edge-faults: $(VENV)/.ready ## kill, freeze, slow and fail a replica behind an edge of its own, and count what is lost
+	@$(PY) -m benchmarks.edge_faults
+edge-balance: $(VENV)/.ready ## how evenly three equal replicas are asked, by an edge of its own
+	@$(PY) -m benchmarks.edge_balance
+edge-hostile: $(VENV)/.ready ## slow, large, many and ambiguous requests to an edge of its own, and what they cost a good client
+	@$(PY) -m benchmarks.edge_hostile
 
 ##@ Develop
 test: $(VENV)/.ready ## all tests, beside a running platform
@@ -90,4 +97,4 @@ $(VENV)/.ready: requirements.lock
 	       $(PY) -m pip install --disable-pip-version-check --require-hashes -r requirements.lock; }
 	@touch $@
 
-.PHONY: up down status logs scale deploy reload reset new import token rotate-keys bench bench-memory bench-hot-sku bench-reports bench-sign-in bench-checkout bench-kill test crash-points crash-test check format lock help
+.PHONY: up down status logs scale deploy edge-reload reset new import token rotate-keys bench bench-memory bench-hot-sku bench-reports bench-sign-in bench-checkout bench-kill edge-hostile edge-balance edge-faults test crash-points crash-test check format lock help

@@ -1,4 +1,4 @@
-"""Latency of one read by the way it takes: `python -m benchmarks.hops`, `make bench`.
+"""Latency of one read by the way it takes: `python -m benchmarks.hops`, the first part of `make bench`.
 
 `GET /7` of products: straight to the function, through the function gateway, through the embedded edge,
 and the floor (bare server + prepared read). One client, one request at a time, the arms interleaved in short blocks
@@ -24,7 +24,7 @@ from benchmarks.quantiles import Block, Ratio, pooled, quantile, ratio_of_quanti
 from benchmarks.report import (
     BenchmarkError,
     is_quiet,
-    load_settings,
+    load_unlimited_settings,
     table_console,
     whole_number,
     write_result,
@@ -224,7 +224,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     console = table_console()
     try:
-        settings = load_settings()
+        settings = load_unlimited_settings()
         quiet = is_quiet()
         blocks = measure(settings, options, console)
         _, replicas = examine(ways(settings, options.product))

@@ -21,7 +21,13 @@ from rich.table import Table
 
 from benchmarks.flows import prepare_flows
 from benchmarks.load import ConstantLoad, Event, Flow
-from benchmarks.report import BenchmarkError, load_settings, table_console, whole_number, write_result
+from benchmarks.report import (
+    BenchmarkError,
+    load_unlimited_settings,
+    table_console,
+    whole_number,
+    write_result,
+)
 from localfaas.settings import Settings, SettingsError
 from localfaas.status import Row, rows
 from localfaas.supervisor import SupervisorError
@@ -239,7 +245,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     console = table_console()
     try:
-        settings = load_settings()
+        settings = load_unlimited_settings()
         trials, flows = run(settings, options, console)
     except KeyboardInterrupt:
         print("bench-kill: interrupted, nothing written", file=sys.stderr)

@@ -42,6 +42,7 @@ def own_platform(like: Settings) -> Iterator[Settings]:
 def _localfaas(settings: Settings, verb: str, *, must_succeed: bool = True) -> None:
     environment = {name: value for name, value in os.environ.items() if name not in {"DATABASE_URL", "BIND"}}
     environment |= {"STATE_DIR": str(settings.state), "PORT_OFFSET": str(settings.port_offset)}
+    environment["RATE_LIMITS"] = "off"
     done = subprocess.run(
         [sys.executable, "-m", "localfaas", verb], cwd=PROJECT, env=environment, capture_output=True, text=True,
         timeout=UP_SECONDS, check=False,

@@ -17,6 +17,8 @@ from localfaas.client import ClientError
 from localfaas.database import MigrationError
 from localfaas.deploy import DeployError, deploy_stack
 from localfaas.down import down, reset
+from localfaas.edge import CertificateError, KongConfError
+from localfaas.edge_reload import EdgeReloadError, reload_edge
 from localfaas.ports import PortTakenError
 from localfaas.postgres import PostgresError
 from localfaas.progress import Steps
@@ -27,12 +29,15 @@ from localfaas.settings import Settings, SettingsError
 from localfaas.stack import Stack, StackError, StackFunction, load_stack, stack_file
 from localfaas.status import rows, show
 from localfaas.supervisor import SupervisorError
-from localfaas.up import KONG_FILE, UpError, gateway_client, load_kong_file, up
+from localfaas.up import KONG_FILE, UpError, gateway_client, up
 
 EXPECTED = (
     BuildError,
+    CertificateError,
     ClientError,
     DeployError,
+    EdgeReloadError,
+    KongConfError,
     MigrationError,
     PortTakenError,
     PostgresError,
@@ -67,7 +72,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="localfaas",
         description="Run OpenFaaS functions, a function gateway and an embedded edge on this machine, without containers.",
-        epilog="Settings from the environment: STATE_DIR (.local), PORT_OFFSET (0), BIND (127.0.0.1), PG_BIN, DATABASE_URL.",
+        epilog="Settings from the environment: STATE_DIR (.local), PORT_OFFSET (0), BIND (127.0.0.1), PG_BIN, DATABASE_URL, RATE_LIMITS (on).",
     )
     top.add_argument("--version", action="version", version=f"localfaas {__version__}")
     top.add_argument(
@@ -108,7 +113,7 @@ def parser() -> argparse.ArgumentParser:
     )
     invoke = verb("invoke", run_invoke, "call a function through the gateway; standard input is the body")
     invoke.add_argument("function")
-    verb("reload", run_reload, "give the edge the present kong/kong.yml")
+    verb("edge-reload", run_edge_reload, "give the edge the present kong/kong.yml and show what changed")
     new = verb("new", run_new, "make a function from a template, with its entries in stack.yml and kong.yml")
     new.add_argument("name")
     new.add_argument("--lang", default="python3-flask-granian", help="template (default: %(default)s)")
@@ -158,7 +163,7 @@ def run_deploy(settings: Settings, options: argparse.Namespace) -> int:
     stack = _stack(settings)
     deploy_stack(_chosen(stack, options.function), stack, settings, gateway_client(settings), print)
     if (settings.project / KONG_FILE).exists():
-        load_kong_file(settings, settings.project / KONG_FILE)
+        run_edge_reload(settings, options)
     return 0
 
 
@@ -193,9 +198,11 @@ def run_invoke(settings: Settings, options: argparse.Namespace) -> int:
     return 0
 
 
-def run_reload(settings: Settings, options: argparse.Namespace) -> int:
-    load_kong_file(settings, settings.project / KONG_FILE)
-    print("The edge serves the present kong.yml.")
+def run_edge_reload(settings: Settings, options: argparse.Namespace) -> int:
+    changed = reload_edge(settings, settings.project / KONG_FILE)
+    print(f"The edge serves the present kong.yml; {'changed:' if changed else 'nothing changed.'}")
+    for line in changed:
+        print(f"  {line}")
     return 0
 
 
@@ -217,7 +224,7 @@ def run_serve(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def _stack(settings: Settings) -> Stack:
-    stack = load_stack(stack_file(settings.project), os.environ)
+    stack = load_stack(stack_file(settings.project), settings.stack_variables(os.environ))
     for warning in stack.warnings:
         print(warning, file=sys.stderr)
     return stack
@@ -237,6 +244,7 @@ def _addresses(settings: Settings) -> Table:
     table.add_column("where")
     programs = {row.program for row in rows(settings)}
     table.add_row("embedded edge", settings.url("edge"))
+    table.add_row("the same over TLS", settings.url("edge-tls").replace("http:", "https:"))
     table.add_row("its admin API", settings.url("edge-admin"))
     table.add_row("function gateway (localfaas)", settings.url("gateway"))
     table.add_row("its metrics", settings.url("gateway-metrics") + "/metrics")

@@ -30,7 +30,8 @@ Membership = Mapping[str, Sequence[Address]]
 class EnvoyFiles:
     """The configuration directory of one Envoy.
 
-    Layout: `bootstrap.json`, `lds/lds.json`, `cds/cds.json`, `rds/rds.json`, `eds/<cluster>/eds.json`.
+    Layout: `bootstrap.json`, `lds/lds.json`, `cds/cds.json`, `rds/rds.json`, `sds/sds.json`,
+    `eds/<cluster>/eds.json`.
     """
 
     root: Path
@@ -43,6 +44,10 @@ class EnvoyFiles:
 
     def write_routes(self, resources: Sequence[Resource]) -> bool:
         return _write_resources(self.root / "rds" / "rds.json", resources)
+
+    def write_secrets(self, resources: Sequence[Resource]) -> bool:
+        """Write what TLS listeners ask for: where keys and certificates are, not these themselves."""
+        return _write_resources(self.root / "sds" / "sds.json", resources)
 
     def write_endpoints(self, cluster: str, addresses: Sequence[Address | tuple[str, int, int]]) -> bool:
         """Write one cluster's endpoints: (host, port) or (host, port, weight)."""
@@ -71,6 +76,9 @@ class EnvoyFiles:
 
     def rds_source(self) -> Resource:
         return _config_source(self.root / "rds" / "rds.json")
+
+    def secrets_source(self) -> Resource:
+        return _config_source(self.root / "sds" / "sds.json")
 
     def eds_source(self, cluster: str) -> Resource:
         return _config_source(self.eds_path(cluster))

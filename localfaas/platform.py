@@ -56,11 +56,12 @@ def api_program(settings: Settings) -> Program:
             "STATE_DIR": str(settings.state),
             "PORT_OFFSET": str(settings.port_offset),
             "BIND": settings.bind,
+            "RATE_LIMITS": "on" if settings.rate_limits else "off",
             "PYTHONPATH": str(Path(__file__).parents[1]),
             "PYTHONUNBUFFERED": "1",
             "PYTHONDONTWRITEBYTECODE": "1",
         },
-        about={"port": settings.port("edge-admin")},
+        about={"port": settings.port("edge-admin"), "rate_limits": settings.rate_limits},
         priority=API_PRIORITY,
     )
 

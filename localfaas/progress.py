@@ -31,4 +31,4 @@ class Steps:
         self.console.print(f"[green]✓[/green] {title}{note} [dim]{seconds:.1f} s[/dim]", highlight=False)
 
     def warn(self, text: str) -> None:
-        self.console.print(f"[yellow]![/yellow] {text}", highlight=False)
+        self.console.print(f"[yellow]![/yellow] {text}", highlight=False, soft_wrap=True)

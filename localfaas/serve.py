@@ -62,6 +62,7 @@ def serve(settings: Settings) -> None:
     stopped = _stop_on_signals()
     while not stopped.wait(ROTATION_SECONDS):
         rotate_logs(settings.logs)
+        edge.renew_certificate()
     schedules.stop()
     reconciler.stop()
 

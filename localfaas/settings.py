@@ -1,6 +1,6 @@
 """Where everything is: directories, ports and the few settings of the local platform.
 
-All of it derives from five environment variables, read once by `Settings.load` and passed on as a value:
+All of it derives from six environment variables, read once by `Settings.load` and passed on as a value:
 
 | name | default | meaning |
 |---|---|---|
@@ -9,6 +9,7 @@ All of it derives from five environment variables, read once by `Settings.load` 
 | `BIND` | `127.0.0.1` | the address of the edge and the function gateway; everything else stays on 127.0.0.1 |
 | `PG_BIN` | the pinned wheel | directory with `initdb` and `postgres` |
 | `DATABASE_URL` | none | use this PostgreSQL (a superuser's address) instead of starting one |
+| `RATE_LIMITS` | `on` | `off` leaves the rate limits of kong.yml out, for experiments from one address |
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ PORTS = {
     "gateway-metrics": 8082,
     "alertmanager": 8093,
     "postgres": 8432,
+    "edge-tls": 8443,
 }
 """Fixed ports before `PORT_OFFSET`; functions name theirs in the annotation `localfaas/port`."""
 
@@ -49,16 +51,21 @@ class Settings:
     bind: str = LOOPBACK
     pg_bin: Path | None = None
     database_url: str | None = None
+    rate_limits: bool = True
 
     @classmethod
     def load(cls, environ: Mapping[str, str], project: Path) -> Settings:
         """Read the table above from `environ`; relative paths count from `project`.
 
-        Raises SettingsError when `PORT_OFFSET` is not a whole number that keeps every port in range.
+        Raises SettingsError when `PORT_OFFSET` is not a whole number that keeps every port in range,
+        or `RATE_LIMITS` neither on nor off.
         """
         offset_text = environ.get("PORT_OFFSET") or "0"
         if not (offset_text.isascii() and offset_text.isdecimal()) or int(offset_text) > 56000:
             raise SettingsError(f"PORT_OFFSET must be a whole number from 0 to 56000, not {offset_text!r}")
+        limits = environ.get("RATE_LIMITS") or "on"
+        if limits not in ("on", "off"):
+            raise SettingsError(f"RATE_LIMITS must be on or off, not {limits!r}")
         pg_bin = environ.get("PG_BIN")
         return cls(
             project=project.resolve(),
@@ -67,6 +74,7 @@ class Settings:
             bind=environ.get("BIND") or LOOPBACK,
             pg_bin=Path(pg_bin).resolve() if pg_bin else None,
             database_url=environ.get("DATABASE_URL") or None,
+            rate_limits=limits == "on",
         )
 
     def port(self, name: str) -> int:
@@ -76,6 +84,11 @@ class Settings:
     def url(self, name: str) -> str:
         """The base address of a fixed part, without a trailing slash."""
         return f"http://{LOOPBACK}:{self.port(name)}"
+
+    def stack_variables(self, environ: Mapping[str, str]) -> dict[str, str]:
+        """What stack.yml is read with: this platform's own addresses, and `environ`, which may say otherwise."""
+        own = {"EDGE_URL": "edge", "PROMETHEUS_URL": "prometheus"}
+        return {**{name: f"http://localhost:{self.port(part)}" for name, part in own.items()}, **environ}
 
     # Directories and files below the state directory: each has one owner, named here.
 

@@ -14,6 +14,10 @@ from localfaas.replicas import endpoints
 from localfaas.settings import LOOPBACK, Settings
 from localfaas.supervisor import Supervisor, SupervisorError, abouts, starts_file
 
+LIMITS_OFF = (
+    "Rate limits are off (RATE_LIMITS=off); `make up` without it puts those of kong.yml in force again."
+)
+
 
 @dataclass(frozen=True)
 class Row:
@@ -66,7 +70,15 @@ def show(settings: Settings, console: Console, as_json: bool) -> int:
         print(json.dumps([asdict(row) for row in found], indent=1))
     else:
         console.print(_table(found))
+        if found and not rate_limits_hold(settings):
+            console.print(f"[yellow]{LIMITS_OFF}[/yellow]", soft_wrap=True)
     return 0 if all(row.state == "RUNNING" for row in found) else 1
+
+
+def rate_limits_hold(settings: Settings) -> bool:
+    """Whether the platform was started, if it was, with the rate limits of kong.yml."""
+    api = abouts(settings).get("api")
+    return bool(api and api.get("rate_limits", True))
 
 
 def _table(found: list[Row]) -> Table:

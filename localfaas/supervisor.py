@@ -22,6 +22,7 @@ from typing import Any
 
 from supervisor.xmlrpc import SupervisorTransport
 
+from localfaas.open_files import allow_open_files
 from localfaas.settings import Settings
 
 START_RETRIES = 100
@@ -279,6 +280,7 @@ def start_supervisord(settings: Settings, timeout: float = 10.0) -> None:
     configuration = settings.supervisor / "supervisord.conf"
     configuration.write_text(render_main(settings))
     settings.supervisor_socket.unlink(missing_ok=True)
+    allow_open_files()
     subprocess.run(
         [settings.programs / "supervisord", "-c", configuration],
         check=True,

@@ -18,12 +18,14 @@ from localfaas.build import build
 from localfaas.client import GatewayClient
 from localfaas.deploy import deploy_stack
 from localfaas.deployment import validate
+from localfaas.edge_reload import reload_edge
 from localfaas.ports import check_ports
 from localfaas.progress import Steps
 from localfaas.project import Hooks, load_hooks, run_hook
 from localfaas.registry import Registry
 from localfaas.settings import Settings
 from localfaas.stack import Stack, StackFunction, load_stack, stack_file
+from localfaas.status import LIMITS_OFF
 from localfaas.strays import end_strays
 from localfaas.supervisor import Supervisor, start_supervisord
 
@@ -40,7 +42,7 @@ class UpError(RuntimeError):
 
 def up(settings: Settings, environ: dict[str, str], steps: Steps) -> None:
     """Bring the whole platform up and return when it answers. Raises UpError and the errors of the parts."""
-    stack = load_stack(stack_file(settings.project), environ)
+    stack = load_stack(stack_file(settings.project), settings.stack_variables(environ))
     hooks = load_hooks(settings.project)
     supervisor = Supervisor(settings)
     with ThreadPoolExecutor(max_workers=1) as background:
@@ -56,6 +58,8 @@ def up(settings: Settings, environ: dict[str, str], steps: Steps) -> None:
         if _needs_database(settings, stack):
             with steps.step("PostgreSQL and migrations") as notes:
                 notes.append(_prepare_database(settings, stack))
+        if not settings.rate_limits:
+            steps.warn(LIMITS_OFF)
         with steps.step("Embedded edge and function gateway"):
             _wait_for_api(settings)
             _load_edge(settings)
@@ -160,19 +164,7 @@ def _wait_for_api(settings: Settings) -> None:
 def _load_edge(settings: Settings) -> None:
     path = settings.project / KONG_FILE
     if path.exists():
-        load_kong_file(settings, path)
-
-
-def load_kong_file(settings: Settings, path: Path) -> None:
-    """Give the edge a new kong.yml. Raises UpError with every fault; the old file then goes on serving."""
-    response = requests.post(
-        settings.url("edge-admin") + "/config?check_hash=1",
-        data=path.read_bytes(),
-        headers={"Content-Type": "text/yaml"},
-        timeout=30,
-    )
-    if response.status_code not in (201, 304):
-        raise UpError(f"{path} was refused, the edge goes on with what it had:\n{response.text.strip()}")
+        reload_edge(settings, path)
 
 
 def _fetch_metrics_tools(settings: Settings) -> list[Path | tools.ToolMissingError]:

@@ -39,6 +39,7 @@ and use `app.test_client()`. Changes: `with current().database.transaction() as 
 so their handlers have no effect outside of their transaction; with `idempotency="own"` a key is demanded, and the
 function itself sees to what it is for.
 Roles: `roles=("hq", "service")` on the route (401 without a token, 403 without the role); `require_owner(identity, id)`.
+A route for `service` alone is internal: whatever comes through the edge gets 404 from it, token or not.
 Log: `logging.getLogger("magasin")`. Own metrics: module-level prometheus_client objects in handler.py.
 Handlers may return a plain dict or list (200), or an Answer; without that transaction also a Flask Response, for what is
 not JSON or is sent in pieces. Raise any Problem of errors.py anywhere.

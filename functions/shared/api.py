@@ -48,6 +48,11 @@ class Route:
     def name(self) -> str:
         return self.handler.__name__
 
+    @property
+    def is_internal(self) -> bool:
+        """Whether only other functions may call it; then it is not there (404) for what comes through the edge."""
+        return self.roles == {"service"}
+
 
 class Api:
     """The routes of one function.

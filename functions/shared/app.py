@@ -27,6 +27,7 @@ from .telemetry import Telemetry, configure_logging, current_trace
 from .validation import validate_body, validate_query
 
 LARGEST_BODY_BYTES = 4 * 1024 * 1024
+EDGE_HEADER = "X-Kong-Request-Id"
 
 _log = logging.getLogger("magasin")
 
@@ -45,7 +46,13 @@ def create_app(api: Api, settings: type[FunctionSettings], environ: Mapping[str,
     app.url_map.merge_slashes = False
     app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY_BYTES
     for route in api.routes:
-        app.add_url_rule(route.path, route.name, _view(route), methods=[route.method])
+        app.add_url_rule(
+            route.path,
+            route.name,
+            _view(route),
+            methods=[route.method],
+            provide_automatic_options=False if route.is_internal else None,
+        )
     app.add_url_rule("/openapi.json", "openapi", _openapi_view(api))
     _handle_errors(app, api)
     configure_logging(api.name, values.replica, values.log_level)
@@ -77,6 +84,8 @@ def _view(route: Route) -> Callable[..., Response]:
     def view(**arguments: Any) -> Response:
         _name_route(route.path)
         _refuse_nul(arguments)
+        if route.is_internal and _came_through_the_edge():
+            raise errors.NotFound
         if route.roles:
             _authorise(route.roles)
         if route.query is not None:
@@ -110,6 +119,14 @@ def _name_route(template: str) -> None:
 def _refuse_nul(arguments: Mapping[str, Any]) -> None:
     if any(isinstance(value, str) and "\x00" in value for value in arguments.values()):
         raise errors.NotFound
+
+
+def _came_through_the_edge() -> bool:
+    """Kong and the embedded edge name each request; calls between functions never pass through either.
+
+    A client that sends the header itself only hides the internal routes from itself.
+    """
+    return EDGE_HEADER in request.headers
 
 
 def _authorise(roles: frozenset[str]) -> None:
@@ -176,6 +193,8 @@ def _handle_errors(app: FunctionApp, api: Api) -> None:
         return Response(body, status, headers)
 
     def refuse_http(error: HTTPException) -> Response:
+        if error.code == 405 and _came_through_the_edge() and not _has_public_route(app, api):
+            return refuse(errors.NotFound())
         return refuse(_http_problem(error))
 
     def refuse_database(error: psycopg2.Error) -> Response:
@@ -192,6 +211,15 @@ def _handle_errors(app: FunctionApp, api: Api) -> None:
     app.register_error_handler(HTTPException, refuse_http)
     app.register_error_handler(psycopg2.Error, refuse_database)
     app.register_error_handler(Exception, refuse_unknown)
+
+
+def _has_public_route(app: FunctionApp, api: Api) -> bool:
+    """Whether the path of this request, with whatever method, leads to a route that is not internal."""
+    internal = {route.name for route in api.routes if route.is_internal}
+    adapter = app.create_url_adapter(request)
+    if adapter is None:
+        return False
+    return any(adapter.match(method=method)[0] not in internal for method in adapter.allowed_methods())
 
 
 def _http_problem(error: HTTPException) -> errors.Problem:

@@ -33,10 +33,13 @@ RESERVE_SECONDS = 0.25
 
 
 class ServiceClient:
-    """Calls functions through the gateway at `gateway_url`; `token` gives the bearer token of each call."""
+    """Calls functions through the gateway at `gateway_url`; `token` gives the bearer token of each call.
+
+    Without `token` calls are anonymous, for a function that may do no more than a visitor.
+    """
 
     def __init__(
-        self, gateway_url: str, token: Callable[[], str], default_budget_seconds: float = 10.0
+        self, gateway_url: str, token: Callable[[], str] | None, default_budget_seconds: float = 10.0
     ) -> None:
         self._gateway_url = gateway_url.rstrip("/")
         self._token = token
@@ -122,7 +125,9 @@ class ServiceClient:
             self._idle.put(session)
 
     def _headers(self, trace: Trace | None, idempotency_key: str | None) -> dict[str, str]:
-        headers = {"Authorization": f"Bearer {self._token()}", "Accept": "application/json"}
+        headers = {"Accept": "application/json"}
+        if self._token:
+            headers["Authorization"] = f"Bearer {self._token()}"
         if trace:
             headers |= {"X-Request-Id": trace.request_id, "traceparent": trace.traceparent()}
         if idempotency_key:

@@ -15,6 +15,8 @@ def etag(version: int) -> str:
 def required_version() -> int | None:
     """The version that If-Match asks for; None for `*`.
 
+    A weak tag counts as the strong one: an edge that compresses an answer weakens its tag (nginx and Envoy do),
+    and the version behind it is the same.
     Raises PreconditionRequired (428) without the header, PreconditionFailed (412) for a tag that is not ours.
     """
     header = request.headers.get("If-Match", "").strip()
@@ -22,8 +24,9 @@ def required_version() -> int | None:
         raise PreconditionRequired
     if header == "*":
         return None
-    tag = header.strip('"')
-    if header != etag_text(tag) or not (tag.isascii() and tag.isdecimal()) or len(tag) > 9:
+    strong = header.removeprefix("W/")
+    tag = strong.strip('"')
+    if strong != etag_text(tag) or not (tag.isascii() and tag.isdecimal()) or len(tag) > 9:
         raise PreconditionFailed
     return int(tag)
 

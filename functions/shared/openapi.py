@@ -115,6 +115,8 @@ def _answer(model: Any, route: Route) -> dict[str, Any]:
     more = {"headers": headers} if headers else {}
     if model is None:
         return {"description": "No body", **more}
+    if isinstance(model, str):
+        return {"description": "Success", "content": {model: {}}, **more}
     schema = TypeAdapter(model).json_schema(ref_template=_REF)
     schema.pop("$defs", None)
     if isinstance(model, type) and issubclass(model, BaseModel):

@@ -10,6 +10,7 @@ import flask
 import yaml
 from flask import Response, request
 
+from localfaas.edge.admin_answers import answer
 from localfaas.edge.admin_entities import shown
 from localfaas.edge.entities import COLLECTIONS, Configuration
 from localfaas.edge.errors import KongConfigError
@@ -62,8 +63,8 @@ def post(edge: Edge) -> Response:
         loaded = edge.load(text)
     except KongConfigError as error:
         flat = request.args.get("flatten_errors") == "1"
-        return _answer(error.flattened_body() if flat else error.body(), 400)
-    return _answer(_entities(loaded), 201)
+        return answer(error.flattened_body() if flat else error.body(), 400)
+    return answer(_entities(loaded), 201)
 
 
 def _entities(loaded: Loaded) -> dict[str, Any]:
@@ -90,7 +91,7 @@ def _posted_text() -> str:
         else:
             flask.abort(Response(_REFUSED_TYPE, status=415, content_type="text/html"))
     if not text.strip():
-        flask.abort(_answer({"message": "expected a declarative configuration"}, 400))
+        flask.abort(answer({"message": "expected a declarative configuration"}, 400))
     return text
 
 
@@ -99,7 +100,7 @@ def _decoded(body: bytes) -> str:
         return body.decode()
     except UnicodeDecodeError:
         error = {"message": "expected a declarative configuration in UTF-8"}
-        flask.abort(_answer(error, 400))
+        flask.abort(answer(error, 400))
 
 
 def _multipart() -> str:
@@ -120,10 +121,6 @@ def _from_json(body: str) -> str:
     try:
         value = json.loads(body)
     except ValueError:
-        flask.abort(_answer({"message": "Cannot parse JSON body"}, 400))
+        flask.abort(answer({"message": "Cannot parse JSON body"}, 400))
     wrapped = value.get("config") if isinstance(value, dict) else None
     return wrapped if isinstance(wrapped, str) else body
-
-
-def _answer(body: Any, status: int) -> Response:
-    return Response(json.dumps(body), status=status, content_type="application/json; charset=utf-8")

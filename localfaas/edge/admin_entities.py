@@ -13,39 +13,50 @@ import flask
 from flask import Response, request
 
 from localfaas.edge import observe
+from localfaas.edge.admin_answers import answer
 from localfaas.edge.entities import COLLECTIONS, Entity, Target, Upstream
 
 if TYPE_CHECKING:
     from localfaas.edge.edge import Edge, Loaded
 
-MISSING_COLLECTIONS = (
-    "consumers",
-    "consumer_groups",
-    "certificates",
-    "ca_certificates",
-    "snis",
-    "vaults",
-    "keys",
-)
-"""Kong's other kinds: always empty here."""
+EMPTY_KINDS: Mapping[str, str] = {
+    "consumers": "consumers",
+    "consumer_groups": "consumer_groups",
+    "certificates": "certificates",
+    "ca_certificates": "ca_certificates",
+    "snis": "snis",
+    "vaults": "vaults",
+    "keys": "keys",
+    "key-sets": "key_sets",
+    "acls": "acls",
+    "basic-auths": "basicauth_credentials",
+    "hmac-auths": "hmacauth_credentials",
+    "jwts": "jwt_secrets",
+    "key-auths": "keyauth_credentials",
+    "oauth2": "oauth2_credentials",
+}
+"""Kong's other kinds by path and name: always empty here, but asked for by tools that list everything."""
 
 _LISTED = ("services", "routes", "upstreams", "plugins")
-WRITABLE_PATHS = (
-    tuple(f"/{name}" for name in _LISTED)
-    + tuple(f"/{name}/<key>" for name in _LISTED)
-    + (
-        "/upstreams/<parent>/targets",
-        "/upstreams/<parent>/targets/<key>",
-        "/upstreams/<parent>/targets/<key>/<health>",
-    )
-)
-_VERBS = {"POST": "create", "PUT": "create or update", "PATCH": "update", "DELETE": "remove"}
 _CHILDREN = (
     ("services", "routes", "service"),
     ("services", "plugins", "service"),
     ("routes", "plugins", "route"),
     ("upstreams", "targets", "upstream"),
 )
+_PARENTS = (("routes", "service"), ("plugins", "service"), ("plugins", "route"))
+WRITABLE_PATHS: Mapping[str, str] = {
+    **{path: name for name in _LISTED for path in (f"/{name}", f"/{name}/<key>")},
+    **{path: name for kind, name in EMPTY_KINDS.items() for path in (f"/{kind}", f"/{kind}/<key>")},
+    **{
+        path: child
+        for parent, child, _ in _CHILDREN
+        for path in (f"/{parent}/<parent>/{child}", f"/{parent}/<parent>/{child}/<key>")
+    },
+    "/upstreams/<parent>/targets/<key>/<health>": "targets",
+}
+"""Where Kong with a database would write, and the kind of entity there."""
+_VERBS = {"POST": "create", "PUT": "create or update", "PATCH": "update", "DELETE": "remove"}
 _DEFAULT_SIZE = 100
 
 View = Callable[..., Any]
@@ -59,10 +70,12 @@ def routes(edge: Edge) -> dict[str, View]:
         table[f"/{name}/<key>"] = _getter(edge, name)
     for parent, child, field in _CHILDREN:
         table[f"/{parent}/<key>/{child}"] = _child_lister(edge, parent, child, field)
-    for name in MISSING_COLLECTIONS:
+        table[f"/{parent}/<key>/{child}/<own>"] = _child_getter(edge, parent, child, field)
+    for child, field in _PARENTS:
+        table[f"/{child}/<key>/{field}"] = _parent_getter(edge, child, field)
+    for name in EMPTY_KINDS:
         table[f"/{name}"] = lambda: {"data": [], "next": None}
-    table["/routes/<key>/service"] = lambda key: _service_of_route(edge, key)
-    table["/upstreams/<key>/targets/<target>"] = lambda key, target: _target(edge, key, target)
+        table[f"/{name}/<_key>"] = lambda _key: flask.abort(404)
     table["/upstreams/<key>/health"] = lambda key: _health(edge, key)
     table["/tags"] = lambda: _page(_tagged(edge.loaded), "/tags")
     table["/tags/<tag>"] = lambda tag: _page(
@@ -71,16 +84,15 @@ def routes(edge: Edge) -> dict[str, View]:
     return table
 
 
-def refuse_writing(**where: str) -> Response:
-    """A DB-less edge is changed by `POST /config` only."""
+def refuse_writing(name: str, **where: str) -> Response:
+    """A DB-less edge is changed by `POST /config` only; `name` is the kind that the request would change."""
     if request.is_json and _unreadable(request.get_data()):
-        return _answer({"message": "Cannot parse JSON body"}, 400)
+        return answer({"message": "Cannot parse JSON body"}, 400)
     if where.get("health"):
-        return _answer({"message": "setting a target's health is not supported by the embedded edge"}, 405)
-    collection = "targets" if "parent" in where else request.path.split("/")[1]
-    by_name = "" if request.method == "POST" or collection == "targets" else " by 'name'"
-    text = f"cannot {_VERBS[request.method]} '{collection}' entities{by_name} when not using a database"
-    return _answer({"message": text, "code": 12, "name": "operation unsupported"}, 405)
+        return answer({"message": "setting a target's health is not supported by the embedded edge"}, 405)
+    by_name = "" if request.method == "POST" or name == "targets" else " by 'name'"
+    text = f"cannot {_VERBS[request.method]} '{name}' entities{by_name} when not using a database"
+    return answer({"message": text, "code": 12, "name": "operation unsupported"}, 405)
 
 
 def shown(entity: Entity, loaded: Loaded) -> dict[str, Any]:
@@ -108,38 +120,42 @@ def _getter(edge: Edge, name: str) -> View:
 def _child_lister(edge: Edge, parent: str, child: str, field: str) -> View:
     def view(key: str) -> dict[str, Any]:
         loaded = edge.loaded
-        owner = _find(loaded.configuration.collection(parent), key)
-        own = [
-            shown(item, loaded)
-            for item in loaded.configuration.collection(child)
-            if (item.fields.get(field) or {}).get("id") == owner.id
-        ]
+        own = [shown(item, loaded) for item in _children(loaded, parent, key, child, field)]
         return _page(own, f"/{parent}/{key}/{child}")
 
     return view
 
 
+def _child_getter(edge: Edge, parent: str, child: str, field: str) -> View:
+    def view(key: str, own: str) -> dict[str, Any]:
+        loaded = edge.loaded
+        return shown(_find(_children(loaded, parent, key, child, field), own), loaded)
+
+    return view
+
+
+def _children(loaded: Loaded, parent: str, key: str, child: str, field: str) -> list[Entity]:
+    owner = _find(loaded.configuration.collection(parent), key)
+    children = loaded.configuration.collection(child)
+    return [item for item in children if (item.fields.get(field) or {}).get("id") == owner.id]
+
+
+def _parent_getter(edge: Edge, child: str, field: str) -> View:
+    def view(key: str) -> dict[str, Any]:
+        loaded = edge.loaded
+        reference = _find(loaded.configuration.collection(child), key).fields[field]
+        if reference is None:
+            flask.abort(404)
+        return shown(_find(loaded.configuration.collection(f"{field}s"), reference["id"]), loaded)
+
+    return view
+
+
 def _find(entities: Iterable[Entity], key: str) -> Entity:
+    """By id or name; targets have no name but their text."""
     for entity in entities:
-        if key in (entity.id, entity.name):
+        if key in (entity.id, entity.name, entity.fields.get("target")):
             return entity
-    return flask.abort(404)
-
-
-def _service_of_route(edge: Edge, key: str) -> dict[str, Any]:
-    configuration = edge.loaded.configuration
-    route = _find(configuration.routes, key)
-    service = route.fields["service"]
-    if service is None:
-        flask.abort(404)
-    return shown(_find(configuration.services, service["id"]), edge.loaded)
-
-
-def _target(edge: Edge, key: str, target: str) -> dict[str, Any]:
-    upstream = _upstream(edge, key)
-    for item in upstream.targets:
-        if target in (item.id, item.fields["target"]):
-            return shown(item, edge.loaded)
     return flask.abort(404)
 
 
@@ -251,7 +267,7 @@ def _size(text: str | None) -> int:
     if text.isdecimal() and 1 <= int(text) <= 1000:
         return int(text)
     body = {"message": "size must be an integer between 1 and 1000", "code": 9, "name": "invalid size"}
-    return flask.abort(_answer(body, 400))
+    return flask.abort(answer(body, 400))
 
 
 def _start(ordered: Sequence[Mapping[str, Any]], token: str | None) -> int:
@@ -271,7 +287,3 @@ def _unreadable(body: bytes) -> bool:
     except ValueError:
         return True
     return False
-
-
-def _answer(body: Any, status: int) -> Response:
-    return Response(json.dumps(body), status=status, content_type="application/json; charset=utf-8")

@@ -14,7 +14,9 @@ from localfaas.edge.plugins import KINDS
 if TYPE_CHECKING:
     from localfaas.edge.edge import Edge
 
-TAGLINE = "localfaas' embedded edge, with the Admin API of Kong 3.9"
+TAGLINE = f"localfaas {__version__}: the embedded edge, with the Admin API of Kong 3.9"
+API_VERSION = "3.9.3-localfaas"
+"""Tools read from the first three numbers which Admin API they speak to (docs/decisions/0034)."""
 
 
 def routes(_edge: Edge) -> dict[str, Callable[..., Any]]:
@@ -24,7 +26,7 @@ def routes(_edge: Edge) -> dict[str, Callable[..., Any]]:
 def root(edge: Edge) -> dict[str, Any]:
     settings, configuration = edge.settings, edge.loaded.configuration
     return {
-        "version": __version__,
+        "version": API_VERSION,
         "edition": "community",
         "tagline": TAGLINE,
         "hostname": platform.node(),

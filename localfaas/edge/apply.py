@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from localfaas.edge.compile import Compiled, cluster_names, static_clusters, static_routes
-from localfaas.edge.listener import listener, static_bootstrap
+from localfaas.edge.listener import Door, static_bootstrap
 from localfaas.envoy import EnvoyFiles, Resource, admin_request
 
 PATIENCE_SECONDS = 5.0
@@ -31,20 +31,16 @@ class EnvoyRefusedError(RuntimeError):
 
 @dataclass(frozen=True)
 class EdgeEnvoy:
-    """One Envoy: its program, its files, its admin socket, where it listens."""
+    """One Envoy: its program, its files, its admin socket, where clients come in."""
 
     program: Path
     files: EnvoyFiles
     admin_socket: Path
-    bind: str
-    port: int
+    door: Door
 
     def validate(self, compiled: Compiled) -> None:
         """Have Envoy judge the whole as one static file (50 ms). Raises EnvoyRefusedError with its words."""
-        whole = static_bootstrap(
-            listener(self.bind, self.port, {"route_config": static_routes(compiled)}),
-            list(static_clusters(compiled)),
-        )
+        whole = static_bootstrap(self.door, static_routes(compiled), list(static_clusters(compiled)))
         with tempfile.NamedTemporaryFile("w", suffix=".json", dir=self.files.root) as file:
             json.dump(whole, file)
             file.flush()

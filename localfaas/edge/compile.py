@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from localfaas.edge import lua, routes
@@ -23,6 +23,11 @@ _LUA_PER_ROUTE = "type.googleapis.com/envoy.extensions.filters.http.lua.v3.LuaPe
 _OVERWRITE = "OVERWRITE_IF_EXISTS_OR_ADD"
 _APPEND = "APPEND_IF_EXISTS_OR_ADD"
 _IF_ABSENT = "ADD_IF_ABSENT"
+_SERVER_TIMING = (
+    "edge;dur=%COMMON_DURATION(DS_RX_BEG:US_TX_BEG:us)%e-3, "
+    "upstream;dur=%COMMON_DURATION(US_TX_BEG:US_RX_BEG:us)%e-3"
+)
+"""Kong's two latencies in microseconds, as milliseconds (W3C Server Timing): `dur` may have an exponent."""
 _NO_PEER = "failure to get a peer from the ring-balancer"
 _NO_ADDRESS = "name resolution failed"
 
@@ -45,10 +50,12 @@ def compile_edge(
     resolver: Resolver,
     membership: Membership,
     *,
-    port: int,
     eds_source: Callable[[str], Resource],
+    without: frozenset[str] = frozenset(),
 ) -> Compiled:
-    """Envoy's resources for `configuration` behind a listener on `port`."""
+    """Envoy's resources for `configuration` as `membership` stands; plugins named in `without` are left out."""
+    kept = tuple(plugin for plugin in configuration.plugins if plugin.name not in without)
+    configuration = replace(configuration, plugins=kept)
     backends = {
         service.id: backend(service, configuration, resolver, membership)
         for service in configuration.services
@@ -58,13 +65,11 @@ def compile_edge(
     return Compiled(
         clusters=tuple(cluster(item, eds_source(item.name)) for item in clusters.values()),
         endpoints={item.name: load_assignment(item) for item in clusters.values() if not item.by_dns},
-        routes=_route_configuration(configuration, backends, port),
+        routes=_route_configuration(configuration, backends),
     )
 
 
-def _route_configuration(
-    configuration: Configuration, backends: Mapping[str, Backend], port: int
-) -> Resource:
+def _route_configuration(configuration: Configuration, backends: Mapping[str, Backend]) -> Resource:
     services = {service.id: service for service in configuration.services}
     live = [route for route in configuration.routes if _is_live(route, services)]
     candidates = routes.in_order(live)
@@ -86,7 +91,7 @@ def _route_configuration(
         "@type": "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
         "name": ROUTES_NAME,
         "ignore_port_in_host_matching": True,
-        "request_headers_to_add": _request_headers(port),
+        "request_headers_to_add": _request_headers(),
         "request_headers_to_remove": ["x-envoy-external-address", "x-envoy-internal"],
         "response_headers_to_add": _response_headers(),
         "virtual_hosts": [*hosts, {"name": "any", "domains": ["*"], "routes": envoy_routes(None)}],
@@ -123,6 +128,8 @@ def _candidate_routes(
         for methods, repeatable in routes.method_groups(route):
             resource = _matched(route, rule, methods)
             resource.update(_forwarded_prefix(rule))
+            if route.https_only:
+                made.append(_https_asked(route, resource, configuration))
             if service is None:
                 resource.update(_closed(NO_SERVICE, contributions))
             else:
@@ -139,6 +146,14 @@ def _matched(route: Route, rule: routes.PathRule, methods: tuple[str, ...] | Non
     if methods:
         headers.append(routes.method_matcher(methods))
     return {"name": route.label, "match": {**match, **({"headers": headers} if headers else {})}}
+
+
+def _https_asked(route: Route, resource: Resource, configuration: Configuration) -> Resource:
+    """The same match for a plain request, which is told to come again by HTTPS."""
+    plain = {"name": "x-forwarded-proto", "string_match": {"exact": "http"}}
+    match = {**resource["match"], "headers": [*resource["match"].get("headers", []), plain]}
+    answer = {"status": route.https_redirect, "message": "Please use HTTPS protocol", "https": True}
+    return {"name": route.label, "match": match, **_closed(answer, _contributions(configuration, None, None))}
 
 
 def _forwarded_prefix(rule: routes.PathRule) -> Resource:
@@ -205,13 +220,18 @@ def _contributions(
     """What each plugin adds to a route, in the order in which plugins run."""
     chosen: dict[str, Plugin] = {}
     for plugin in configuration.plugins:
-        if not plugin.enabled or not _applies(plugin, route, service):
+        if not plugin.enabled or not _is_for_http(plugin) or not _applies(plugin, route, service):
             continue
         name = str(plugin.name)
         if name not in chosen or _closeness(plugin) > _closeness(chosen[name]):
             chosen[name] = plugin
     uses = ((name, kind, chosen[name]) for name, kind in KINDS.items() if name in chosen)
     return {name: kind.contribute(_use(plugin, service)) for name, kind, plugin in uses}
+
+
+def _is_for_http(plugin: Plugin) -> bool:
+    """As in Kong, a plugin's protocols choose between HTTP and streams, not between HTTP and HTTPS."""
+    return not set(plugin.fields["protocols"]).isdisjoint(("http", "https", "grpc", "grpcs"))
 
 
 def _applies(plugin: Plugin, route: Route | None, service: Service | None) -> bool:
@@ -230,13 +250,12 @@ def _use(plugin: Plugin, service: Service | None) -> Use:
     return Use(plugin.config, scope, service.id if service else "")
 
 
-def _request_headers(port: int) -> list[Resource]:
+def _request_headers() -> list[Resource]:
     address = "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%"
     return [
         _header("x-forwarded-for", address, _APPEND),
         _header("x-real-ip", address, _OVERWRITE),
-        _header("x-forwarded-proto", "http", _OVERWRITE),
-        _header("x-forwarded-port", str(port), _OVERWRITE),
+        _header("x-forwarded-port", "%DOWNSTREAM_LOCAL_PORT%", _OVERWRITE),
         _header("x-forwarded-path", "%PATH(NQ:PATH)%", _OVERWRITE),
         _header("via", VIA, _APPEND),
     ]
@@ -246,6 +265,7 @@ def _response_headers() -> list[Resource]:
     return [
         _header("x-kong-upstream-latency", "%COMMON_DURATION(US_TX_BEG:US_RX_BEG:ms)%", _OVERWRITE),
         _header("x-kong-proxy-latency", "%COMMON_DURATION(DS_RX_BEG:US_TX_BEG:ms)%", _OVERWRITE),
+        _header("server-timing", _SERVER_TIMING, _APPEND),
         _header("x-kong-request-id", "%REQ(X-KONG-REQUEST-ID)%", _OVERWRITE),
         _header("via", VIA, _APPEND),
     ]

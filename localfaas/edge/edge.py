@@ -18,20 +18,26 @@ from pathlib import Path
 
 import flask
 
-from localfaas.edge import listener
+from localfaas.edge import certificate, listener
 from localfaas.edge.admin import create_admin_app
 from localfaas.edge.apply import EdgeEnvoy, EnvoyRefusedError
+from localfaas.edge.certificate import CertificateError, ensure_certificate
 from localfaas.edge.compile import Compiled, compile_edge
+from localfaas.edge.counts import ensure_counts
 from localfaas.edge.entities import NAMESPACE, Configuration
 from localfaas.edge.errors import Fault, KongConfigError
+from localfaas.edge.kong_conf import read_node
+from localfaas.edge.listener import Door
 from localfaas.edge.metrics import metrics_text
 from localfaas.edge.parse import parse
 from localfaas.edge.resolve import Resolver, platform_resolver
 from localfaas.envoy import Address, EnvoyFiles, Membership, Resource
+from localfaas.open_files import most_open_files
 from localfaas.platform import envoy_binary
 from localfaas.settings import LOOPBACK, Settings
 
 EMPTY_HASH = "0" * 32
+KONG_CONF = Path("kong") / "kong.conf"
 _NODE = "edge"
 
 log = logging.getLogger("localfaas.edge")
@@ -59,7 +65,7 @@ def bootstrap(settings: Settings) -> Resource:
     """What the edge's Envoy is started with."""
     files = EnvoyFiles(settings.envoy(_NODE))
     socket = str(settings.envoy_admin_socket(_NODE))
-    return listener.bootstrap(socket, files.lds_source(), files.cds_source())
+    return listener.bootstrap(socket, files.lds_source(), files.cds_source(), most_open_files())
 
 
 def write_bootstrap(settings: Settings) -> None:
@@ -67,9 +73,13 @@ def write_bootstrap(settings: Settings) -> None:
     files = EnvoyFiles(settings.envoy(_NODE))
     settings.run.mkdir(parents=True, exist_ok=True)
     files.write_bootstrap(bootstrap(settings))
-    files.write_listeners(
-        [listener.listener(settings.bind, settings.port("edge"), listener.rds(files.rds_source()))]
-    )
+    door = _door(settings)
+    ensure_counts(Path(door.counts))
+    if door.certificate:
+        ensure_certificate(settings.secrets)
+        pair = listener.certificate(str(settings.secrets / certificate.FILE), str(settings.secrets))
+        files.write_secrets([pair])
+    files.write_listeners(listener.listeners(door, listener.rds(files.rds_source())))
     if not (files.root / "rds" / "rds.json").exists():
         compiled = _compile(settings, Configuration(), {})
         files.write_clusters(compiled.clusters)
@@ -87,7 +97,10 @@ class Edge:
         self._state = settings.envoy(_NODE)
         self._membership: dict[str, tuple[Address, ...]] = _read_membership(self._state / "membership.json")
         self._loaded = NOTHING
+        self._door = _door(settings)
         write_bootstrap(settings)
+        if not settings.rate_limits:
+            log.warning("RATE_LIMITS=off: the rate limits of kong.yml do not hold")
         self._restore()
 
     @property
@@ -109,7 +122,15 @@ class Edge:
 
     @property
     def envoy(self) -> EdgeEnvoy:
-        return _envoy(self.settings, self._program)
+        return _envoy(self.settings, self._program, self._door)
+
+    def renew_certificate(self) -> None:
+        """Replace the edge's own certificate if it ends soon; Envoy reads the new one at once, connections stay."""
+        try:
+            if self._door.certificate and ensure_certificate(self.settings.secrets):
+                log.info("the edge has a new certificate")
+        except CertificateError:
+            log.exception("the edge goes on with the certificate that Envoy has")
 
     def write_bootstrap(self) -> None:
         write_bootstrap(self.settings)
@@ -176,8 +197,8 @@ def _compile(settings: Settings, configuration: Configuration, membership: Membe
         configuration,
         _resolver(settings),
         membership,
-        port=settings.port("edge"),
         eds_source=EnvoyFiles(settings.envoy(_NODE)).eds_source,
+        without=frozenset() if settings.rate_limits else frozenset({"rate-limiting"}),
     )
 
 
@@ -185,13 +206,24 @@ def _resolver(settings: Settings) -> Resolver:
     return platform_resolver((LOOPBACK, settings.port("gateway")))
 
 
-def _envoy(settings: Settings, program: Path) -> EdgeEnvoy:
+def _envoy(settings: Settings, program: Path, door: Door) -> EdgeEnvoy:
     return EdgeEnvoy(
         program=program,
         files=EnvoyFiles(settings.envoy(_NODE)),
         admin_socket=settings.envoy_admin_socket(_NODE),
+        door=door,
+    )
+
+
+def _door(settings: Settings) -> Door:
+    node = read_node(settings.project / KONG_CONF)
+    return Door(
         bind=settings.bind,
         port=settings.port("edge"),
+        tls_port=settings.port("edge-tls"),
+        node=node,
+        counts=str(settings.run / "edge-counts"),
+        certificate=EnvoyFiles(settings.envoy(_NODE)).secrets_source() if node.listen.tls else None,
     )
 
 

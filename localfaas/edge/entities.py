@@ -16,28 +16,6 @@ NAMESPACE = uuid.UUID("fd02801f-0957-4a15-a55a-c8d9606f30b5")
 COLLECTIONS = ("services", "routes", "upstreams", "targets", "plugins")
 """What a file may hold at top level, in the order in which references point."""
 
-KONG_ONLY_COLLECTIONS = frozenset(
-    (
-        "consumers",
-        "consumer_groups",
-        "certificates",
-        "ca_certificates",
-        "snis",
-        "vaults",
-        "keys",
-        "key_sets",
-        "custom_plugins",
-        "filter_chains",
-        "acls",
-        "basicauth_credentials",
-        "hmacauth_credentials",
-        "jwt_secrets",
-        "keyauth_credentials",
-        "oauth2_credentials",
-        "parameters",
-    )
-)
-
 
 def entity_id(collection: str, key: str) -> str:
     """The id Kong gives to an entity without one: the same name, the same id, in every file and on every node."""
@@ -82,6 +60,9 @@ class Route(Entity):
     regex_priority: int
     strip_path: bool
     preserve_host: bool
+    https_only: bool
+    https_redirect: int
+    """Status for a plain request to a route of HTTPS alone."""
 
     @property
     def label(self) -> str:

@@ -55,11 +55,6 @@ ROUTE = Record(
             of=Text(one_of=_PROTOCOLS, supported=("http", "https")),
             as_set=True,
             default=["http", "https"],
-            rule=lambda value: (
-                None
-                if "http" in value or not value
-                else "a route without 'http' is not supported by the embedded edge, which has no TLS"
-            ),
         ),
         "methods": ListOf(of=Text(rule=rules.method), as_set=True),
         "hosts": ListOf(of=Text(rule=rules.route_host), as_set=True),
@@ -181,11 +176,7 @@ PLUGIN_FRAME = {
     "name": Text(required=True),
     "instance_name": _NAME,
     "enabled": Flag(default=True, required=True),
-    "protocols": ListOf(
-        of=Text(one_of=("grpc", "grpcs", "http", "https")),
-        as_set=True,
-        default=["grpc", "grpcs", "http", "https"],
-    ),
+    "protocols": ListOf(of=Text(one_of=_PROTOCOLS), as_set=True),
     "route": Reference(),
     "service": Reference(),
     "consumer": Opaque(),
@@ -193,4 +184,10 @@ PLUGIN_FRAME = {
     "ordering": Opaque(),
     "tags": _TAGS,
 }
-"""Every plugin's fields but `config`, whose schema is the plugin's own."""
+"""Every plugin's fields but `config` and the choice of `protocols`, which are the plugin's own."""
+
+
+def plugin(config: Record, protocols: tuple[str, ...]) -> Record:
+    """A plugin with its own `config`."""
+    chosen = ListOf(of=Text(one_of=tuple(sorted(protocols))), as_set=True, default=list(protocols))
+    return Record(fields={**PLUGIN_FRAME, "protocols": chosen, "config": config})

@@ -73,19 +73,15 @@ class _Linker:
         draft.values[name] = {"id": other.id, "written": written}
 
     def _claim(self, draft: Draft) -> None:
-        collection, name = draft.collection, draft.values.get("name")
-        named = collection in ("services", "routes", "upstreams") and name is not None
-        if named and (collection, name) in self._by_key:
-            text = f"uniqueness violation: '{collection}' entity with name set to '{name}' already declared"
-            self._fault(draft, text)
-            return
-        if (collection, draft.id) in self._by_key:
-            text = f"uniqueness violation: '{collection}' entity with primary key set to '{draft.id}' already declared"
-            self._fault(draft, text)
-            return
-        self._by_key[collection, draft.id] = draft
-        if named:
-            self._by_key[collection, str(name)] = draft
+        """Take the names that no other of its kind may have, or say which of them is taken."""
+        names = _unique_names(draft)
+        for name, key in names.items():
+            if (draft.collection, key) in self._by_key:
+                text = f"uniqueness violation: '{draft.collection}' entity with {name} already declared"
+                self._fault(draft, text)
+                return
+        for key in names.values():
+            self._by_key[draft.collection, key] = draft
 
     def _fault(self, draft: Draft, text: str) -> None:
         """At the place Kong shows: in the collection, counted over the whole file; routes by name."""
@@ -119,6 +115,17 @@ _MUST_REFER: Mapping[str, tuple[str, ...]] = {
     "targets": ("upstream",),
     "plugins": (),
 }
+
+
+def _unique_names(draft: Draft) -> dict[str, str]:
+    """What is unique about an entity, in Kong's words, and the key that it is found by."""
+    name, instance = draft.values.get("name"), draft.values.get("instance_name")
+    found = {}
+    if name is not None and draft.collection in ("services", "routes", "upstreams"):
+        found[f"name set to '{name}'"] = str(name)
+    if instance is not None:
+        found[f"instance_name set to '{instance}'"] = f"instance_name {instance}"
+    return {**found, f"primary key set to '{draft.id}'": draft.id}
 
 
 def _reference_key(draft: Draft, name: str) -> str:
@@ -196,6 +203,8 @@ def _route(draft: Draft) -> Route:
         regex_priority=values["regex_priority"],
         strip_path=values["strip_path"],
         preserve_host=values["preserve_host"],
+        https_only="http" not in values["protocols"],
+        https_redirect=values["https_redirect_status_code"],
     )
 
 

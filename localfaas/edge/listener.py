@@ -1,15 +1,20 @@
-"""The edge's listener and bootstrap: the same for every kong.yml, so that a reload never replaces the listener.
+"""The edge's listeners and bootstrap: the same for every kong.yml, so that a reload never replaces a listener.
 
-A replaced listener would close connections and forget rate-limit counters. What changes is in routes, clusters and
-endpoints; what a plugin needs to know of its configuration travels with the route.
+A replaced listener would close connections. What changes is in routes, clusters and endpoints; what a plugin needs
+to know of its configuration travels with the route. What kong.conf says is here, and takes effect at `make up`.
+Both listeners share the routes and, through a file mapped into memory, the counts of the script.
 """
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass, replace
 from typing import Any
 
 from localfaas import __version__
-from localfaas.edge import lua
+from localfaas.edge import limits, lua
+from localfaas.edge.kong_conf import Gzip, Node
+from localfaas.edge.plugins.ip_restriction import ACCESS_FILTER, VERDICT_FILTER
 from localfaas.edge.plugins.request_size_limiting import BUFFER_FILTER
 from localfaas.envoy import Resource
 
@@ -18,6 +23,7 @@ PRODUCT = f"localfaas/{__version__}"
 VIA = f"1.1 {PRODUCT}"
 LUA_FILTER = "edge"
 ROUTES_NAME = "edge"
+CERTIFICATE_NAME = "edge"
 STATS_SCOPE = "kong"
 
 KONG_LATENCY_MS = (1, 2, 5, 7, 10, 15, 20, 30, 50, 75, 100, 200, 500, 750, 1000, 3000, 6000)
@@ -26,28 +32,76 @@ FINE_LATENCY_MS = (0.5, 1, 1.5, 2, 3, 4, 5, 7.5, 10, 15)
 """Bounds below Kong's first, for `localfaas_edge_request_duration_seconds`."""
 
 _EXTENSIONS = "type.googleapis.com/envoy.extensions"
-_IDLE_SECONDS = 75
 _NO_ADDRESS = {"address_prefix": "255.255.255.255", "prefix_len": 32}
 
 
-def listener(bind: str, port: int, routes: Resource) -> Resource:
-    """The one listener; `routes` is `{"rds": …}` or `{"route_config": …}`."""
+@dataclass(frozen=True)
+class Door:
+    """Where clients come in: an address, what the node says, and the file of the counts.
+
+    `certificate` is where Envoy reads key and certificate from; without it there is no TLS.
+    """
+
+    bind: str
+    port: int
+    tls_port: int
+    node: Node
+    counts: str
+    certificate: Resource | None = None
+
+
+def listeners(door: Door, routes: Resource) -> list[Resource]:
+    """One listener for each port; `routes` is `{"rds": …}` or `{"route_config": …}`."""
+    plain = _listener("edge", door.bind, door.port, _chain(door, routes))
+    if not (door.node.listen.tls and door.certificate):
+        return [plain]
+    chain = {**_chain(door, routes, tls=True), "transport_socket": _tls_socket(door)}
+    return [plain, _listener("edge-tls", door.bind, door.tls_port, chain)]
+
+
+def _listener(name: str, bind: str, port: int, chain: Resource) -> Resource:
     return {
         "@type": "type.googleapis.com/envoy.config.listener.v3.Listener",
-        "name": "edge",
+        "name": name,
         "address": {"socket_address": {"address": bind, "port_value": port}},
         # A second edge on this port must fail, not share the connections.
         "enable_reuse_port": False,
-        "filter_chains": [
-            {
-                "filters": [
-                    {
-                        "name": "envoy.filters.network.http_connection_manager",
-                        "typed_config": {**_connection_manager(), **routes},
-                    }
-                ]
-            }
-        ],
+        "per_connection_buffer_limit_bytes": limits.LIMITS.buffer_bytes,
+        "filter_chains": [chain],
+    }
+
+
+def _chain(door: Door, routes: Resource, *, tls: bool = False) -> Resource:
+    manager = {**_connection_manager(door, tls=tls), **routes}
+    return {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
+
+
+def _tls_socket(door: Door) -> Resource:
+    secret = {"name": CERTIFICATE_NAME, "sds_config": door.certificate}
+    return {
+        "name": "envoy.transport_sockets.tls",
+        "typed_config": {
+            "@type": f"{_EXTENSIONS}.transport_sockets.tls.v3.DownstreamTlsContext",
+            "common_tls_context": {
+                "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
+                "tls_certificate_sds_secret_configs": [secret],
+                "alpn_protocols": [*(["h2"] if door.node.listen.tls_http2 else []), "http/1.1"],
+            },
+        },
+    }
+
+
+def certificate(file: str, directory: str) -> Resource:
+    """The secret that the TLS listener asks for: key and certificate in one file, read again when it is replaced."""
+    both = {"filename": file}
+    return {
+        "@type": f"{_EXTENSIONS}.transport_sockets.tls.v3.Secret",
+        "name": CERTIFICATE_NAME,
+        "tls_certificate": {
+            "certificate_chain": both,
+            "private_key": both,
+            "watched_directory": {"path": directory},
+        },
     }
 
 
@@ -55,20 +109,26 @@ def rds(source: Resource) -> Resource:
     return {"rds": {"route_config_name": ROUTES_NAME, "config_source": source}}
 
 
-def bootstrap(admin_socket: str, lds_source: Resource, cds_source: Resource) -> Resource:
-    """What Envoy is started with. Its admin interface is a socket that only this user can open."""
+def bootstrap(admin_socket: str, lds_source: Resource, cds_source: Resource, open_files: int) -> Resource:
+    """What Envoy is started with, which may open so many files.
+
+    Its admin interface is a socket that only this user can open.
+    """
     return {
         "node": {"id": "edge", "cluster": "edge"},
         "admin": {"address": {"pipe": {"path": admin_socket, "mode": 0o600}}},
         "stats_flush_interval": "1s",
         "stats_config": {"histogram_bucket_settings": _buckets()},
+        "overload_manager": limits.overload_manager(limits.LIMITS, open_files),
+        "memory_allocator_manager": {"soft_memory_limit_bytes": limits.LIMITS.kept_heap_bytes},
         "dynamic_resources": {"lds_config": lds_source, "cds_config": cds_source},
     }
 
 
-def static_bootstrap(listener: Resource, clusters: list[Resource]) -> Resource:
+def static_bootstrap(door: Door, routes: Resource, clusters: list[Resource]) -> Resource:
     """The same as one file, for `envoy --mode validate`, which does not look into the others."""
-    bare = {key: value for key, value in listener.items() if key != "@type"}
+    [plain] = listeners(replace(door, certificate=None), {"route_config": routes})
+    bare = {key: value for key, value in plain.items() if key != "@type"}
     return {
         "node": {"id": "edge", "cluster": "edge"},
         "static_resources": {"listeners": [bare], "clusters": clusters},
@@ -92,11 +152,13 @@ def _buckets() -> list[Resource]:
     ]
 
 
-def _connection_manager() -> dict[str, Any]:
+def _connection_manager(door: Door, *, tls: bool) -> dict[str, Any]:
+    http2 = tls or door.node.listen.plain_http2
+    script = _lua_filter(door.counts)
     return {
         "@type": f"{_EXTENSIONS}.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "edge",
-        "codec_type": "AUTO",
+        "codec_type": "AUTO" if http2 else "HTTP1",
         "use_remote_address": True,
         "skip_xff_append": True,
         # No client is trusted with x-envoy-* headers, those on this machine included.
@@ -112,25 +174,87 @@ def _connection_manager() -> dict[str, Any]:
             "default_host_for_http_10": "localhost",
             "allow_custom_methods": True,
         },
-        "common_http_protocol_options": {"idle_timeout": f"{_IDLE_SECONDS}s"},
-        "max_request_headers_kb": 32,
-        "request_headers_timeout": "60s",
-        "stream_idle_timeout": "60s",
+        **limits.of_connections(limits.LIMITS),
         "delayed_close_timeout": "0.1s",
         # A WebSocket has no body to gather before it is passed on.
-        "upgrade_configs": [{"upgrade_type": "websocket", "filters": [_lua_filter(), _router()]}],
+        "upgrade_configs": [
+            {"upgrade_type": "websocket", "filters": _filters(door, script, tls=tls, bodies=False)}
+        ],
         "local_reply_config": {"mappers": _reply_mappers()},
         "access_log": [_stats_logger()],
-        "http_filters": [_lua_filter(), _buffer_filter(), _router()],
+        "http_filters": _filters(door, script, tls=tls, bodies=True),
     }
 
 
-def _lua_filter() -> Resource:
+def _filters(door: Door, script: Resource, *, tls: bool, bodies: bool) -> list[Resource]:
+    """In the order in which a request meets them; an answer meets them from the last to the first."""
+    header = door.node.tls_header if tls else None
+    gzip = door.node.gzip
+    return [
+        *([_header_filter(*header)] if header else []),
+        _access_filter(VERDICT_FILTER),
+        script,
+        _access_filter(ACCESS_FILTER),
+        *([_buffer_filter()] if bodies else []),
+        *([_gzip_filter(gzip)] if bodies and gzip else []),
+        _router(),
+    ]
+
+
+def _header_filter(name: str, value: str) -> Resource:
+    """Adds a header to every answer that has none of that name, the edge's own included."""
+    header = {"header": {"key": name, "value": value}, "append_action": "ADD_IF_ABSENT"}
+    return {
+        "name": "tls-header",
+        "typed_config": {
+            "@type": f"{_EXTENSIONS}.filters.http.header_mutation.v3.HeaderMutation",
+            "mutations": {"response_mutations": [{"append": header}]},
+        },
+    }
+
+
+def _access_filter(name: str) -> Resource:
+    """Off, until a route switches it on with rules of its own."""
+    return {
+        "name": name,
+        "disabled": True,
+        "typed_config": {"@type": f"{_EXTENSIONS}.filters.http.rbac.v3.RBAC"},
+    }
+
+
+def _gzip_filter(gzip: Gzip) -> Resource:
+    compressor = {
+        "@type": f"{_EXTENSIONS}.compression.gzip.compressor.v3.Gzip",
+        "compression_level": f"COMPRESSION_LEVEL_{gzip.level}",
+    }
+    return {
+        "name": "gzip",
+        "typed_config": {
+            "@type": f"{_EXTENSIONS}.filters.http.compressor.v3.Compressor",
+            "compressor_library": {"name": "gzip", "typed_config": compressor},
+            "response_direction_config": {
+                "common_config": {
+                    "min_content_length": gzip.min_length,
+                    "content_type_matcher": [_media_type(name) for name in gzip.types],
+                },
+                # As nginx does: the bytes are others, what they mean is the same.
+                "weaken_etag_on_compress": True,
+            },
+        },
+    }
+
+
+def _media_type(name: str) -> Resource:
+    """Exactly this type, whatever parameters follow it."""
+    return {"safe_regex": {"regex": rf"(?i){re.escape(name)}(?:\s*;.*)?"}}
+
+
+def _lua_filter(counts: str) -> Resource:
     return {
         "name": LUA_FILTER,
         "typed_config": {
             "@type": f"{_EXTENSIONS}.filters.http.lua.v3.Lua",
-            "default_source_code": {"inline_string": lua.source()},
+            "default_source_code": {"inline_string": lua.source(counts)},
             # What the script changes does not choose another route; matching again costs 15 µs.
             "clear_route_cache": False,
         },

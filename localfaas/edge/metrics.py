@@ -89,12 +89,28 @@ def _latencies(found: list[Sample], groups: set[str]) -> Iterator[str]:
         ours = [sample for sample in found if sample.name.startswith(f"envoy_kong_{name}_us_")]
         yield from _head(f"kong_{name}_ms", "histogram", text, ours)
         extra = answered_here if name == "kong_latency" else {}
+        ours += _unseen(name, extra, ours, bounds)
         yield from _histogram(f"kong_{name}_ms", ours, bounds, scale=1000, extra=extra)
     fine = [sample for sample in found if sample.name.startswith("envoy_kong_request_latency_us_")]
     name = "localfaas_edge_request_duration_seconds"
     yield from _head(name, "histogram", "Total duration of requests, from 0.5 ms", fine)
     seconds = [bound / 1000 for bound in sorted({*FINE_LATENCY_MS, *UPSTREAM_LATENCY_MS})]
     yield from _histogram(name, fine, seconds, scale=1_000_000, extra={})
+
+
+def _unseen(
+    name: str, extra: Mapping[tuple[str, str], float], ours: Iterable[Sample], bounds: Iterable[float]
+) -> list[Sample]:
+    """Empty histograms for services and routes of `extra` that Envoy has none of: all their requests ended here."""
+    seen = {(sample.labels["service"], sample.labels["route"]) for sample in ours}
+    stem = f"envoy_kong_{name}_us"
+    made = []
+    for service, route in extra.keys() - seen:
+        labels = {"service": service, "route": route}
+        steps = [*(f"{bound * 1000:g}" for bound in bounds), "+Inf"]
+        made += [Sample(f"{stem}_bucket", {**labels, "le": step}, 0) for step in steps]
+        made += [Sample(f"{stem}_sum", labels, 0), Sample(f"{stem}_count", labels, 0)]
+    return made
 
 
 def _answered_here(found: Iterable[Sample]) -> dict[tuple[str, str], float]:

@@ -7,13 +7,15 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from localfaas.edge import refused
 from localfaas.edge.document import Document, read_document
-from localfaas.edge.entities import COLLECTIONS, KONG_ONLY_COLLECTIONS, Configuration
-from localfaas.edge.errors import Fault, KongConfigError, Place
-from localfaas.edge.kinds import PLUGIN_FRAME, ROUTE, SERVICE, TARGET, UPSTREAM
+from localfaas.edge.entities import COLLECTIONS, Configuration
+from localfaas.edge.errors import Fault, KongConfigError, Place, Position
+from localfaas.edge.kinds import PLUGIN_FRAME, ROUTE, SERVICE, TARGET, UPSTREAM, plugin
 from localfaas.edge.link import Draft, link
-from localfaas.edge.plugins import KINDS, KONG_ONLY
-from localfaas.edge.schema import NOT_SUPPORTED, Record, Report
+from localfaas.edge.plugins import KINDS
+from localfaas.edge.refused import NOT_SUPPORTED
+from localfaas.edge.schema import Record, Report
 
 _VERSIONS = ("1.1", "2.1", "3.0")
 _TOP_LEVEL = frozenset({"_format_version", "_transform", "_comment", "_ignore"})
@@ -23,7 +25,16 @@ _CHILDREN = {
     "upstreams": {"targets": "upstream"},
 }
 """Which collections may be nested in which, and the field of the child that the nesting stands for."""
-_SCHEMAS = {"services": SERVICE, "routes": ROUTE, "upstreams": UPSTREAM, "targets": TARGET}
+_TIMES = ("created_at", "updated_at")
+"""Written by Kong's own exports; an entity is as old as the file that brought it."""
+ENTITIES: Mapping[str, Record] = {
+    "services": SERVICE,
+    "routes": ROUTE,
+    "upstreams": UPSTREAM,
+    "targets": TARGET,
+    "plugins": Record(fields={**PLUGIN_FRAME, "config": Record(fields={})}),
+}
+"""What each kind may hold; the `config` of a plugin is its own."""
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -45,6 +56,19 @@ def parse(text: str) -> Configuration:
     return configuration
 
 
+def check_entity(collection: str, values: Mapping[str, Any]) -> list[Fault]:
+    """Everything wrong with one entity of `collection` by itself; its references are not looked up."""
+    faults: list[Fault] = []
+    own = _written(collection, values)
+    _schema(collection, own).check(own, (), lambda place, text: faults.append(_fault(place, text)))
+    return faults
+
+
+def _fault(place: Place, text: str, position: Position | None = None) -> Fault:
+    """A fault that says what to use in place of what is refused."""
+    return Fault(place, text + refused.instead(place) if text == NOT_SUPPORTED else text, position)
+
+
 @dataclass
 class _Reader:
     document: Document
@@ -52,7 +76,7 @@ class _Reader:
     faults: list[Fault] = field(default_factory=list)
 
     def report(self, place: Place, text: str) -> None:
-        self.faults.append(Fault(place, text, self.document.position(place)))
+        self.faults.append(_fault(place, text, self.document.position(place)))
 
     def read(self) -> None:
         values = self.document.values
@@ -60,8 +84,8 @@ class _Reader:
         if not isinstance(values.get("_transform", True), bool):
             self.report(("_transform",), "expected a boolean")
         for key in values:
-            if key in KONG_ONLY_COLLECTIONS:
-                self.report((key,), NOT_SUPPORTED)
+            if key in refused.COLLECTIONS:
+                self.report((key,), f"{NOT_SUPPORTED}; {refused.COLLECTIONS[key]}")
             elif key not in _TOP_LEVEL and key not in COLLECTIONS:
                 self.report((key,), "unknown field")
         for name in COLLECTIONS:
@@ -91,8 +115,7 @@ class _Reader:
     def _entity(self, collection: str, item: dict[str, Any], place: Place, parent: Draft | None) -> None:
         own = dict(item)
         children = {name: own.pop(name, None) for name in _CHILDREN.get(collection, {})}
-        if collection == "services":
-            own = _split_url(own)
+        own = _written(collection, own)
         checked = _schema(collection, own).check(own, place, self.report)
         draft = Draft(collection, checked, place, parent)
         self.drafts[collection].append(draft)
@@ -107,12 +130,21 @@ class _Reader:
                 self.report((*place, index, parent_field), "unknown field")
 
 
+def _written(collection: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that count, `url` split into what it is short for."""
+    own = {key: value for key, value in values.items() if key not in _TIMES}
+    return _split_url(own) if collection == "services" else own
+
+
 def _split_url(own: dict[str, Any]) -> dict[str, Any]:
     """`url` is short for protocol, host, port and path."""
     url = own.get("url")
     if not isinstance(url, str):
         return own
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        parts = urlsplit("")
     try:
         port = parts.port or _DEFAULT_PORTS.get(parts.scheme)
     except ValueError:
@@ -124,11 +156,11 @@ def _split_url(own: dict[str, Any]) -> dict[str, Any]:
 
 def _schema(collection: str, own: Mapping[str, Any]) -> Record:
     if collection != "plugins":
-        return _SCHEMAS[collection]
+        return ENTITIES[collection]
     name = own.get("name")
     kind = KINDS.get(name) if isinstance(name, str) else None
     if kind:
-        return Record(fields={**PLUGIN_FRAME, "config": kind.config})
+        return plugin(kind.config, kind.protocols)
     return _UnknownPlugin(fields=PLUGIN_FRAME, ignored=frozenset({*own, "config"}))
 
 
@@ -139,8 +171,8 @@ class _UnknownPlugin(Record):
         checked = super().check(value, place, report)
         name = value.get("name")
         if isinstance(name, str) and name:
-            if name in KONG_ONLY:
-                report((*place, "name"), f"plugin '{name}' is {NOT_SUPPORTED}")
+            if name in refused.PLUGINS:
+                report((*place, "name"), f"plugin '{name}' is {NOT_SUPPORTED}; {refused.PLUGINS[name]}")
             else:
                 text = f"plugin '{name}' not enabled; add it to the 'plugins' configuration property"
                 report((*place, "name"), text)

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from localfaas.edge.errors import ENTITY_RULE, Place
-from localfaas.edge.schema import NOT_SUPPORTED, Report
+from localfaas.edge.refused import NOT_SUPPORTED
+from localfaas.edge.schema import Report
 
 _NAME = re.compile(r"^[\w.\-~\u0080-\U0010ffff]+$")
 _HOSTNAME = re.compile(

@@ -9,9 +9,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any
 
 from localfaas.edge.errors import Place
+from localfaas.edge.refused import NOT_SUPPORTED
 
 Report = Callable[[Place, str], None]
 Rule = Callable[[Any], str | None]
@@ -19,7 +21,6 @@ Rule = Callable[[Any], str | None]
 RecordRule = Callable[[Mapping[str, Any], Place, Report], None]
 """Looks at a whole record after its fields, and reports at whatever place is at fault."""
 
-NOT_SUPPORTED = "not supported by the embedded edge"
 REQUIRED = "required field missing"
 
 
@@ -81,7 +82,7 @@ class Number(Type):
     fraction: bool = False
 
     def check(self, value: Any, place: Place, report: Report) -> Any:
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
             report(place, "expected a number" if self.fraction else "expected an integer")
         elif not self.fraction and value != int(value):
             report(place, "expected an integer")
@@ -104,6 +105,14 @@ class Flag(Type):
         return value
 
 
+def _present(kind: Type, item: Any, place: Place, report: Report) -> Any:
+    """A member of a list or a map, which may not be null."""
+    if item is not None:
+        return kind.check(item, place, report)
+    report(place, REQUIRED)
+    return None
+
+
 @dataclass(frozen=True, kw_only=True)
 class ListOf(Type):
     """A list; as a set, repeated members are dropped."""
@@ -118,14 +127,8 @@ class ListOf(Type):
             return value
         if self.rule and (problem := self.rule(value)):
             report(place, problem)
-        items = [self._item(item, (*place, index), report) for index, item in enumerate(value)]
+        items = [_present(self.of, item, (*place, index), report) for index, item in enumerate(value)]
         return [item for index, item in enumerate(items) if not self.as_set or item not in items[:index]]
-
-    def _item(self, item: Any, place: Place, report: Report) -> Any:
-        if item is not None:
-            return self.of.check(item, place, report)
-        report(place, REQUIRED)
-        return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +141,7 @@ class MapOf(Type):
         if not isinstance(value, dict):
             report(place, "expected a map")
             return value
-        return {key: self.of.read(item, (*place, key), report) for key, item in value.items()}
+        return {key: _present(self.of, item, (*place, key), report) for key, item in value.items()}
 
 
 @dataclass(frozen=True, kw_only=True)

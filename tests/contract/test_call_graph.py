@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from functions.site.handler import SiteSettings
 from localfaas.stack import load_stack
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -140,9 +141,12 @@ def calls_of(paths: list[Path]) -> set[str]:
 
 @cache
 def graph_of_the_source() -> dict[str, set[str]]:
-    return {
-        function: calls_of(sorted((PROJECT / "functions" / function).glob("*.py"))) for function in FUNCTIONS
+    read = {
+        function: calls_of(sorted((PROJECT / "functions" / function).glob("*.py")))
+        for function in FUNCTIONS
+        if function != "site"
     }
+    return {**read, "site": set(SiteSettings.functions.split())}  # asks whom its setting names
 
 
 def graph_of_the_document() -> dict[str, set[str]]:

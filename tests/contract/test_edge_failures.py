@@ -10,7 +10,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -84,50 +83,6 @@ def targets(servers: list[Upstream], weights: list[int] | None = None) -> list[s
 # Errors
 
 
-def test_refused_connection_is_502(edge: RunningEdge) -> None:
-    edge.load(service(f"http://127.0.0.1:{free_port()}"))
-    answer = edge.get("/a")
-    assert answer.status == 502
-    rid = answer.header("X-Kong-Request-Id")
-    assert answer.text == f"An invalid response was received from the upstream server\nrequest_id: {rid}\n"
-    assert answer.header("Content-Type") == "text/plain; charset=utf-8"
-    assert answer.header("Via") == "1.1 localfaas/0.1.0"
-    assert not [name for name, _ in answer.headers if name.startswith("x-edge")]
-
-
-@pytest.mark.parametrize(
-    ("headers", "kind"),
-    [
-        ({"Accept": "*/*"}, "application/json; charset=utf-8"),
-        ({"Accept": "text/html"}, "text/html; charset=utf-8"),
-        ({"Content-Type": "application/json"}, "application/json; charset=utf-8"),
-        ({"Content-Type": "application/json", "Accept": "application/xml"}, "application/xml; charset=utf-8"),
-    ],
-)
-def test_upstream_failure_takes_the_form_that_is_asked_for(
-    edge: RunningEdge, headers: dict[str, str], kind: str
-) -> None:
-    edge.load(service(f"http://127.0.0.1:{free_port()}"))
-    answer = edge.send("POST", "/a", headers, body="{}")
-    assert (answer.status, answer.header("Content-Type")) == (502, kind)
-    assert len(answer.body) == int(answer.header("Content-Length") or 0)
-
-
-def test_head_of_a_failure_has_no_body(edge: RunningEdge) -> None:
-    edge.load(service(f"http://127.0.0.1:{free_port()}"))
-    answer = edge.send("HEAD", "/a")
-    assert (answer.status, answer.body) == (502, b"")
-
-
-def test_upstreams_own_errors_pass_unchanged(edge: RunningEdge, three: list[Upstream]) -> None:
-    edge.load(service(f"http://127.0.0.1:{three[0].server_port}"))
-    for status in (404, 413, 429, 500, 502, 503, 504):
-        three[0].status = status
-        answer = edge.get("/a")
-        assert (answer.status, answer.json["method"]) == (status, "GET")
-    assert len(three[0].seen) == 7
-
-
 def test_silent_connect_is_504(edge: RunningEdge) -> None:
     """A listener whose queue is full drops connection requests, as a machine that is gone does."""
     with socket.socket() as full:
@@ -145,45 +100,7 @@ def test_silent_connect_is_504(edge: RunningEdge) -> None:
     assert (answer.status, answer.text.splitlines()[0]) == (504, "The upstream server is timing out")
 
 
-def test_unknown_name_is_503(edge: RunningEdge) -> None:
-    edge.load(service("http://nowhere.invalid:80"))
-    answer = edge.get("/a")
-    assert (answer.status, answer.json["message"]) == (503, "name resolution failed")
-
-
-def test_upstream_without_targets_is_503(edge: RunningEdge) -> None:
-    edge.load(balanced("algorithm: round-robin", ["{target: 'cart-replicas.openfaas-fn:8080'}"]))
-    answer = edge.get("/a")
-    assert (answer.status, answer.json["message"]) == (503, "failure to get a peer from the ring-balancer")
-
-
 # Retries
-
-
-@pytest.mark.parametrize(
-    ("method", "attempts"), [("GET", 3), ("PUT", 3), ("DELETE", 3), ("POST", 1), ("PATCH", 1)]
-)
-def test_lost_connection_is_tried_again_where_that_is_safe(
-    edge: RunningEdge, three: list[Upstream], method: str, attempts: int
-) -> None:
-    edge.load(service(f"http://127.0.0.1:{three[0].server_port}"))
-    three[0].behaviour = "reset"
-    assert edge.send(method, "/a").status == 502
-    assert len(three[0].seen) == attempts
-
-
-@pytest.mark.parametrize(("method", "attempts"), [("GET", 3), ("POST", 1)])
-def test_read_timeout_is_tried_again_where_that_is_safe(
-    edge: RunningEdge, three: list[Upstream], method: str, attempts: int
-) -> None:
-    edge.load(service(f"http://127.0.0.1:{three[0].server_port}"))
-    three[0].behaviour = "hang"
-    started = time.monotonic()
-    answer = edge.send(method, "/a")
-    took = time.monotonic() - started
-    assert (answer.status, answer.text.splitlines()[0]) == (504, "The upstream server is timing out")
-    wait_for(lambda: len(three[0].seen) == attempts, 2, f"{attempts} attempts")
-    assert 0.29 * attempts <= took < 0.3 * attempts + 1
 
 
 def test_slow_answer_within_the_timeout_is_served(edge: RunningEdge, three: list[Upstream]) -> None:
@@ -455,6 +372,7 @@ def replica_process() -> Iterator[tuple[subprocess.Popen[bytes], int]]:
 
 def test_killing_one_of_three_targets_loses_no_get(edge: RunningEdge) -> None:
     shop = (PROJECT / "kong" / "kong.yml").read_text().replace("~/api/cart($|/)", "~/a($|/)")
+    shop = shop.replace("second: 200", "second: 100000")
     with replica_process() as one, replica_process() as two, replica_process() as three:
         edge.edge.update_membership({"cart": [("127.0.0.1", port) for _, port in (one, two, three)]})
         edge.load(shop)

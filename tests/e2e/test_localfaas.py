@@ -69,6 +69,10 @@ def test_status_tells_state_pid_port_uptime_restarts_and_memory(small):
     assert {"uptime_seconds", "restarts"} <= row.keys()
 
 
+def test_status_says_that_the_rate_limits_are_off(small):
+    assert "Rate limits are off (RATE_LIMITS=off)" in small.run("status").stdout
+
+
 def test_scaling_up_and_down_under_load_loses_no_request(small):
     with (
         steady_load(small.edge("/api/slow?ms=5")) as through_edge,
@@ -168,14 +172,14 @@ def test_bad_kong_file_is_refused_and_the_old_one_goes_on(small):
     good = path.read_text()
     path.write_text(good.replace("retries: 3", "retires: 3"))
     try:
-        result = small.run("reload", check=False)
+        result = small.run("edge-reload", check=False)
         assert result.returncode == 1
         assert "retires" in result.stderr
         assert "unknown field" in result.stderr
         assert requests_ok(small.edge("/api/echo"))
     finally:
         path.write_text(good)
-    small.run("reload")
+    small.run("edge-reload")
 
 
 def test_reloaded_route_answers(small):
@@ -183,12 +187,13 @@ def test_reloaded_route_answers(small):
     good = path.read_text()
     path.write_text(good.replace("~/api/echo($|/)", "~/other($|/)"))
     try:
-        small.run("reload")
+        told = small.run("edge-reload").stdout
+        assert "~ route echo: paths" in told
         wait_for(lambda: requests_ok(small.edge("/other")), 5, "the new route")
         assert requests.get(small.edge("/api/echo"), timeout=10).status_code == 404
     finally:
         path.write_text(good)
-        small.run("reload")
+        small.run("edge-reload")
     wait_for(lambda: requests_ok(small.edge("/api/echo")), 5, "the old route")
 
 

@@ -1,7 +1,9 @@
 """The shop as `make up` starts it, seen from outside: through the edge, by a stranger."""
 
 import http.client
+import importlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,23 +12,55 @@ from pathlib import Path
 import pytest
 import requests
 
+from functions.shared.auth import ServiceTokens
 from tests.support.platform import PROJECT, steady_load, wait_for
 
 pytestmark = pytest.mark.e2e
 
 RETAIL = PROJECT.parent / "shared" / "data" / "online-retail-2010-12.csv"
-INTERNAL = ["/metrics", "/_/health", "/_/ready"]
-DISGUISES = ["{}", "/{}", "//{}", "/./{}", "/x/..{}"]
+FUNCTIONS = sorted(path.parent.name for path in (PROJECT / "functions").glob("*/handler.py"))
+PUBLIC = sorted(set(FUNCTIONS) - {"maintenance", "payments", "site"})
+OPERATORS = ["metrics", "_/health", "_/ready"]
+"""Paths for whoever runs a function."""
 
 
-def raw_status(platform, path):
-    """Status of a path sent exactly as written; clients and libraries tidy paths up."""
-    connection = http.client.HTTPConnection("127.0.0.1", platform.settings.port("edge"), timeout=10)
-    connection.putrequest("GET", path, skip_accept_encoding=True)
-    connection.endheaders()
-    status = connection.getresponse().status
-    connection.close()
-    return status
+def disguised(path):
+    """Ways to write `/<path>` that some server on the way might tidy up into it."""
+    encoded = "".join(f"%{ord(letter):02x}" if letter.isalpha() else letter for letter in path)
+    slash = path.replace("/", "%2F")
+    return [
+        f"/{path}", f"//{path}", f"///{path}", f"/./{path}", f"/%2e/{path}", f"/x/../{path}", f"/x/%2e%2E/{path}",
+        f"/{encoded}", f"/%2F{path}", f"%2F{path}", f"/%252F{path}", f"/{slash}", f"/{path}/", f"/{path}//",
+        f"/{path}/.", f"/{path}%2F", f"/{path};x", f"/;/{path}", f"/{path}%00", f"/{path}?", f"/{path}%3F", f"/{path}%20",
+        f"/{path.upper()}", f"/{path.title()}", path, f"/\\{path}", f"/{path}#x",
+    ]  # fmt: skip
+
+
+def internal_operations(function):
+    """Method and path of the routes that are for other functions alone; any id will do."""
+    routes = importlib.import_module(f"functions.{function}.handler").api.routes
+    ids = "00000000-0000-4000-8000-000000000000"
+    return [(route.method, re.sub(r"<[^>]+>", ids, route.path)[1:]) for route in routes if route.is_internal]
+
+
+def service_token(platform):
+    key = (platform.settings.secrets / "maintenance-key").read_text()
+    return {"Authorization": f"Bearer {ServiceTokens('maintenance', key).token()}"}
+
+
+def statuses(platform, method, paths, headers=None):
+    """Status of each path, sent exactly as written; clients and libraries tidy paths up."""
+    found = {}
+    for path in paths:
+        connection = http.client.HTTPConnection("127.0.0.1", platform.settings.port("edge"), timeout=10)
+        connection._validate_path = lambda path: None
+        connection.putrequest(method, path, skip_accept_encoding=True)
+        for name, value in (headers or {}).items():
+            connection.putheader(name, value)
+        connection.endheaders(b"")
+        found[path] = connection.getresponse().status
+        connection.close()
+    return found
 
 
 @pytest.mark.parametrize("path", ["/api/products", "/api/cart"])
@@ -42,18 +76,45 @@ def test_demonstration_data_is_there(shop):
     assert page["next"]
 
 
-@pytest.mark.parametrize("function", ["products", "cart"])
-@pytest.mark.parametrize("internal", INTERNAL)
-def test_internal_paths_are_not_reached_through_the_edge(shop, function, internal):
-    encoded = internal.replace("m", "%6d").replace("_", "%5F")
-    paths = [f"/api/{function}{form.format(inner)}" for form in DISGUISES for inner in (internal, encoded)]
-    paths += [
-        f"/api/{function}{internal[1:]}",
-        f"/api/{function}/%2F{internal[1:]}",
-        f"/api/{function}%2F{internal[1:]}",
+@pytest.mark.parametrize("function", PUBLIC)
+@pytest.mark.parametrize("path", OPERATORS)
+def test_operators_paths_are_not_reached_through_the_edge(shop, function, path):
+    found = statuses(shop, "GET", [f"/api/{function}{way}" for way in disguised(path)])
+    assert set(found.values()) <= {400, 404}, found
+
+
+@pytest.mark.parametrize("path", OPERATORS)
+def test_operators_paths_are_not_reached_beside_the_functions(shop, path):
+    found = statuses(
+        shop, "GET", [f"{place}{way}" for place in ("", "/docs", "/docs/..") for way in disguised(path)]
+    )
+    assert set(found.values()) <= {400, 404}, found
+
+
+@pytest.mark.parametrize("function", [name for name in PUBLIC if internal_operations(name)])
+def test_internal_operations_are_not_reached_through_the_edge_even_with_a_functions_token(shop, function):
+    token = service_token(shop)
+    for method, path in internal_operations(function):
+        found = statuses(shop, method, [f"/api/{function}{way}" for way in disguised(path)], token)
+        assert set(found.values()) <= {400, 404}, found
+        others = [
+            statuses(shop, other, [f"/api/{function}/{path}"], token) for other in ("HEAD", "OPTIONS", "PUT")
+        ]
+        assert [list(found.values()) for found in others] == [[404]] * 3
+        if "/" not in path:
+            direct = requests.request(
+                method, shop.gateway(f"/function/{function}/{path}"), headers=token, timeout=10
+            )
+            assert direct.status_code not in (401, 403, 404)
+
+
+def test_functions_behind_the_scenes_are_not_reached_through_the_edge(shop):
+    ways = [f"/api/{name}{end}" for name in ("maintenance", "payments") for end in ("", "/", "/_/health")]
+    ways += [
+        f"{place}/function/{name}" for place in ("", "/api", "/docs/..", "/api/cart/..") for name in FUNCTIONS
     ]
-    answers = {path: raw_status(shop, path) for path in paths}
-    assert set(answers.values()) <= {400, 404}, answers
+    ways += ["/system/functions", "/api/products/../../system/functions", "/docs/%2e%2e/system/info"]
+    assert set(statuses(shop, "GET", ways).values()) == {404}
 
 
 def replicas_asked(shop):

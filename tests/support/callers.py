@@ -16,6 +16,7 @@ from uuid import uuid4
 import jwt
 from argon2 import PasswordHasher
 
+from functions.site import pages
 from tests.support.chain import running_functions
 from tests.support.functions import Secrets
 from tests.support.postgres import PostgresServer
@@ -23,6 +24,7 @@ from tests.support.webshop import ADDRESS, WebShop
 
 FUNCTIONS = (
     "products", "inventory", "sales", "reports", "cart", "customers", "orders", "checkout", "payments", "maintenance",
+    "site",
 )  # fmt: skip
 PASSWORD = "correct horse battery staple 7"
 CHEAP_HASH = {"password_memory_kib": "64", "password_iterations": "1"}
@@ -312,6 +314,7 @@ def _imported() -> dict[str, Any]:
 
 
 REQUESTS: dict[str, dict[str, Make]] = {
+    "site": {"GET /docs/files/{version}/{name}": _put("/docs/files/" + "/".join(min(pages.files())))},
     "products": {
         "POST /": lambda _: Request("/", {"sku": str(uuid4()), "name": "New", "price_cents": 100}),
         "GET /{product_id}": lambda world: Request(f"/{world.a_product}"),

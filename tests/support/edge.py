@@ -169,9 +169,11 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {"Content-Type": "application/json", **self.server.headers}
         for name, value in headers.items():
             self.send_header(name, value)
-        self.send_header("Content-Length", str(len(data)))
+        bodiless = self.server.status in (204, 304)
+        if not bodiless:
+            self.send_header("Content-Length", str(len(data)))
         self.end_headers()
-        if self.command != "HEAD":
+        if self.command != "HEAD" and not bodiless:
             self.wfile.write(data)
 
     def log_message(self, *_: Any) -> None:
@@ -251,15 +253,20 @@ class RunningEdge:
 
     def _is_live(self) -> bool:
         try:
-            return self.stat("listener_manager.total_listeners_active") == 1
+            return self.stat("listener_manager.total_listeners_active") == 2
         except (OSError, RuntimeError):
             return False
 
 
 @contextmanager
-def running_edge(state: Path) -> Iterator[RunningEdge]:
-    """An edge on free ports with everything in `state`, which should be a short path (Unix sockets)."""
-    settings = Settings.load({"STATE_DIR": str(state), "PORT_OFFSET": str(free_offset())}, PROJECT)
+def running_edge(state: Path, project: Path | None = None, **environ: str) -> Iterator[RunningEdge]:
+    """An edge on free ports with everything in `state`, which should be a short path (Unix sockets).
+
+    It is as Kong is without a kong.conf, unless `project` has one.
+    """
+    settings = Settings.load(
+        {"STATE_DIR": str(state), "PORT_OFFSET": str(free_offset()), **environ}, project or state
+    )
     settings.run.mkdir(parents=True, exist_ok=True)
     running = RunningEdge(settings, Edge(settings))
     try:

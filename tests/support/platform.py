@@ -46,6 +46,7 @@ class Platform:
             **inherited,
             "STATE_DIR": str(self.state),
             "PORT_OFFSET": str(self.offset),
+            "RATE_LIMITS": "off",
             "PYTHONPATH": str(PROJECT),
         }
 

@@ -7,7 +7,7 @@ import socket
 
 from localfaas.settings import PORTS
 
-CHECKED = [*PORTS.values(), *range(8002, 8010), 8018, 8028, 8099]
+CHECKED = [*PORTS.values(), *range(8002, 8010), 8018, 8028, 8097, 8099]
 OFFSETS = range(9000, 24001, 500)
 """Between the default ports and those that the kernel gives to clients (from 32768)."""
 

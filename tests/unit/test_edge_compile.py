@@ -11,6 +11,7 @@ import pytest
 
 from localfaas.edge import clusters, listener, lua, routes
 from localfaas.edge.compile import Compiled, compile_edge
+from localfaas.edge.kong_conf import Gzip, Node
 from localfaas.edge.parse import parse
 from localfaas.edge.resolve import Dns, Fixed, Replicas, platform_resolver
 
@@ -21,7 +22,7 @@ RESOLVE = platform_resolver(("127.0.0.1", 8080))
 
 def compiled(text: str, membership: Any = None) -> Compiled:
     return compile_edge(
-        parse(text), RESOLVE, membership or {}, port=8000, eds_source=lambda name: {"path": f"eds/{name}"}
+        parse(text), RESOLVE, membership or {}, eds_source=lambda name: {"path": f"eds/{name}"}
     )
 
 
@@ -40,10 +41,35 @@ def test_a_shops_file_becomes_these_resources() -> None:
 
 
 def test_listener_and_bootstrap_are_these_whatever_the_file_says() -> None:
-    made = listener.listener("127.0.0.1", 8000, listener.rds({"path": "rds/rds.json"}))
-    text = json.dumps(made).replace(json.dumps(lua.source()), '"(the Lua text)"')
-    assert_golden("listener.json", json.loads(text))
-    assert_golden("bootstrap.json", listener.bootstrap("admin.sock", {"path": "lds"}, {"path": "cds"}))
+    header = ("Strict-Transport-Security", "max-age=1")
+    node = Node(gzip=Gzip(("application/json",), min_length=1000, level=1), tls_header=header)
+    door = listener.Door("127.0.0.1", 8000, 8443, node, "run/counts", {"path": "sds/sds.json"})
+    made = listener.listeners(door, listener.rds({"path": "rds/rds.json"}))
+    text = json.dumps(made).replace(json.dumps(lua.source("run/counts")), '"(the Lua text)"')
+    assert_golden("listeners.json", json.loads(text))
+    bootstrap = listener.bootstrap("admin.sock", {"path": "lds"}, {"path": "cds"}, open_files=65_536)
+    assert_golden("bootstrap.json", bootstrap)
+
+
+def test_a_plugin_can_be_left_out_of_what_envoy_is_given() -> None:
+    text = HEAD + "routes: [{name: a, paths: [/a]}]\nplugins: [{name: rate-limiting, config: {minute: 1}}]\n"
+    given, without = (
+        compile_edge(
+            parse(text), RESOLVE, {}, eds_source=lambda name: {"path": name}, without=frozenset(names)
+        )
+        for names in ((), ("rate-limiting",))
+    )
+    assert "x-ratelimit-limit-minute" in json.dumps(given.routes)
+    assert "ratelimit" not in json.dumps(without.routes)
+
+
+@pytest.mark.parametrize(
+    ("protocols", "runs"), [("[tcp, tls]", False), ("[tcp, https]", True), ("[http]", True)]
+)
+def test_a_plugin_for_streams_alone_does_nothing_here(protocols: str, runs: bool) -> None:
+    own = f"{{name: ip-restriction, protocols: {protocols}, config: {{deny: [10.0.0.1]}}}}"
+    text = HEAD + f"services: [{{name: a, host: x, routes: [{{name: a, paths: [/a]}}]}}]\nplugins: [{own}]\n"
+    assert ("ip-access" in json.dumps(compiled(text).routes)) is runs
 
 
 def test_same_input_gives_the_same_output() -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from localfaas.edge.entities import entity_id
 from localfaas.edge.errors import KongConfigError
@@ -84,6 +88,11 @@ FAULTS = [
     ("services: [{name: a, url: 'gateway:8080/x'}]", "services.1.host", "required field missing"),
     ("services: [{name: a, url: 'gateway:8080/x'}]", "services.1.path", "should start with: /"),
     ("services: [{name: a, url: 'gateway:8080/x'}]", "services.1.protocol", "expected one of: grpc, grpcs, http, https, tcp, tls, tls_passthrough, udp"),
+    (SERVICE.format("retries: .inf"), "services.1.retries", "expected an integer"),
+    (SERVICE.format("port: .nan"), "services.1.port", "expected an integer"),
+    ("services: [{name: a, url: 'http://[::1'}]", "services.1.host", "required field missing"),
+    ("services: [{name: a, url: 'http://a:99999'}]", "services.1.port", "value should be between 0 and 65535"),
+    (ROUTE.format("paths: [/], headers: {x-a: ~}"), "services.1.routes.1.headers.x-a", "required field missing"),
     ("services: [null]", "services.1", "expected a record"),
     ("services: {}", "services", "expected an array"),
     ("colour: red", "colour", "unknown field"),
@@ -107,6 +116,7 @@ FAULTS = [
     (PLUGIN.format("rate-limiting, config: {minute: 50, hour: 5}"), "plugins.1.config", "The limit for hour(5.0) cannot be lower than the limit for minute(50.0)"),
     (PLUGIN.format("rate-limiting, config: {minute: 5, policy: cluster}"), "plugins.1.config.policy", "expected one of: local, redis"),
     (PLUGIN.format("cors, config: {origins: ['([']}"), "plugins.1.config.origins.1", "'([' is not a valid regex"),
+    (PLUGIN.format("cors, config: {origins: ['http://[::1']}"), "plugins.1.config.origins.1", "'http://[::1' is not an origin: Invalid IPv6 URL"),
     (PLUGIN.format("cors, config: {methods: [GETS]}"), "plugins.1.config.methods.1", "expected one of: GET, HEAD, PUT, PATCH, POST, DELETE, OPTIONS, TRACE, CONNECT"),
     (PLUGIN.format("correlation-id, config: {generator: x}"), "plugins.1.config.generator", "expected one of: uuid, uuid#counter, tracker"),
     (PLUGIN.format("request-size-limiting, config: {size_unit: x}"), "plugins.1.config.size_unit", "expected one of: megabytes, kilobytes, bytes"),
@@ -122,7 +132,7 @@ NOT_SUPPORTED = [
     ("consumers: [{username: x}]", "consumers"),
     (SERVICE.format("protocol: https"), "services.1.protocol"),
     (SERVICE.format("tls_verify: true"), "services.1.tls_verify"),
-    (ROUTE.format("paths: [/a], protocols: [https]"), "services.1.routes.1.protocols"),
+    (ROUTE.format("paths: [/a], protocols: [grpcs]"), "services.1.routes.1.protocols.1"),
     (ROUTE.format("paths: [/a], path_handling: v1"), "services.1.routes.1.path_handling"),
     (ROUTE.format("snis: [a]"), "services.1.routes.1.snis"),
     (ROUTE.format("paths: ['~/a(?=b)']"), "services.1.routes.1.paths.1"),
@@ -149,6 +159,57 @@ def test_what_the_edge_lacks_is_refused_by_name_and_line(text: str, place: str) 
     assert str(error).startswith("line 2: ")
 
 
+WHOLE = (
+    HEAD
+    + """
+services:
+- name: a
+  url: http://a:80/x
+  tags: [x]
+  routes: [{name: r, paths: [/a], hosts: [a.b], headers: {x-a: [b]}, methods: [GET], plugins: [{name: cors, config: {origins: [a]}}]}]
+routes: [{name: s, paths: ['~/s'], service: a}]
+upstreams:
+- name: u
+  algorithm: consistent-hashing
+  hash_on: header
+  hash_on_header: x-a
+  healthchecks: {active: {healthy: {interval: 1, http_statuses: [200]}}, threshold: 5}
+  targets: [{target: 'a:80', weight: 1}]
+plugins:
+- {name: rate-limiting, config: {minute: 5, policy: local}}
+- {name: ip-restriction, route: r, config: {allow: [10.0.0.0/8]}}
+- {name: response-transformer, service: a, config: {add: {headers: ['a:b']}}}
+"""
+)
+ODD_VALUES = [None, -1, 1e99, float("inf"), float("nan"), 10**30, True, "", "a b", "http://[::1", "a\0b", "::", "*.", [], [None], [[]], {}, {"a": None}]  # fmt: skip
+
+
+def places(node: Any, place: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    yield place
+    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for key, value in items:
+        yield from places(value, (*place, key))
+
+
+def with_value(document: Any, place: tuple[str | int, ...], value: Any) -> Any:
+    if not place:
+        return value
+    changed = copy.copy(document)
+    changed[place[0]] = with_value(document[place[0]], place[1:], value)
+    return changed
+
+
+@pytest.mark.parametrize("value", ODD_VALUES, ids=repr)
+def test_odd_value_is_taken_or_refused_wherever_it_stands(value: Any) -> None:
+    document = yaml.safe_load(WHOLE)
+    for place in places(document):
+        try:
+            parse(yaml.dump(with_value(document, place, value), Dumper=yaml.CSafeDumper))
+        except KongConfigError as refusal:
+            assert json.dumps(refusal.body())
+            assert json.dumps(refusal.flattened_body())
+
+
 def test_all_faults_of_fields_are_told_at_once() -> None:
     text = (
         HEAD
@@ -172,6 +233,7 @@ REFERENCES = [
     ("routes: [{name: r, paths: [/a], service: nosuch}]", "routes.r.1", "invalid reference 'service: nosuch' (no such entry in 'services')"),
     ("services: [{name: a, host: x}, {name: a, host: y}]", "services.2", "uniqueness violation: 'services' entity with name set to 'a' already declared"),
     ("plugins: [{name: cors}, {name: cors}]", "plugins.2", f"uniqueness violation: 'plugins' entity with primary key set to '{entity_id('plugins', 'plugins:*:cors:::')}' already declared"),
+    ("plugins: [{name: cors, instance_name: x}, {name: prometheus, instance_name: x}]", "plugins.2", "uniqueness violation: 'plugins' entity with instance_name set to 'x' already declared"),
     ("plugins: [{name: cors, route: nosuch}]", "plugins.1", "invalid reference 'route: nosuch' (no such entry in 'routes')"),
     ("upstreams: [{name: u, targets: [{target: a}, {target: 'a:8000'}]}]", "targets.2", "uniqueness violation: 'targets' entity with primary key set to '"),
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Settings: five variables, all told apart from nonsense."""
+"""Settings: six variables, all told apart from nonsense."""
 
 import pytest
 
@@ -21,5 +21,21 @@ def test_unusable_offset_is_named(tmp_path, offset):
         Settings.load({"PORT_OFFSET": offset}, tmp_path)
 
 
+def test_rate_limits_hold_unless_switched_off(tmp_path):
+    assert [Settings.load(given, tmp_path).rate_limits for given in ({}, {"RATE_LIMITS": "on"})] == [
+        True,
+        True,
+    ]
+    assert not Settings.load({"RATE_LIMITS": "off"}, tmp_path).rate_limits
+    with pytest.raises(SettingsError, match="RATE_LIMITS must be on or off, not 'no'"):
+        Settings.load({"RATE_LIMITS": "no"}, tmp_path)
+
+
 def test_relative_state_directory_counts_from_the_project(tmp_path):
     assert Settings.load({"STATE_DIR": "elsewhere"}, tmp_path).state == tmp_path / "elsewhere"
+
+
+def test_stack_is_read_with_the_platforms_own_addresses_unless_told_otherwise(tmp_path):
+    settings = Settings.load({"PORT_OFFSET": "1000"}, tmp_path)
+    read = settings.stack_variables({"EDGE_URL": "https://shop.example"})
+    assert read == {"EDGE_URL": "https://shop.example", "PROMETHEUS_URL": "http://localhost:9010"}

@@ -24,6 +24,7 @@ from functions.shared import (
     current,
 )
 from functions.shared import create_app as build
+from functions.shared.auth import ServiceTokens
 from tests.support.functions import Secrets, faulty_fields, problem
 
 api = Api("toys", title="Toys")
@@ -49,6 +50,12 @@ def read_named(name: str) -> dict[str, str]:
 def create_toy(body: Toy) -> Answer:
     """Make a toy."""
     return Answer(body.model_dump(), 201)
+
+
+@api.post("/expire", roles=("service",))
+def expire() -> Answer:
+    """For other functions only."""
+    return Answer(None, 204)
 
 
 @api.get("/whoami")
@@ -192,6 +199,28 @@ def test_roles_are_asked_for_before_the_body_is_looked_at(client: FlaskClient, s
     assert response.headers["WWW-Authenticate"].startswith("Bearer")
     assert problem(client.post("/", data=b"{", headers=secrets.bearer("customer"))) == (403, "forbidden")
     assert client.post("/", json={"name": "x"}, headers=secrets.bearer("hq")).status_code == 201
+
+
+def test_an_internal_route_is_not_there_for_what_comes_through_the_edge(secrets: Secrets) -> None:
+    named = Secrets.make(secrets.directory, ("maintenance",))
+    client = build(api, TokenSettings, named.environ).test_client()
+    token = ServiceTokens("maintenance", (secrets.directory / "maintenance-key").read_text()).token()
+    bearer = {"Authorization": f"Bearer {token}"}
+    assert client.post("/expire", headers=bearer).status_code == 204
+    assert problem(client.post("/expire")) == (401, "unauthorized")
+    for headers in ({}, bearer, named.bearer("hq")):
+        through_edge = {**headers, "X-Kong-Request-Id": "0" * 32}
+        assert problem(client.post("/expire", headers=through_edge)) == (404, "not_found")
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "DELETE"])
+def test_no_other_method_betrays_an_internal_route_to_the_edge(client: FlaskClient, method: str) -> None:
+    through_edge = {"X-Kong-Request-Id": "0" * 32}
+    assert client.open("/expire", method=method, headers=through_edge).status_code == 404
+    assert client.open("/expire", method=method).status_code == 405
+    refused = client.open("/whoami", method="DELETE", headers=through_edge)
+    assert refused.status_code == 405
+    assert set(refused.headers["Allow"].split(", ")) == {"GET", "HEAD", "OPTIONS"}
 
 
 def test_a_bad_token_is_refused_also_where_none_is_needed(client: FlaskClient, secrets: Secrets) -> None:

@@ -8,15 +8,20 @@ from typing import Any
 
 from localfaas.edge.plugins import KINDS
 
-_CORE = Path(__file__).with_name("core.lua")
+_HERE = Path(__file__).parent
 _PLUGINS = Path(__file__).parent.parent / "plugins"
 
 
-def source() -> str:
-    """The whole filter: the core, then each plugin's module in a block of its own."""
+def source(counts: str) -> str:
+    """The whole filter: the core, then each plugin's module in a block of its own.
+
+    `counts` is the file, made by counts.py, in which the scripts of all listeners count together.
+    """
     modules = [_PLUGINS / f"{name.replace('-', '_')}.lua" for name in KINDS]
     blocks = [f"do\n{module.read_text()}end\n" for module in modules if module.exists()]
-    return _CORE.read_text() + "\n" + "\n".join(blocks)
+    core = (_HERE / "core.lua").read_text()
+    shared = (_HERE / "counts.lua").read_text().replace("COUNTS_FILE", _quoted(counts), 1)
+    return "\n".join([core, f"do\n{shared}end\n", *blocks])
 
 
 def literal(value: Any) -> str:

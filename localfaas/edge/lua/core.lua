@@ -112,6 +112,12 @@ local function configuration(handle)
   return found
 end
 
+-- The client's address, without its port.
+function edge.address(handle)
+  local address = handle:streamInfo():downstreamDirectRemoteAddress()
+  return (gsub(gsub(address, ":%d+$", ""), "[%[%]]", ""))
+end
+
 -- Streams between request and response, by id. One whose client left is dropped after ten minutes at least.
 local LIFETIME_SECONDS = 600
 local young, old, turned = {}, {}, os.time()
@@ -149,13 +155,21 @@ local function clean_escapes(path)
   return head .. sub(path, last + 1)
 end
 
+local function unreadable(stream, status, message)
+  local kind, body = error_body("plain", message, stream.id)
+  return edge.reply(status, {["content-type"] = kind}, body)
+end
+
+-- What nginx keeps for a request line is 8 kB; the path may have all of it but method, version and spaces.
+local LONGEST_PATH = 8192 - 16
+
 local function check_path(stream, headers)
   local path = headers:get(":path")
+  if #path > LONGEST_PATH then return unreadable(stream, 414, "URI too long") end
   if not find(path, "%", 1, true) then return nil end
   local clean = clean_escapes(path)
   if clean == nil then
-    local kind, body = error_body("plain", "Bad request", stream.id)
-    return edge.reply(400, {["content-type"] = kind}, body)
+    return unreadable(stream, 400, "Bad request")
   elseif clean == false then
     return edge.error(stream, 404, "no Route matched with those values")
   elseif clean ~= path then
@@ -164,17 +178,29 @@ local function check_path(stream, headers)
   return nil
 end
 
+-- A plain request to a route of HTTPS alone: the port is left out, as Kong does.
+local function https_asked(stream, answer)
+  if answer.status == 426 then
+    return edge.error(stream, 426, answer.message, {["upgrade"] = "TLS/1.2, HTTP/1.1"})
+  end
+  local headers = stream.headers
+  return edge.reply(answer.status, {["location"] = "https://" .. headers:get("x-forwarded-host") .. headers:get(":path")})
+end
+
 local function closed(stream)
   local answer = stream.conf.closed
-  if answer.plain then
-    local kind, body = error_body("plain", answer.message, stream.id)
-    return edge.reply(answer.status, {["content-type"] = kind}, body)
-  end
+  if answer.https then return https_asked(stream, answer) end
+  if answer.plain then return unreadable(stream, answer.status, answer.message) end
   return edge.error(stream, answer.status, answer.message)
 end
 
-local function run_access(stream, handle)
-  local reply = check_path(stream, stream.headers)
+-- Envoy joins two Host headers with a comma, which is in no host's name.
+local function check_host(stream, authority)
+  if find(authority, ",", 1, true) then return unreadable(stream, 400, "Bad request") end
+end
+
+local function run_access(stream, handle, authority)
+  local reply = check_host(stream, authority) or check_path(stream, stream.headers)
   if reply then return reply end
   local access = stream.conf.access
   for index = 1, #access do
@@ -184,15 +210,34 @@ local function run_access(stream, handle)
   return stream.conf.closed and closed(stream)
 end
 
+-- A client's own deadline, as the functions read it: a Go duration such as `1m30s` or `750ms` in X-Timeout.
+-- When it has passed nobody waits any more, so nothing is tried again. Returns milliseconds, nil for anything else.
+local MILLISECONDS = {h = 3600000, m = 60000, s = 1000, ms = 1}
+
+local function deadline_ms(text)
+  local total, rest = 0, gsub(text, "^%s+", "")
+  while rest ~= "" do
+    local number, unit, after = rest:match("^([%d.]+)(%a+)(.*)$")
+    number, unit = tonumber(number), MILLISECONDS[unit]
+    if not number or not unit then return nil end
+    total, rest = total + number * unit, after
+  end
+  return total > 0 and format("%d", math.min(math.max(total, 1), 86400000)) or nil
+end
+
 function envoy_on_request(handle)
   local conf = configuration(handle)
   if not conf then return end
   local headers = handle:headers()
   local stream = {headers = headers, conf = conf, id = format(HEX, sixteen_bytes()), now = os.time()}
   headers:replace("x-kong-request-id", stream.id)
-  headers:replace("x-forwarded-host", lower((gsub(headers:get(":authority"), ":%d+$", ""))))
+  local authority = headers:get(":authority")
+  headers:replace("x-forwarded-host", lower((gsub(authority, ":%d+$", ""))))
+  local timeout = headers:get("x-timeout")
+  local deadline = timeout and deadline_ms(timeout)
+  if deadline then headers:replace("x-envoy-upstream-rq-timeout-ms", deadline) end
   remember(stream, stream.now)
-  local reply = run_access(stream, handle)
+  local reply = run_access(stream, handle, authority)
   stream.headers = nil
   if reply then
     stream.replied = true
@@ -213,6 +258,7 @@ local function own_headers(headers)
   headers:remove("via")
   headers:remove("x-kong-upstream-latency")
   headers:remove("x-kong-proxy-latency")
+  headers:remove("server-timing")
   headers:remove("x-edge-reply")
   headers:replace("x-kong-response-latency", "0")
 end
@@ -231,6 +277,7 @@ local function failure(handle, headers, stream, reason)
   headers:remove("x-edge-reply")
   headers:remove("x-edge-accept")
   headers:remove("x-edge-content-type")
+  headers:remove("server-timing")
   if stream.replied then return end
   local message, absent = FAILURES[reason], sent and form_of(sent:match("^[^;]*")) or "plain"
   if reason == "no-peer" then message, absent = stream.conf.no_peer, "json" end

@@ -9,6 +9,7 @@ from __future__ import annotations
 from localfaas.edge.plugins import (
     correlation_id,
     cors,
+    ip_restriction,
     prometheus,
     rate_limiting,
     request_size_limiting,
@@ -20,6 +21,7 @@ from localfaas.edge.plugins.base import PluginKind
 _KINDS = (
     correlation_id.KIND,
     cors.KIND,
+    ip_restriction.KIND,
     request_size_limiting.KIND,
     rate_limiting.KIND,
     response_transformer.KIND,
@@ -29,54 +31,3 @@ _KINDS = (
 
 KINDS: dict[str, PluginKind] = {kind.name: kind for kind in _KINDS}
 """By name, in the order in which they run: Kong's priority, highest first."""
-
-KONG_ONLY = frozenset(
-    (
-        "acl",
-        "acme",
-        "ai-prompt-decorator",
-        "ai-prompt-guard",
-        "ai-prompt-template",
-        "ai-proxy",
-        "ai-request-transformer",
-        "ai-response-transformer",
-        "aws-lambda",
-        "azure-functions",
-        "basic-auth",
-        "bot-detection",
-        "correlation-id",
-        "cors",
-        "datadog",
-        "file-log",
-        "grpc-gateway",
-        "grpc-web",
-        "hmac-auth",
-        "http-log",
-        "ip-restriction",
-        "jwt",
-        "key-auth",
-        "ldap-auth",
-        "loggly",
-        "oauth2",
-        "opentelemetry",
-        "post-function",
-        "pre-function",
-        "prometheus",
-        "proxy-cache",
-        "rate-limiting",
-        "redirect",
-        "request-size-limiting",
-        "request-termination",
-        "request-transformer",
-        "response-ratelimiting",
-        "response-transformer",
-        "session",
-        "standard-webhooks",
-        "statsd",
-        "syslog",
-        "tcp-log",
-        "udp-log",
-        "zipkin",
-    )
-) - set(KINDS)
-"""Plugins that Kong 3.9 brings and the embedded edge does not have."""

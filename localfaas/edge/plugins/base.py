@@ -42,3 +42,5 @@ class PluginKind:
     priority: int
     config: Record
     contribute: Callable[[Use], Contribution]
+    protocols: tuple[str, ...] = ("grpc", "grpcs", "http", "https")
+    """What its `protocols` may name, and name by default. Without one of HTTP it does nothing here."""

@@ -25,8 +25,9 @@ local function varies(conf, origin)
   return not conf.any or (conf.credentials and origin ~= nil)
 end
 
+-- Of two Origin headers, which Envoy joins, the first; an empty one is none.
 local function origin_of(headers)
-  local origin = headers:getAtIndex("origin", 0)
+  local origin = (headers:get("origin") or ""):match("^[^,]*")
   return origin ~= "" and origin or nil
 end
 

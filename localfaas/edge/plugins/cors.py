@@ -51,9 +51,19 @@ def _lua_pattern(expression: str) -> str:
     return "^" + pattern.replace("\0", "%.") + "$"
 
 
+def _not_an_address(value: str) -> str | None:
+    try:
+        urlsplit(value)
+    except ValueError as broken:
+        return f"'{value}' is not an origin: {broken}"
+    return None
+
+
 def _origin(value: str) -> str | None:
-    if value == "*" or _PLAIN_ORIGIN.match(value):
+    if value == "*":
         return None
+    if _PLAIN_ORIGIN.match(value):
+        return _not_an_address(value)
     try:
         re.compile(value)
     except re.error:

@@ -1,14 +1,10 @@
 -- rate-limiting: fixed windows, aligned to the clock (UTC)
 local LENGTH = {second = 1, minute = 60, hour = 3600, day = 86400}
-local windows = {}
 
--- The start of the window that `now` is in, and the seconds until it ends.
-local function bounds(period, now)
+-- When the window that `now` is in ends.
+local function end_of(period, now)
   local length = LENGTH[period]
-  if length then
-    local start = now - now % length
-    return start, start + length - now
-  end
+  if length then return now - now % length + length end
   local date = os.date("!*t", now)
   local days_passed = (period == "month" and date.day or date.yday) - 1
   local start = now - now % 86400 - days_passed * 86400
@@ -19,18 +15,7 @@ local function bounds(period, now)
   elseif leap then
     days = 366
   end
-  return start, start + days * 86400 - now
-end
-
--- Counts by client of the current window; a past window is dropped whole.
-local function window(scope, period, start)
-  local key = scope .. period
-  local current = windows[key]
-  if not current or current.start ~= start then
-    current = {start = start, counts = {}}
-    windows[key] = current
-  end
-  return current.counts
+  return start + days * 86400
 end
 
 local function client(stream, conf, handle)
@@ -41,17 +26,16 @@ local function client(stream, conf, handle)
   elseif conf.path and stream.headers:get(":path"):match("^[^?]*") == conf.path then
     return conf.path
   end
-  local address = handle:streamInfo():downstreamDirectRemoteAddress()
-  return address:match("^(.*):%d+$") or address
+  return edge.address(handle)
 end
 
 local function look(conf, who, now)
   local found, tightest, stop = {}, nil, false
   for index, limit in ipairs(conf.limits) do
-    local start, reset = bounds(limit.period, now)
-    local counts = window(conf.scope, limit.period, start)
-    local left = limit.limit - (counts[who] or 0)
-    local view = {limit = limit, counts = counts, left = left, reset = reset}
+    local ends = end_of(limit.period, now)
+    local counted = edge.count_of(limit.key .. who, ends, now)
+    local left = limit.limit - counted.count
+    local view = {limit = limit, counted = counted, left = left, reset = ends - now}
     found[index] = view
     if not tightest or left < tightest.left then tightest = view end
     if left <= 0 then stop = true end
@@ -65,7 +49,7 @@ edge.plugins["rate-limiting"] = {
     local found, tightest, stop = look(conf, who, stream.now)
     if not stop then
       for _, view in ipairs(found) do
-        view.counts[who] = (view.counts[who] or 0) + 1
+        view.counted.count = view.counted.count + 1
         view.left = view.left - 1
       end
     end

@@ -19,12 +19,13 @@ _LIMIT_BY = ("consumer", "credential", "ip", "service", "header", "path", "consu
 
 
 def _contribute(use: Use) -> Contribution:
-    config = use.config
+    config, scope = use.config, ":".join(use.scope)
     return Contribution(
         lua={
             "limits": [
                 {
                     "period": period,
+                    "key": f"{scope}:{period}:",
                     "limit": config[period],
                     "text": str(config[period]),
                     "limit_header": f"x-ratelimit-limit-{period}",
@@ -33,7 +34,6 @@ def _contribute(use: Use) -> Contribution:
                 for period in PERIODS
                 if config[period] is not None
             ],
-            "scope": ":".join(use.scope),
             "service": use.service_id if config["limit_by"] == "service" else None,
             "header": config["header_name"] if config["limit_by"] == "header" else None,
             "path": config["path"] if config["limit_by"] == "path" else None,

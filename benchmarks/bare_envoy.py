@@ -1,0 +1,95 @@
+"""Envoys with nothing in them: one that answers by itself, as fast as it can, and one that only passes on."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from benchmarks.report import BenchmarkError
+from localfaas.platform import ENVOY_FLAGS, envoy_binary
+
+START_SECONDS = 15.0
+_HTTP = (
+    "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+)
+_ROUTER = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
+
+
+@contextmanager
+def answering_envoy(body: str) -> Iterator[int]:
+    """Answers everything with 200 and `body`; yields its port."""
+    answer = {"direct_response": {"status": 200, "body": {"inline_string": body}}}
+    with _running(answer, {}) as port:
+        yield port
+
+
+@contextmanager
+def passing_envoy(target_port: int) -> Iterator[int]:
+    """Passes everything on to `target_port`, as a proxy without a single feature does; yields its port."""
+    endpoint = {"address": {"socket_address": {"address": "127.0.0.1", "port_value": target_port}}}
+    cluster = {
+        "name": "target",
+        "type": "STATIC",
+        "load_assignment": {
+            "cluster_name": "target",
+            "endpoints": [{"lb_endpoints": [{"endpoint": endpoint}]}],
+        },
+    }
+    with _running({"route": {"cluster": "target"}}, {"clusters": [cluster]}) as port:
+        yield port
+
+
+@contextmanager
+def _running(route: Mapping[str, Any], more: Mapping[str, Any]) -> Iterator[int]:
+    port = free_port()
+    folder = Path(tempfile.mkdtemp(prefix="envoy-bench-"))
+    (folder / "envoy.json").write_text(json.dumps(_bootstrap(port, route, more)))
+    command = [str(envoy_binary()), "--config-path", str(folder / "envoy.json"), *ENVOY_FLAGS]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        _wait_until_listening(process, port)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(10)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _bootstrap(port: int, route: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    host = {"name": "any", "domains": ["*"], "routes": [{"match": {"prefix": "/"}, **route}]}
+    manager = {
+        "@type": _HTTP,
+        "stat_prefix": "bare",
+        "route_config": {"virtual_hosts": [host]},
+        "http_filters": [{"name": "envoy.filters.http.router", "typed_config": {"@type": _ROUTER}}],
+    }
+    listener = {
+        "name": "bare",
+        "address": {"socket_address": {"address": "127.0.0.1", "port_value": port}},
+        "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
+    }
+    return {"node": {"id": "bare", "cluster": "bare"}, "static_resources": {"listeners": [listener], **more}}
+
+
+def _wait_until_listening(process: subprocess.Popen[bytes], port: int) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.02)
+    raise BenchmarkError("a bare Envoy did not start")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

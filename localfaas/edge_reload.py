@@ -1,0 +1,115 @@
+"""`localfaas edge-reload`: give the edge the present kong.yml; say what that changed, or every fault of the file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import requests
+import yaml
+
+from localfaas.edge import KongConfigError
+from localfaas.edge.entities import COLLECTIONS
+from localfaas.edge.parse import parse
+from localfaas.settings import Settings
+
+TIMEOUT_SECONDS = 30
+LONGEST_VALUE = 40
+"""Characters; a longer value is only said to have changed."""
+
+Entities = Mapping[tuple[str, str], Mapping[str, Any]]
+"""By kind and id."""
+
+
+class EdgeReloadError(RuntimeError):
+    """The edge went on with what it had; the message names every fault by its place."""
+
+
+def reload_edge(settings: Settings, path: Path) -> list[str]:
+    """Post `path` to the admin port; return a line for each entity that is new, gone or changed.
+
+    Raises EdgeReloadError with every fault.
+    """
+    admin, text = settings.url("edge-admin"), path.read_text()
+    before = _entities(admin)
+    try:
+        response = requests.post(
+            f"{admin}/config?check_hash=1",
+            data=text.encode(),
+            headers={"Content-Type": "text/yaml"},
+            timeout=TIMEOUT_SECONDS,
+        )
+    except requests.RequestException as error:
+        raise EdgeReloadError(
+            f"the edge's admin port does not answer ({error}); see `make status`"
+        ) from error
+    if response.status_code == 304:
+        return []
+    if response.status_code != 201:
+        faults = _faults(text) or response.text.strip()
+        raise EdgeReloadError(f"{path} was refused, the edge goes on with what it had:\n{faults}")
+    return list(changes(before, _entities(admin)))
+
+
+def _entities(admin: str) -> Entities:
+    """What is in force."""
+    try:
+        response = requests.get(f"{admin}/config", timeout=TIMEOUT_SECONDS)
+        document = yaml.safe_load(response.json()["config"])
+    except (requests.RequestException, ValueError, KeyError) as error:
+        raise EdgeReloadError(
+            f"the edge's admin port does not answer ({error}); see `make status`"
+        ) from error
+    return {(kind, item["id"]): item for kind in COLLECTIONS for item in document.get(kind, [])}
+
+
+def _faults(text: str) -> str:
+    """Every fault of the file, with lines, which the admin port's answer has not."""
+    try:
+        parse(text)
+    except KongConfigError as error:
+        return str(error)
+    return ""
+
+
+def changes(before: Entities, after: Entities) -> Iterator[str]:
+    """`+ route hello`, `- route hello`, or `~ route hello: strip_path true → false`; in the order of the file."""
+    for key in before:
+        if key not in after:
+            yield f"- {_label(key, before)}"
+    for key, entity in after.items():
+        if key not in before:
+            yield f"+ {_label(key, after)}"
+        elif entity != before[key]:
+            yield f"~ {_label(key, after)}: {', '.join(_differences(before[key], entity))}"
+
+
+def _label(key: tuple[str, str], entities: Entities) -> str:
+    """`plugin rate-limiting of route checkout-post`: the kind, the name, and what it belongs to."""
+    kind, entity = key[0].removesuffix("s"), entities[key]
+    owners = (
+        f" of {owner} {_name(entities.get((f'{owner}s', entity[owner]), {}))}"
+        for owner in ("route", "service", "upstream")
+        if kind in ("plugin", "target") and entity.get(owner)
+    )
+    return f"{kind} {_name(entity)}{next(owners, '')}"
+
+
+def _name(entity: Mapping[str, Any]) -> str:
+    return str(entity.get("name") or entity.get("target") or entity.get("id", ""))
+
+
+def _differences(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for field in {**before, **after}:
+        old, new = before.get(field), after.get(field)
+        if isinstance(old, dict) and isinstance(new, dict):
+            yield from _differences(old, new, f"{prefix}{field}.")
+        elif old != new:
+            shown = f" {_value(old)} → {_value(new)}"
+            yield prefix + field + (shown if len(shown) <= LONGEST_VALUE else "")
+
+
+def _value(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)

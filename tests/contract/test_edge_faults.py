@@ -1,0 +1,105 @@
+"""The upstream `cart` of the project's own kong.yml: sick replicas, busy ones, and how well ones are shared out."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from benchmarks import edge_faults
+from benchmarks.edge_balance import LARGEST_SHARE, WAYS, Way, spread
+from benchmarks.edge_faults import FAULTS, REQUESTS, UPSTREAM, Fault, try_fault
+from benchmarks.open_load import OpenLoad
+from benchmarks.own_edge import OwnEdge
+from benchmarks.replicas import Replica, three_replicas
+from tests.support.edge import PROJECT, request, running_edge, wait_for
+
+QUICK = {"timeout: 1.5": "timeout: 0.4", "interval: 1\n": "interval: 0.1\n"}
+"""The file's own checks, with shorter waits."""
+EJECTIONS = "cluster.cart@3000.outlier_detection.ejections_detected_consecutive_5xx"
+IN_FLIGHT = 2
+"""Requests that may be on their way to a replica when it is put out: one GET and one POST leave together."""
+
+
+def quick_shop() -> str:
+    text = (PROJECT / "kong" / "kong.yml").read_text()
+    for slow, quick in QUICK.items():
+        assert slow in text
+        text = text.replace(slow, quick)
+    return text
+
+
+@pytest.fixture(scope="module")
+def replicas() -> Iterator[tuple[Replica, Replica, Replica]]:
+    with three_replicas() as three:
+        yield three
+
+
+@pytest.fixture(scope="module")
+def own(replicas: tuple[Replica, Replica, Replica]) -> Iterator[OwnEdge]:
+    state = Path(tempfile.mkdtemp(prefix="edge-"))
+    with running_edge(state, RATE_LIMITS="off") as running:
+        edge = OwnEdge(running.edge, running.processes[-1])
+        edge.load(quick_shop(), {UPSTREAM: [("127.0.0.1", replica.port) for replica in replicas]})
+        yield edge
+    shutil.rmtree(state)
+
+
+@pytest.fixture
+def all_well(own: OwnEdge) -> OwnEdge:
+    wait_for(lambda: list(own.health(UPSTREAM).values()) == ["HEALTHY"] * 3, what="three healthy replicas")
+    return own
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_sick_replica_leaves_and_returns_and_costs_no_more_than_it_must(
+    all_well: OwnEdge,
+    replicas: tuple[Replica, Replica, Replica],
+    fault: Fault,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(edge_faults, "SETTLE_SECONDS", 0.1)
+    brief = dataclasses.replace(fault, hold_seconds=0.5)
+    ejected = all_well.stat(EJECTIONS)
+    with OpenLoad(all_well.port, REQUESTS, rate=30) as load:
+        trial = try_fault(all_well, load, brief, replicas[0])
+    lost = [item for item in load.outcomes() if item.status != 200]
+    assert trial.out_seconds is not None
+    assert trial.back_seconds is not None
+    if fault.lost_answers:
+        times = all_well.stat(EJECTIONS) - ejected
+        assert {item.status for item in lost} == {500}
+        assert len(lost) <= (fault.lost_answers + IN_FLIGHT) * (times + 1)
+    else:
+        assert [item for item in lost if item.method == "GET"] == []
+        assert {item.status for item in lost} <= {502, 504}
+
+
+@pytest.mark.parametrize("status", [429, 503, 504])
+def test_busy_replica_stays(
+    all_well: OwnEdge, replicas: tuple[Replica, Replica, Replica], status: int
+) -> None:
+    """Its own refusals are passed on, however many, and its health check is still answered well."""
+    for replica in replicas:
+        replica.answer(status, health=200)
+    try:
+        answers = [request(all_well.port, "GET", "/api/cart").status for _ in range(12)]
+        assert answers == [status] * 12
+        assert list(all_well.health(UPSTREAM).values()) == ["HEALTHY"] * 3
+    finally:
+        for replica in replicas:
+            replica.answer(200)
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.name)
+def test_equal_replicas_get_equal_shares(
+    all_well: OwnEdge, replicas: tuple[Replica, Replica, Replica], way: Way
+) -> None:
+    """`make edge-balance` asks 9,000 times."""
+    found = spread(all_well.port, replicas, way, 900)
+    assert sum(found.taken) == 900
+    assert found.largest_share <= LARGEST_SHARE, found
