@@ -29,21 +29,25 @@ INDEX = PROJECT / "template" / "python3-flask-granian" / "index.py"
 
 @dataclass(frozen=True)
 class Fork:
-    """One process of a function."""
+    """One process of a function, held by `pidfd`: its number may be somebody else's soon after it died."""
 
     url: str
     pid: int
+    pidfd: int
     log: Path
 
     def alive(self) -> bool:
         with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, 0)
+            signal.pidfd_send_signal(self.pidfd, 0)
             return True
         return False
 
     def send(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, number)
+            signal.pidfd_send_signal(self.pidfd, number)
+
+    def close(self) -> None:
+        os.close(self.pidfd)
 
     def kill(self) -> None:
         self.send(signal.SIGKILL)
@@ -78,7 +82,8 @@ class Zygote:
         assert self.process.stdout is not None
         self.process.stdin.write(json.dumps(order).encode() + b"\n")
         self.process.stdin.flush()
-        forked = Fork(f"http://127.0.0.1:{port}", int(self.process.stdout.readline()), log)
+        pid = int(self.process.stdout.readline())
+        forked = Fork(f"http://127.0.0.1:{port}", pid, os.pidfd_open(pid), log)
         self.forks.append(forked)
         return forked
 
@@ -97,6 +102,7 @@ def running_zygote(function: str, directory: Path) -> Iterator[Zygote]:
     finally:
         for fork in zygote.forks:
             fork.kill()
+            fork.close()
         process.communicate()
 
 
