@@ -76,7 +76,12 @@ class Zygote:
         """A new replica; `patches` are constants of functions.shared.claims that it is to have instead."""
         port = free_port()
         log = self.directory / f"fork-{len(self.forks) + 1}.log"
-        settings = {**environ, "HOST": "127.0.0.1", "PORT": str(port), "HOSTNAME": f"fork-{len(self.forks) + 1}"}
+        settings = {
+            **environ,
+            "HOST": "127.0.0.1",
+            "PORT": str(port),
+            "HOSTNAME": f"fork-{len(self.forks) + 1}",
+        }
         order = {"environ": settings, "log": str(log), "patches": patches}
         assert self.process.stdin is not None
         assert self.process.stdout is not None
