@@ -6,6 +6,7 @@ Each is a real server on a port of its own, as the template serves it, and may b
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib
 import importlib.util
 import json
@@ -24,6 +25,8 @@ from typing import Any
 from tests.support.postgres import PROJECT, free_port
 
 READY_SECONDS = 10.0
+PR_SET_PDEATHSIG = 1
+"""prctl(2): a replica goes with its zygote, which goes with the test, however that ends."""
 INDEX = PROJECT / "template" / "python3-flask-granian" / "index.py"
 
 
@@ -135,6 +138,7 @@ def _template() -> Any:
 
 def _serve(handler: Any, index: Any, order: Mapping[str, Any]) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for descriptor, replacement in ((0, os.open(os.devnull, os.O_RDONLY)), (1, log), (2, log)):
         os.dup2(replacement, descriptor)
