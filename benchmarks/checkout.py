@@ -191,12 +191,16 @@ class Measured:
 
 @contextmanager
 def running_shop(like: Settings) -> Iterator[Shop]:
-    """A platform of its own with the variants beside the shop's functions; nobody tells it to scale."""
+    """A platform of its own with the variants beside the shop's functions.
+
+    Nobody tells it to scale, and there is no maintenance, which would go on with what a variant has not claimed.
+    """
     with own_platform(like) as settings, tempfile.TemporaryDirectory() as directory:
         try:
             Supervisor(settings).stop("alertmanager")
         except SupervisorError as exc:
             raise BenchmarkError(f"scaling could not be switched off: {exc}") from exc
+        _localfaas(settings, "remove", "maintenance")
         for variant in VARIANTS:
             _localfaas(settings, "--project", str(make_variant(variant, Path(directory))), "deploy")
         shop = Shop(settings)

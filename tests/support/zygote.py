@@ -6,6 +6,7 @@ Each is a real server on a port of its own, as the template serves it, and may b
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib
 import importlib.util
 import json
@@ -24,26 +25,32 @@ from typing import Any
 from tests.support.postgres import PROJECT, free_port
 
 READY_SECONDS = 10.0
+PR_SET_PDEATHSIG = 1
+"""prctl(2): a replica goes with its zygote, which goes with the test, however that ends."""
 INDEX = PROJECT / "template" / "python3-flask-granian" / "index.py"
 
 
 @dataclass(frozen=True)
 class Fork:
-    """One process of a function."""
+    """One process of a function, held by `pidfd`: its number may be somebody else's soon after it died."""
 
     url: str
     pid: int
+    pidfd: int
     log: Path
 
     def alive(self) -> bool:
         with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, 0)
+            signal.pidfd_send_signal(self.pidfd, 0)
             return True
         return False
 
     def send(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, number)
+            signal.pidfd_send_signal(self.pidfd, number)
+
+    def close(self) -> None:
+        os.close(self.pidfd)
 
     def kill(self) -> None:
         self.send(signal.SIGKILL)
@@ -83,7 +90,8 @@ class Zygote:
         assert self.process.stdout is not None
         self.process.stdin.write(json.dumps(order).encode() + b"\n")
         self.process.stdin.flush()
-        forked = Fork(f"http://127.0.0.1:{port}", int(self.process.stdout.readline()), log)
+        pid = int(self.process.stdout.readline())
+        forked = Fork(f"http://127.0.0.1:{port}", pid, os.pidfd_open(pid), log)
         self.forks.append(forked)
         return forked
 
@@ -102,6 +110,7 @@ def running_zygote(function: str, directory: Path) -> Iterator[Zygote]:
     finally:
         for fork in zygote.forks:
             fork.kill()
+            fork.close()
         process.communicate()
 
 
@@ -129,6 +138,7 @@ def _template() -> Any:
 
 def _serve(handler: Any, index: Any, order: Mapping[str, Any]) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for descriptor, replacement in ((0, os.open(os.devnull, os.O_RDONLY)), (1, log), (2, log)):
         os.dup2(replacement, descriptor)
