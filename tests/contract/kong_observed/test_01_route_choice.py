@@ -19,6 +19,8 @@ services:
 - {name: two-headers, url: "http://127.0.0.1:$UPSTREAM/two", routes: [{name: p6, paths: [/w], headers: {x-kind: [a], x-more: ["1"]}}]}
 - {name: only-get, url: "http://127.0.0.1:$UPSTREAM/get", routes: [{name: g, paths: [/get], methods: [GET]}]}
 - {name: root, url: "http://127.0.0.1:$UPSTREAM/", routes: [{name: root, paths: [/], hosts: [root.example]}]}
+- {name: one-header, url: "http://127.0.0.1:$UPSTREAM/one-regex", routes: [{name: h1, paths: ['~/h/[a-z]+'], headers: {x-one: ["1"]}}]}
+- {name: two-of-them, url: "http://127.0.0.1:$UPSTREAM/two-prefix", routes: [{name: h2, paths: [/h], headers: {x-one: ["1"], x-two: ["2"]}}]}
 - {name: kinds, url: "http://127.0.0.1:$UPSTREAM/kinds", routes: [{name: k, paths: [/k], hosts: [shop.example], methods: [GET]}]}
 - {name: longer, url: "http://127.0.0.1:$UPSTREAM/longer", routes: [{name: l, paths: [/k/longer], hosts: [shop.example]}]}
 - {name: priority, url: "http://127.0.0.1:$UPSTREAM/low", routes: [{name: r1, paths: ['~/r/[a-z]+'], regex_priority: 1}]}
@@ -35,7 +37,7 @@ SHOP = {"Host": "shop.example"}
 
 
 def no_route(path: str, **more: object) -> Row:
-    return Row(path, 404, says=NO_ROUTE, **more)  # type: ignore[arg-type]
+    return Row(path, 404, says=NO_ROUTE, **more)
 
 
 TABLE = Table(
@@ -56,34 +58,38 @@ TABLE = Table(
             Row("/w/long", headers={"Host": "x.example", "X-Kind": "a", "X-More": "1"}, sees="/two/long"),
             Row("/w/long", headers={"Host": "other", "X-Kind": "c"}, sees="/regex"),
         ],
-        "1.4 of equal routes the greatest id wins": [
+        "1.4 more headers win over a regular expression": [
+            Row("/h/abc", headers={"X-One": "1", "X-Two": "2"}, sees="/two-prefix/abc"),
+            Row("/h/abc", headers={"X-One": "1"}, sees="/one-regex"),
+        ],
+        "1.5 of equal routes the greatest id wins": [
             Row("/same", sees="/two"),
         ],
-        "1.5 a host matches with any port": [
+        "1.6 a host matches with any port": [
             Row("/w/x", headers={"Host": "shop.example:8000"}, sees="/host/x"),
             Row("/", headers={"Host": "root.example"}, sees="/"),
             Row("/a/b", headers={"Host": "root.example"}, sees="/a/b"),
             no_route("/w", headers={"Host": "shop.example."}),
             Differs("compared without case"),
         ],
-        "1.6 a method that is not listed is no route, never 405": [
+        "1.7 a method that is not listed is no route, never 405": [
             no_route("/get/1", method="POST", body=b""),
             no_route("/get/1", method="FOO"),
             no_route("/get/1", method="OPTIONS"),
             Row("/get/1", sees="/get/1"),
         ],
-        "1.7 TRACE and CONNECT are refused before routing": [
+        "1.8 TRACE and CONNECT are refused before routing": [
             Row("/w/long", 405, method="TRACE", has={"Content-Type": TEXT_KIND, "Via": ABSENT}),
             Differs("`CONNECT`"),
         ],
-        "1.8 paths are compared with case": [no_route("/W/long"), no_route("/GET/1")],
-        "1.9 routes of a disabled service are not there": [no_route("/off")],
-        "1.10 a route for https only tells plain clients to upgrade": [
+        "1.9 paths are compared with case": [no_route("/W/long"), no_route("/GET/1")],
+        "1.10 routes of a disabled service are not there": [no_route("/off")],
+        "1.11 a route for https only tells plain clients to upgrade": [
             Row("/secure/x", 426, says="Please use HTTPS protocol", has={"Via": ABSENT}),
                 Differs("has no `Upgrade` header"),
             Row("/moved/x?y=1", 308, headers={"Host": "shop.example:8000"}, has={"Location": "https://shop.example/moved/x?y=1"}),
         ],
-        "1.11 a route without a service says so": [
+        "1.12 a route without a service says so": [
             Row("/lonely", 503, says="no Service found with those values", has={"X-Kong-Request-Id": REQUEST_ID}),
         ],
     },

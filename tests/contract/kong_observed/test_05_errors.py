@@ -61,7 +61,7 @@ def down(headers: dict[str, str], kind: str) -> Row:
 
 
 def unreadable(request: bytes, status: int = 400, **more: object) -> Row:
-    return Row("", status, raw=request, has={"Connection": "close", "X-Edge-Reply": ABSENT}, **more)  # type: ignore[arg-type]
+    return Row("", status, raw=request, has={"Connection": "close", "X-Edge-Reply": ABSENT}, **more)
 
 
 TABLES = [

@@ -28,11 +28,11 @@ TOO_LARGE = "Request size limit exceeded"
 
 
 def fits(path: str, size: int, **more: object) -> Row:
-    return Row(path, method="POST", body=b"x" * size, saw={"Content-Length": str(size)}, **more)  # type: ignore[arg-type]
+    return Row(path, method="POST", body=b"x" * size, saw={"Content-Length": str(size)}, **more)
 
 
 def too_large(path: str, size: int, **more: object) -> Row:
-    return Row(path, 413, method="POST", body=b"x" * size, says=TOO_LARGE, **more)  # type: ignore[arg-type]
+    return Row(path, 413, method="POST", body=b"x" * size, says=TOO_LARGE, **more)
 
 
 TABLES = [
