@@ -68,6 +68,8 @@ crash-points: $(VENV)/.ready ## the points at which a checkout can be killed
 	@$(PY) -m functions.checkout.points
 crash-test: $(VENV)/.ready ## kill -9 a checkout at every point, once and twice in a row, runs=10 times each
 	@CRASH_RUNS=$(or $(runs),10) $(PY) -m pytest tests/integration/test_checkout_crashes.py -n 2 --dist load --timeout 900
+race-test: $(VENV)/.ready ## 64 clients at one cart and at one product's stock, rounds=204
+	@RACE_ROUNDS=$(or $(rounds),204) $(PY) -m pytest tests/integration/test_cart_races.py tests/integration/test_inventory_races.py --timeout 900
 check: $(VENV)/.ready ## what CI runs: lint, types, tests
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
@@ -97,4 +99,4 @@ $(VENV)/.ready: requirements.lock
 	       $(PY) -m pip install --disable-pip-version-check --require-hashes -r requirements.lock; }
 	@touch $@
 
-.PHONY: up down status logs scale deploy edge-reload reset new import token rotate-keys bench bench-memory bench-hot-sku bench-reports bench-sign-in bench-checkout bench-kill edge-hostile edge-balance edge-faults test crash-points crash-test check format lock help
+.PHONY: up down status logs scale deploy edge-reload reset new import token rotate-keys bench bench-memory bench-hot-sku bench-reports bench-sign-in bench-checkout bench-kill edge-hostile edge-balance edge-faults test crash-points crash-test race-test check format lock help

@@ -20,7 +20,6 @@ import pytest
 from localfaas.database import migrate
 from tests.support.postgres import PROJECT, TEMPLATE, Database, PostgresServer
 
-
 # A machine that is busy is no fault of what is tested.
 hypothesis.settings.register_profile("any machine", deadline=None)
 hypothesis.settings.load_profile("any machine")
