@@ -1,14 +1,15 @@
-"""`localfaas down`: requests in flight finish, then everything stops in order, PostgreSQL last."""
+"""`localfaas down`: requests in flight finish, then everything stops, PostgreSQL last."""
 
 from __future__ import annotations
 
 import shutil
 import time
+from contextlib import suppress
 
 from localfaas.envoy import drain
 from localfaas.settings import Settings
 from localfaas.strays import end_strays, platform_processes
-from localfaas.supervisor import Supervisor
+from localfaas.supervisor import Supervisor, SupervisorError
 
 DRAIN_SECONDS = 20.0
 STOP_SECONDS = 60.0
@@ -36,11 +37,23 @@ def down(settings: Settings) -> int:
     if supervisor.is_running():
         for node in ("edge", "gateway"):
             drain(settings.envoy_admin_socket(node), DRAIN_SECONDS)
+        _stop_together(supervisor)
         supervisor.shutdown()
         deadline = time.monotonic() + STOP_SECONDS
         while platform_processes(settings) and time.monotonic() < deadline:
             time.sleep(0.1)
     return end_strays(settings)
+
+
+def _stop_together(supervisor: Supervisor) -> None:
+    """Stop everything but PostgreSQL at once: supervisord, told to end, takes a second for each program it knows."""
+    names = [name for name in supervisor.processes() if name != "postgres"]
+    for name in names:
+        supervisor.stop(name)
+    with suppress(SupervisorError):  # what is left is ended with supervisord
+        supervisor.wait_stopped(names, STOP_SECONDS)
+        for name in names:
+            supervisor.forget(name)
 
 
 def reset(settings: Settings) -> None:
