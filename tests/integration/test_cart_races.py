@@ -268,7 +268,9 @@ def test_no_change_is_lost_and_none_is_doubled(database: Database, tmp_path: Pat
             answers.append(settled(fleet, customer))
 
     assert faults(answers) == []
-    assert sum(answer.kind == "merge" for answer in answers) == MIXED * 8, "each visitor's cart is merged once"
+    assert sum(answer.kind == "merge" for answer in answers) == MIXED * 8, (
+        "each visitor's cart is merged once"
+    )
     assert len({answer.cart_id for answer in answers} - {"None"}) == 2 + MIXED, (
         "each round began with an expired cart"
     )

@@ -139,9 +139,11 @@ def test_two_databases_of_one_server_share_the_roles(server: PostgresServer, emp
     other.drop()
 
 
-def test_down_drops_every_role(empty: Database):
-    before = settings_of_roles(empty)
-    up(empty)
-    for _ in FILES:
-        down(empty)
-    assert settings_of_roles(empty) == before
+def test_down_drops_every_role():
+    with running_server() as server:  # on which nobody has made a role before
+        database = server.create_database()
+        before = settings_of_roles(database)
+        up(database)
+        for _ in FILES:
+            down(database)
+        assert settings_of_roles(database) == before

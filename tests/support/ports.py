@@ -34,7 +34,7 @@ def _hold(offset: int) -> bool:
     """Whether this process has the offset for itself."""
     if offset in _held:
         return True
-    lock = (Path(tempfile.gettempdir()) / f"magasin-ports-{offset}.lock").open("w")  # noqa: SIM115 - held until the end
+    lock = (Path(tempfile.gettempdir()) / f"magasin-ports-{offset}.lock").open("w")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
