@@ -13,9 +13,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from localfaas.database import migrate
 from tests.support.postgres import PROJECT, TEMPLATE, Database, PostgresServer
@@ -24,12 +26,20 @@ from tests.support.postgres import PROJECT, TEMPLATE, Database, PostgresServer
 hypothesis.settings.register_profile("any machine", deadline=None)
 hypothesis.settings.load_profile("any machine")
 
+WHOLE_SHOP = "tests/e2e/"
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the tests of one file in one process, and all those that use the whole shop in one, which then starts once."""
-    for item in items:
-        whole_shop = "shop" in getattr(item, "fixturenames", ()) and item.get_closest_marker("e2e")
-        item.add_marker(pytest.mark.xdist_group("shop" if whole_shop else str(item.path)))
+
+class FileScheduling(LoadFileScheduling):  # type: ignore[misc]
+    """The tests of one file in one process, and all files that use the whole shop in one, which then starts once."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = str(super()._split_scope(nodeid))
+        return WHOLE_SHOP if file.startswith(WHOLE_SHOP) and file != "tests/e2e/test_localfaas.py" else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FileScheduling | None:
+    return FileScheduling(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @contextmanager
