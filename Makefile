@@ -63,7 +63,7 @@ edge-hostile: $(VENV)/.ready ## slow, large, many and ambiguous requests to an e
 
 ##@ Develop
 test: $(VENV)/.ready ## all tests, beside a running platform
-	@$(PY) -m pytest -n 2 --dist loadfile
+	@$(PY) -m pytest -n 3 --dist loadfile
 crash-points: $(VENV)/.ready ## the points at which a checkout can be killed
 	@$(PY) -m functions.checkout.points
 crash-test: $(VENV)/.ready ## kill -9 a checkout at every point, once and twice in a row, runs=10 times each

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -79,7 +80,10 @@ def test_its_steps_are_shown_with_their_times_and_attempts(shop: WebShop, ada: d
     assert [step["step"] for step in shown["steps"]] == STEPS
     for step in shown["steps"]:
         assert (step["attempts"], step["undo_attempts"]) == (1, 0)
-        assert step["begun_at"] <= step["done_at"] <= shown["settled_at"]
+        begun, done, settled = (
+            datetime.fromisoformat(text) for text in (step["begun_at"], step["done_at"], shown["settled_at"])
+        )
+        assert begun <= done <= settled
         assert step["milliseconds"] > 0
 
 
