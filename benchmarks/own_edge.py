@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.report import PROJECT, BenchmarkError
-from localfaas.edge import Edge
+from localfaas.edge import Edge, create_admin_app
 from localfaas.envoy import Address, admin_request
 from localfaas.platform import ENVOY_FLAGS, envoy_binary
 from localfaas.settings import PORTS, Settings
@@ -45,7 +45,7 @@ class OwnEdge:
 
     def health(self, upstream: str) -> dict[int, str]:
         """Port of each address to its health, as `GET /upstreams/<upstream>/health` of the Admin API tells it."""
-        answer = self.edge.admin_app().test_client().get(f"/upstreams/{upstream}/health").get_json()
+        answer = create_admin_app(self.edge).test_client().get(f"/upstreams/{upstream}/health").get_json()
         addresses = [address for target in answer["data"] for address in target["data"]["addresses"]]
         return {int(address["port"]): str(address["health"]) for address in addresses}
 

@@ -18,7 +18,7 @@ from waitress.server import create_server
 from localfaas.api import ApiContext, create_app, create_metrics_app
 from localfaas.build import resolve_image
 from localfaas.cron import Schedules
-from localfaas.edge import Edge
+from localfaas.edge import Edge, create_admin_app
 from localfaas.gateway import write_gateway
 from localfaas.registry import Registry
 from localfaas.replicas import Reconciler
@@ -83,7 +83,7 @@ def _servers(settings: Settings, registry: Registry, edge: Edge, reconciler: Rec
             unix_socket_perms="600",
             threads=API_THREADS,
         ),
-        _on_loopback(edge.admin_app(), settings.port("edge-admin")),
+        _on_loopback(create_admin_app(edge), settings.port("edge-admin")),
         _on_loopback(create_metrics_app(context), settings.port("gateway-metrics")),
     ]
 

@@ -4,6 +4,7 @@ Parse (document, schema, entities, parse, link), compute (resolve, clusters, rou
 act (apply, edge, admin, metrics). kong/README.md lists what it supports.
 """
 
+from localfaas.edge.admin import create_admin_app
 from localfaas.edge.certificate import CertificateError
 from localfaas.edge.edge import Edge, Loaded, bootstrap, write_bootstrap
 from localfaas.edge.errors import KongConfigError
@@ -16,5 +17,6 @@ __all__ = [
     "KongConfigError",
     "Loaded",
     "bootstrap",
+    "create_admin_app",
     "write_bootstrap",
 ]

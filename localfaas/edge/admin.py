@@ -10,7 +10,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 import flask
@@ -19,10 +19,9 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from localfaas.edge import admin_config, admin_entities, admin_node, admin_schemas
 from localfaas.edge.admin_answers import answer
+from localfaas.edge.edge import Edge
 from localfaas.edge.listener import PRODUCT
-
-if TYPE_CHECKING:
-    from localfaas.edge.edge import Edge
+from localfaas.edge.metrics import metrics_text
 
 _OWN_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 _WRITING = {"POST", "PUT", "PATCH", "DELETE"}
@@ -62,7 +61,7 @@ def _routes(edge: Edge) -> Mapping[str, View]:
         "/": lambda: admin_node.root(edge),
         "/status": lambda: admin_node.status(edge),
         "/config": lambda: admin_config.get(edge),
-        "/metrics": lambda: Response(edge.metrics_text(), content_type="text/plain; charset=UTF-8"),
+        "/metrics": lambda: Response(metrics_text(edge), content_type="text/plain; charset=UTF-8"),
         "/endpoints": _page_of_paths,
         **admin_node.routes(edge),
         **admin_entities.routes(edge),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import urllib.parse
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import flask
 import yaml
@@ -12,11 +12,9 @@ from flask import Response, request
 
 from localfaas.edge.admin_answers import answer
 from localfaas.edge.admin_entities import shown
+from localfaas.edge.edge import Edge, Loaded
 from localfaas.edge.entities import COLLECTIONS, Configuration
 from localfaas.edge.errors import KongConfigError
-
-if TYPE_CHECKING:
-    from localfaas.edge.edge import Edge, Loaded
 
 _YAML_TYPES = ("text/yaml", "application/yaml")
 _REFUSED_TYPE = (

@@ -7,17 +7,15 @@ import binascii
 import json
 import urllib.parse
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import flask
 from flask import Response, request
 
 from localfaas.edge import observe
 from localfaas.edge.admin_answers import answer
+from localfaas.edge.edge import Edge, Loaded
 from localfaas.edge.entities import COLLECTIONS, Entity, Target, Upstream
-
-if TYPE_CHECKING:
-    from localfaas.edge.edge import Edge, Loaded
 
 EMPTY_KINDS: Mapping[str, str] = {
     "consumers": "consumers",

@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from localfaas import __version__
 from localfaas.edge import observe
+from localfaas.edge.edge import Edge
 from localfaas.edge.plugins import KINDS
-
-if TYPE_CHECKING:
-    from localfaas.edge.edge import Edge
 
 TAGLINE = f"localfaas {__version__}: the embedded edge, with the Admin API of Kong 3.9"
 API_VERSION = "3.9.3-localfaas"

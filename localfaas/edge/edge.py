@@ -16,10 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import flask
-
 from localfaas.edge import certificate, listener
-from localfaas.edge.admin import create_admin_app
 from localfaas.edge.apply import EdgeEnvoy, EnvoyRefusedError
 from localfaas.edge.certificate import CertificateError, ensure_certificate
 from localfaas.edge.compile import Compiled, compile_edge
@@ -28,7 +25,6 @@ from localfaas.edge.entities import NAMESPACE, Configuration
 from localfaas.edge.errors import Fault, KongConfigError
 from localfaas.edge.kong_conf import read_node
 from localfaas.edge.listener import Door
-from localfaas.edge.metrics import metrics_text
 from localfaas.edge.parse import parse
 from localfaas.edge.resolve import Resolver, platform_resolver
 from localfaas.envoy import Address, EnvoyFiles, Membership, Resource
@@ -164,14 +160,6 @@ class Edge:
             self._membership = fresh
             _replace(self._state / "membership.json", json.dumps(fresh))
             self.envoy.apply(self._compile(self._loaded.configuration))
-
-    def admin_app(self) -> flask.Flask:
-        """The Admin API (:8001): reading, and `POST /config`."""
-        return create_admin_app(self)
-
-    def metrics_text(self) -> str:
-        """What `/metrics` answers: Kong's names, from Envoy's counts."""
-        return metrics_text(self)
 
     def _compile(self, configuration: Configuration) -> Compiled:
         return _compile(self.settings, configuration, self._membership)

@@ -7,16 +7,13 @@ Times are Kong's whole milliseconds in name and unit, but not rounded. What has 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING
 
 from localfaas import __version__
 from localfaas.edge import observe
+from localfaas.edge.edge import Edge
 from localfaas.edge.entities import Configuration
 from localfaas.edge.listener import FINE_LATENCY_MS, KONG_LATENCY_MS, UPSTREAM_LATENCY_MS
 from localfaas.edge.observe import Sample
-
-if TYPE_CHECKING:
-    from localfaas.edge.edge import Edge
 
 _COMMON = {"workspace": "default"}
 _HISTOGRAMS = {

@@ -6,15 +6,13 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from localfaas.edge.clusters import target_addresses
+from localfaas.edge.edge import Edge
 from localfaas.edge.entities import Target, Upstream
 from localfaas.edge.resolve import Dns
 from localfaas.envoy import Address, admin_request
-
-if TYPE_CHECKING:
-    from localfaas.edge.edge import Edge
 
 HEALTHY, UNHEALTHY, OFF, DNS_ERROR = "HEALTHY", "UNHEALTHY", "HEALTHCHECKS_OFF", "DNS_ERROR"
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from localfaas.edge import create_admin_app
+from localfaas.edge.metrics import metrics_text
 from tests.support.edge import PROJECT, Answer, RunningEdge, Upstream, running_edge, wait_for
 
 PRIVATE = ["cart", "checkout", "customers", "inventory", "orders", "reports", "sales"]
@@ -142,7 +144,7 @@ def test_limits_can_be_left_out_for_experiments_while_the_admin_api_still_shows_
         gateway = Upstream(edge.settings.port("gateway"))
         edge.load((PROJECT / "kong" / "kong.yml").read_text())
         answers = [edge.send("POST", "/api/customers/sessions", body="{}") for _ in range(25)]
-        shown = edge.edge.admin_app().test_client().get("/plugins?size=1000").get_json()["data"]
+        shown = create_admin_app(edge.edge).test_client().get("/plugins?size=1000").get_json()["data"]
         gateway.stop()
     shutil.rmtree(state)
     assert {answer.status for answer in answers} == {200}
@@ -204,7 +206,7 @@ def test_all_four_groups_of_metrics_are_counted(edge: RunningEdge) -> None:
     edge.get("/api/products")
 
     def told() -> str | None:
-        text = edge.edge.metrics_text()
+        text = metrics_text(edge.edge)
         series = ("kong_http_requests_total", "kong_bandwidth_bytes", "kong_request_latency_ms_bucket")
         found = all(f'{name}{{service="products",route="products"' in text for name in series)
         return text if found else None
@@ -220,6 +222,6 @@ def test_large_json_is_compressed(edge: RunningEdge) -> None:
 
 def test_what_the_files_services_share_is_told_of_each_and_not_of_itself(edge: RunningEdge) -> None:
     """`_ignore` and its anchors are gone from what the Admin API shows."""
-    shown = json.dumps(edge.edge.admin_app().test_client().get("/config").get_json())
+    shown = json.dumps(create_admin_app(edge.edge).test_client().get("/config").get_json())
     assert "_ignore" not in shown
     assert "waiting" not in shown

@@ -22,6 +22,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from localfaas import __version__
+from localfaas.edge import create_admin_app
 from tests.support.edge import Answer, RunningEdge, Upstream, running_edge
 
 ABSENT = None
@@ -149,7 +150,7 @@ class Site:
 
     @cached_property
     def admin(self) -> FlaskClient:
-        return self.edge.edge.admin_app().test_client()
+        return create_admin_app(self.edge.edge).test_client()
 
     def written(self, text: str) -> str:
         return Template(text).safe_substitute(
