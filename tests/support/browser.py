@@ -18,6 +18,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from tests.support.edge import wait_for
+
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 LONGEST_VISIT_SECONDS = 60
 _KINDS = {".html": "text/html; charset=utf-8", ".js": "text/javascript"}
@@ -81,7 +83,7 @@ def _serving(folder: Path) -> Iterator[_Server]:
 
 def visit(folder: Path, origin: str, path: str) -> dict[str, Any]:
     """Open `path` of the pages in `folder` as if they came from `origin` (`http://host:port`), and return what they saw."""
-    with _serving(folder) as server, tempfile.TemporaryDirectory(prefix="browser-") as profile:
+    with _serving(folder) as server, _profile() as profile:
         host = origin.removeprefix("http://")
         place = f"{host if ':' in host else f'{host}:80'} 127.0.0.1:{server.server_port}"
         with (Path(profile) / "said.log").open("wb") as log:
@@ -98,12 +100,27 @@ def visit(folder: Path, origin: str, path: str) -> dict[str, Any]:
 
 def render(url: str) -> tuple[str, list[str]]:
     """The page at `url` once its scripts have come to rest, as HTML, and what they and the browser said of it."""
-    with tempfile.TemporaryDirectory(prefix="browser-") as profile:
+    with _profile() as profile:
         done = subprocess.run(
             [*_command(profile), "--dump-dom", "--virtual-time-budget=15000", url],
             capture_output=True, text=True, errors="replace", timeout=LONGEST_VISIT_SECONDS, check=True,
         )  # fmt: skip
     return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+
+
+@contextmanager
+def _profile() -> Iterator[str]:
+    """A new directory for a browser. Its processes may write into it for a moment after the first has ended."""
+    directory = tempfile.mkdtemp(prefix="browser-")
+    try:
+        yield directory
+    finally:
+        wait_for(lambda: _is_removed(directory), what=f"the end of {directory}")
+
+
+def _is_removed(directory: str) -> bool:
+    shutil.rmtree(directory, ignore_errors=True)
+    return not Path(directory).exists()
 
 
 def _command(profile: str) -> list[str]:
