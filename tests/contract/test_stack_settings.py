@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 
 from functions.shared.settings import DatabaseSettings, FunctionSettings, environment_name, load
+from localfaas.postgres import MAX_CONNECTIONS
 from localfaas.stack import load_stack
 
 STACK = load_stack(Path(__file__).parents[2] / "stack.yml", {})
+FOR_OTHERS = 10
+"""Connections left for migrations, the superuser and people."""
 WATCHDOG = {"read_timeout", "write_timeout", "exec_timeout", "max_inflight", "ready_path"}
 
 
@@ -43,3 +46,13 @@ def test_the_settings_can_be_loaded_as_they_stand(name: str, tmp_path: Path) -> 
         (tmp_path / secret).write_text("something\n")
     settings = load(settings_of(name), name, {**function.environment, "secret_mount_path": str(tmp_path)})
     assert settings.threads == int(function.environment["threads"])
+
+
+def test_all_replicas_at_their_most_fit_into_the_database() -> None:
+    """A replica's pool holds a connection for each thread, and one for `/_/ready`."""
+    pools = {
+        name: (int(function.environment["threads"]) + 1) * int(function.labels["com.openfaas.scale.max"])
+        for name, function in STACK.functions.items()
+        if f"{name}-db" in function.secrets
+    }
+    assert sum(pools.values()) + FOR_OTHERS <= MAX_CONNECTIONS, pools
