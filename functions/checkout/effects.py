@@ -109,7 +109,7 @@ def put_stock_back(checkout: Checkout) -> None:
     """Take the promise back; what has left already comes back into stock."""
     try:
         released = stock.read_decision(stock.post(f"/reservations/{checkout.checkout_id}/release", None))
-        _require_state(released, {"released", "expired"})
+        _require_state(released, {"released"})
     except stock.StockRefused as refused:
         if refused.code != "reservation_committed":
             raise _unforeseen("inventory", refused.code, refused.detail) from refused

@@ -145,7 +145,7 @@ def _fulfil(connection: Connection, row: Row, changes: list[domain.Change], outc
     roles=("hq", "service"), idempotency="required", problems=[404, 409],
 )  # fmt: skip
 def release_reservation(reservation_id: UUID, connection: Connection) -> Answer:
-    """Take the promise back; harmless when its time has passed.
+    """Take the promise back. It can never be committed afterwards, not even anew after its time has passed.
 
     If a service releases what was never reserved, it never can be: that settles a call whose answer was lost.
     """
@@ -154,8 +154,9 @@ def release_reservation(reservation_id: UUID, connection: Connection) -> Answer:
     row = _found(reservations.lock_reservation(connection, reservation_id))
     if row["state"] == "committed":
         raise Conflict("The stock of this reservation has left.", code="reservation_committed")
-    if row["state"] == "open":
+    if row["state"] in {"open", "expired"}:
         reservations.settle_reservation(connection, reservation_id, "released")
+    if row["state"] == "open":
         lines = reservations.lines_of(row)
         move(connection, domain.released(lines), lines)
         RESERVATIONS.labels("released").inc()

@@ -135,7 +135,19 @@ def test_an_expired_one_whose_stock_is_gone_is_refused_whole(room: Stockroom) ->
     assert problem_code(refused) == "reservation_expired"
     assert lacking(refused) == [("A", 3, 2)]
     assert room.stock("W1", "B") == (2, 0)
-    assert settle(room, reserved, "release").get_json()["state"] == "expired"
+    assert settle(room, reserved, "release").get_json()["state"] == "released"
+    assert room.differences() == []
+
+
+def test_an_expired_one_that_was_released_never_takes_stock(room: Stockroom) -> None:
+    """A commit that was given up by its caller may still arrive, and must find that it was taken back."""
+    reserved = room.reserve(A=3)
+    room.let_time_pass()
+    room.expire()
+    for _ in range(2):
+        assert settle(room, reserved, "release").get_json()["state"] == "released"
+    assert problem(settle(room, reserved, "commit")) == (409, "reservation_released")
+    assert room.stock("W1", "A") == (5, 0)
     assert room.differences() == []
 
 
