@@ -23,12 +23,9 @@ from functions.shared import (
     Connection,
     DatabaseSettings,
     FunctionApp,
-    Identity,
-    Invalid,
     NotFound,
     ServiceKeySettings,
     TokenSettings,
-    Unauthorized,
     Unavailable,
     UpstreamTimeout,
     claimed,
@@ -36,13 +33,21 @@ from functions.shared import (
     current,
     decode_cursor,
     encode_cursor,
+    identity,
     page,
     setting,
 )
 from functions.shared import (
     create_app as build,
 )
-from functions.shared.idempotency import KEY_HEADER, REPLAYED_HEADER, Attempt, StoredAnswer, attempt
+from functions.shared.idempotency import (
+    KEY_HEADER,
+    REPLAYED_HEADER,
+    Attempt,
+    StoredAnswer,
+    attempt,
+    require_same_body,
+)
 from functions.shared.payments import TIMEOUT_SECONDS
 from functions.shared.taxes import TaxRates
 from functions.shared.telemetry import current_trace
@@ -91,7 +96,7 @@ def check_out(body: views.NewCheckout) -> Response:
     final answer (201, 402, 409 or 422) is the same for ever. To try again after a refusal take a new key.
     """
     asked = attempt(
-        _identity().subject, "POST /", request.headers.get(KEY_HEADER), request.get_data(cache=True)
+        identity().subject, "POST /", request.headers.get(KEY_HEADER), request.get_data(cache=True)
     )
     with _saga_connection() as connection:
         checkout_id = str(uuid.uuid4())
@@ -128,12 +133,7 @@ def _gone_on_with(connection: Connection, asked: Attempt) -> StoredAnswer | None
     found = store.find_request(connection, asked.principal, asked.key)
     if found is None:
         raise running.in_flight()
-    if bytes(found["body_sha256"]) != asked.body_sha256:
-        raise Invalid(
-            "This Idempotency-Key was used with another body.",
-            code="idempotency_key_reused",
-            errors=[{"field": KEY_HEADER, "message": "use a new key for a new request"}],
-        )
+    require_same_body(found["body_sha256"], asked.body_sha256)
     checkout_id = found["checkout_id"]
     answer = store.read_answer(connection, checkout_id)
     if answer is not None:
@@ -182,7 +182,7 @@ def _saga_connection() -> Iterator[Connection]:
 )
 def list_checkouts(query: views.CheckoutQuery) -> dict[str, Any]:
     """List one's own checkouts, latest first."""
-    filters = {"customer_id": _identity().subject, **_after(query.after), "limit": query.limit + 1}
+    filters = {"customer_id": identity().subject, **_after(query.after), "limit": query.limit + 1}
     rows = current().database.read(store.list_checkouts, filters)
     return page(
         rows, query.limit, lambda row: encode_cursor(row["created_at"].isoformat(), row["checkout_id"])
@@ -203,7 +203,7 @@ def _after(cursor: str | None) -> dict[str, Any]:
 def read_checkout(checkout_id: UUID) -> dict[str, Any]:
     """One checkout with its steps, their times and attempts. A customer sees one's own."""
     row = current().database.read(store.read_checkout, str(checkout_id))
-    who = _identity()
+    who = identity()
     if row is None or not (who.has_any(WIDE) or who.subject == row["customer_id"]):
         raise NotFound("There is no such checkout.", code="checkout_not_found")
     return views.show_checkout(row)
@@ -223,13 +223,6 @@ def recover_checkouts() -> dict[str, Any]:
 def erase_checkouts(body: views.Erasure) -> dict[str, Any]:
     """Forget where a customer's checkouts went; their sums stay. May be repeated until none is open."""
     return current().database.change(lambda connection: store.erase(connection, body.customer_id))
-
-
-def _identity() -> Identity:
-    found = current().identity()
-    if found is None:
-        raise Unauthorized
-    return found
 
 
 def create_app(environ: Mapping[str, str]) -> FunctionApp:

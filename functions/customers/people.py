@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from flask import current_app
 
-from functions.shared import Answer, Identity, Row, Unauthorized, current, etag
+from functions.shared import Answer, Identity, Row, Unauthorized, current, etag, identity
 from functions.shared.telemetry import current_trace
 
 from . import store
@@ -51,14 +51,6 @@ def password_turn() -> AbstractContextManager[Turn]:
         return trace.seconds_left() if trace else 10.0
 
     return desk().hashing.turn(seconds_left)
-
-
-def identity() -> Identity:
-    """Who asks, on a route that needs a role."""
-    found = current().identity()
-    if found is None:
-        raise Unauthorized
-    return found
 
 
 def signed_in() -> tuple[Identity, Row]:

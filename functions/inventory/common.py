@@ -13,12 +13,10 @@ from functions.shared import (
     Conflict,
     Connection,
     Forbidden,
-    Identity,
     Invalid,
     Problem,
     Row,
-    Unauthorized,
-    current,
+    identity,
 )
 
 from . import domain, store
@@ -44,14 +42,6 @@ api = Api(
         ),
     },
 )
-
-
-def identity() -> Identity:
-    """Who asks; the route has demanded a role, so somebody does."""
-    found = current().identity()
-    if found is None:
-        raise Unauthorized
-    return found
 
 
 def require_location(connection: Connection, location: str, field: str = "location") -> None:

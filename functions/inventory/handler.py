@@ -23,6 +23,7 @@ from functions.shared import (
     Row,
     TokenSettings,
     current,
+    identity,
     setting,
 )
 from functions.shared import (
@@ -32,7 +33,7 @@ from functions.shared import (
 # Importing the others declares their routes on `api`.
 from . import domain, routes_issues, routes_movements, routes_replenishments, routes_stock, store, views
 from . import store_reservations as reservations
-from .common import api, identity, lines_at, move, refuse_shortage, require_location
+from .common import api, lines_at, move, refuse_shortage, require_location
 from .domain import Line
 
 __all__ = ["api", "create_app", "routes_issues", "routes_movements", "routes_replenishments", "routes_stock"]

@@ -15,11 +15,12 @@ from functions.shared import (
     current,
     decode_cursor,
     encode_cursor,
+    identity,
     page,
 )
 
 from . import domain, store_replenishments, views
-from .common import READERS, api, identity, lines_at, move, require_location
+from .common import READERS, api, lines_at, move, require_location
 from .domain import WAREHOUSE, Line
 
 

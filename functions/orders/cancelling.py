@@ -6,12 +6,12 @@ begins and may be repeated: inventory and the payment provider keep what they di
 
 from __future__ import annotations
 
-from functions.shared import Connection, Row, Unavailable, UpstreamTimeout, claimed
+from functions.shared import Connection, Row, Unavailable, UpstreamTimeout, claimed, identity
 from functions.shared.payments import PaymentRefused
 from functions.shared.stock import StockLacking, StockRefused, take_back
 
 from . import domain, store
-from .common import STEPS, find_order, identity, in_flight, provider
+from .common import STEPS, find_order, in_flight, provider
 
 
 def cancel(connection: Connection, reference: str, reason: str) -> str:

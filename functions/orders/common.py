@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from flask import current_app, request
+from flask import current_app
 from prometheus_client import Counter
 
 from functions.shared import (
@@ -15,12 +13,10 @@ from functions.shared import (
     Conflict,
     Connection,
     Forbidden,
-    Identity,
     Invalid,
     NotFound,
     Row,
-    Unauthorized,
-    current,
+    identity,
 )
 from functions.shared.payments import PaymentProvider
 from functions.shared.stock import Locations
@@ -48,30 +44,6 @@ api = Api(
 )
 
 
-@dataclass(frozen=True)
-class Request:
-    """One request that may be repeated: its name, and the digest of its body."""
-
-    name: str
-    sha256: bytes
-
-    def check_same(self, stored_sha256: bytes) -> None:
-        """Raise Invalid when the key was used with another body."""
-        if bytes(stored_sha256) != self.sha256:
-            raise Invalid(
-                "This Idempotency-Key was used with another body.",
-                code="idempotency_key_reused",
-                errors=[{"field": "Idempotency-Key", "message": "use a new key for a new request"}],
-            )
-
-
-def this_request() -> Request:
-    """The request being worked on, which bears a key."""
-    key = request.headers["Idempotency-Key"]
-    name = f"{identity().subject} {request.path} {key}"
-    return Request(name, hashlib.sha256(request.get_data(cache=True)).digest())
-
-
 def in_flight() -> Conflict:
     """The refusal of what is being worked on."""
     return Conflict(
@@ -79,14 +51,6 @@ def in_flight() -> Conflict:
         code="order_in_flight",
         headers={"Retry-After": "1"},
     )
-
-
-def identity() -> Identity:
-    """Who asks; the route has demanded a role, so somebody does."""
-    found = current().identity()
-    if found is None:
-        raise Unauthorized
-    return found
 
 
 def provider() -> PaymentProvider:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from prometheus_client import Counter, Gauge
 
-from functions.shared import Connection
+from functions.shared import Connection, identity
 from functions.shared.recovery import Kind, Recovery
 
 from . import return_store, store
 from .cancelling import finish_cancel
-from .common import identity
 from .returning import finish_return
 
 RECOVERED = Counter(

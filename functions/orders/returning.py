@@ -12,20 +12,21 @@ import uuid
 from decimal import Decimal
 from typing import Any
 
-from functions.shared import Connection, Row, Unavailable, UpstreamTimeout, claimed
+from functions.shared import Connection, Row, Unavailable, UpstreamTimeout, claimed, identity
+from functions.shared.idempotency import NamedRequest
 from functions.shared.payments import PaymentRefused
 from functions.shared.returns import Wanted, refund_taxes, take_back
 from functions.shared.stock import StockLacking, StockRefused
 from functions.shared.stock import take_back as book_in
 
 from . import bodies, domain, return_store, store
-from .common import STEPS, Request, find_order, identity, in_flight, provider
+from .common import STEPS, find_order, in_flight, provider
 
 _log = logging.getLogger("magasin")
 
 
 def return_lines(
-    connection: Connection, reference: str, body: bodies.NewReturn, request: Request
+    connection: Connection, reference: str, body: bodies.NewReturn, request: NamedRequest
 ) -> tuple[str, str]:
     """Take lines of an order back, or go on with what the request began before; the ids of the order and the return.
 
@@ -46,7 +47,7 @@ def return_lines(
     return order_id, record["return_id"]
 
 
-def _resume(connection: Connection, present: Row, request: Request) -> None:
+def _resume(connection: Connection, present: Row, request: NamedRequest) -> None:
     request.check_same(present["request_sha256"])
     with claimed(connection, present["return_id"]) as held:
         if not held:
@@ -55,7 +56,7 @@ def _resume(connection: Connection, present: Row, request: Request) -> None:
 
 
 def _new_return(
-    connection: Connection, order_id: str, body: bodies.NewReturn, request: Request
+    connection: Connection, order_id: str, body: bodies.NewReturn, request: NamedRequest
 ) -> dict[str, Any]:
     """Lock the order, take the lines from it, and say what is to be recorded."""
     order = store.lock_order(connection, order_id)

@@ -15,8 +15,10 @@ from functions.shared import (
     current,
     decode_cursor,
     encode_cursor,
+    identity,
     page,
 )
+from functions.shared.idempotency import this_request
 
 from . import bodies, cancelling, domain, returning, store, views
 from .common import (
@@ -27,10 +29,8 @@ from .common import (
     api,
     check_location,
     find_order,
-    identity,
     order_id_or_number,
     shown,
-    this_request,
     visible,
 )
 from .order_numbers import read_number

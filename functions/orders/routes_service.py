@@ -10,11 +10,11 @@ from uuid import UUID
 
 from flask import request
 
-from functions.shared import Answer, Conflict, Connection, Row, current, to_json
+from functions.shared import Answer, Conflict, Connection, Row, current, identity, to_json
 from functions.shared.idempotency import KEY_HEADER, attempt
 
 from . import bodies, domain, store, views
-from .common import STEPS, api, identity, order_not_found, shown, time_zone_of
+from .common import STEPS, api, order_not_found, shown, time_zone_of
 from .order_numbers import new_number
 
 NUMBER_ATTEMPTS = 10

@@ -32,6 +32,7 @@ from functions.shared import (
 from functions.shared import (
     create_app as build,
 )
+from functions.shared.idempotency import this_request
 from functions.shared.taxes import TaxRates
 
 # Importing registers declares its routes on `api`.
@@ -99,7 +100,7 @@ def sell(body: bodies.NewSale, connection: Connection) -> Answer:
     After a lost answer send the same again with its key: it is sold once.
     """
     people.check_store(body.store)
-    sale_id = selling.sell(connection, body, people.this_request())
+    sale_id = selling.sell(connection, body, this_request())
     return Answer(_sale(connection, sale_id), 201, {"Location": f"/api/sales/{sale_id}"})
 
 
@@ -170,7 +171,7 @@ def read_sale(sale_id: UUID) -> dict[str, Any]:
 )  # fmt: skip
 def void_sale(sale_id: UUID, body: bodies.NewVoid, connection: Connection) -> dict[str, Any]:
     """Take a whole sale back before the store's day ends: stock returns, everything paid is paid back."""
-    selling.void(connection, str(sale_id), body, people.this_request())
+    selling.void(connection, str(sale_id), body, this_request())
     return _sale(connection, str(sale_id))
 
 
@@ -180,7 +181,7 @@ def void_sale(sale_id: UUID, body: bodies.NewVoid, connection: Connection) -> di
 )  # fmt: skip
 def return_lines(sale_id: UUID, body: bodies.NewReturn, connection: Connection) -> Answer:
     """Take lines of a sale back and refund them; never more than was sold."""
-    return_id = returning.take_back(connection, str(sale_id), body, people.this_request())
+    return_id = returning.take_back(connection, str(sale_id), body, this_request())
     return Answer(_return(return_store.read_return(connection, return_id)), 201)
 
 

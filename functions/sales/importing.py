@@ -14,8 +14,18 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from functions.shared import Connection, Invalid, Problem, Row, Unavailable, UpstreamTimeout, claimed
+from functions.shared import (
+    Connection,
+    Invalid,
+    Problem,
+    Row,
+    Unavailable,
+    UpstreamTimeout,
+    claimed,
+    identity,
+)
 from functions.shared.catalogue import Product
+from functions.shared.idempotency import NamedRequest
 from functions.shared.returns import Returned
 from functions.shared.taxes import TaxRates
 from functions.shared.telemetry import current_trace
@@ -32,7 +42,6 @@ from .bodies import (
 )
 from .catalogue import check_products, products_of
 from .domain import Asked, Bill, Line
-from .people import Request
 from .returning import finish_return, line_columns, resume, take_lines
 from .views import receipt_of
 
@@ -127,15 +136,15 @@ def _recorded(
     return _outcome(document.model_dump(), outcome, row=row)
 
 
-def _request(document: ImportedSale | ImportedReturn) -> Request:
+def _request(document: ImportedSale | ImportedReturn) -> NamedRequest:
     """What names the document, and a digest of what it says."""
     text = document.model_dump_json(exclude={"reason"})
     name = f"import {document.store} {document.kind} {document.document}"
-    return Request(name, hashlib.sha256(text.encode()).digest())
+    return NamedRequest(name, hashlib.sha256(text.encode()).digest())
 
 
 def _record_sale(
-    connection: Connection, document: ImportedSale, products: Products, request: Request
+    connection: Connection, document: ImportedSale, products: Products, request: NamedRequest
 ) -> tuple[str, Row | None]:
     present = store.find_request(connection, request.name)
     if present is not None:
@@ -151,12 +160,12 @@ def _record_sale(
         return "created", store.read_sale(connection, sale["sale_id"])
 
 
-def _present(connection: Connection, present: Row, request: Request) -> str | None:
+def _present(connection: Connection, present: Row, request: NamedRequest) -> str | None:
     _check_same(present, request)
     return selling.resume(connection, present, request)
 
 
-def _check_same(present: Row, request: Request) -> None:
+def _check_same(present: Row, request: NamedRequest) -> None:
     if bytes(present["request_sha256"]) != request.sha256:
         raise Invalid(
             "Another document with this number has been imported.",
@@ -165,7 +174,7 @@ def _check_same(present: Row, request: Request) -> None:
         )
 
 
-def _sale(document: ImportedSale, products: Products, request: Request) -> dict[str, Any]:
+def _sale(document: ImportedSale, products: Products, request: NamedRequest) -> dict[str, Any]:
     rules = people.rules()
     where = stock.stores().find(document.store)
     bill = _bill(document.lines, products, document.taxed)
@@ -179,7 +188,7 @@ def _sale(document: ImportedSale, products: Products, request: Request) -> dict[
         "store": where.code,
         "register": None,
         "session_id": None,
-        "cashier": people.identity().subject,
+        "cashier": identity().subject,
         "business_date": domain.business_date(document.sold_at, where.time_zone),
         "sold_at": document.sold_at,
         "change_cents": 0,
@@ -236,7 +245,7 @@ def _line(line: ImportedLine, product: Product | None) -> Line:
 
 
 def _record_return(
-    connection: Connection, document: ImportedReturn, products: Products, request: Request
+    connection: Connection, document: ImportedReturn, products: Products, request: NamedRequest
 ) -> tuple[str, Row | None]:
     present = return_store.find_request(connection, request.name)
     if present is not None:
@@ -252,7 +261,7 @@ def _record_return(
 
 
 def _return(
-    connection: Connection, document: ImportedReturn, products: Products, request: Request
+    connection: Connection, document: ImportedReturn, products: Products, request: NamedRequest
 ) -> dict[str, Any]:
     rules = people.rules()
     where = stock.stores().find(document.store)
@@ -267,7 +276,7 @@ def _return(
         "store": where.code,
         "register": None,
         "session_id": None,
-        "cashier": people.identity().subject,
+        "cashier": identity().subject,
         "business_date": domain.business_date(document.returned_at, where.time_zone),
         "returned_at": document.returned_at,
         "currency": rules.currency,

@@ -1,21 +1,16 @@
-"""Who acts where: staff at their own store, hq at any, and what each request is called when it is repeated."""
+"""Who acts where: staff at their own store, hq at any."""
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
-
-from flask import current_app, request
+from flask import current_app
 
 from functions.shared import (
     Conflict,
     Connection,
     Forbidden,
-    Identity,
     Invalid,
     NotFound,
-    Unauthorized,
-    current,
+    identity,
 )
 
 from . import register_store
@@ -27,34 +22,10 @@ READERS = ("staff", "hq", "service")
 WIDE = ("hq", "service")
 
 
-@dataclass(frozen=True)
-class Request:
-    """One request that may be repeated: its name, and the digest of its body."""
-
-    name: str
-    sha256: bytes
-
-    def check_same(self, stored_sha256: bytes) -> None:
-        """Raise Invalid when the key was used with another body."""
-        if bytes(stored_sha256) != self.sha256:
-            raise Invalid(
-                "This Idempotency-Key was used with another body.",
-                code="idempotency_key_reused",
-                errors=[{"field": "Idempotency-Key", "message": "use a new key for a new request"}],
-            )
-
-
 def rules() -> Rules:
     """What the running function's settings say of sales."""
     found: Rules = current_app.extensions["rules"]
     return found
-
-
-def this_request() -> Request:
-    """The request being worked on, which bears a key."""
-    key = request.headers["Idempotency-Key"]
-    name = f"{identity().subject} {request.path} {key}"
-    return Request(name, hashlib.sha256(request.get_data(cache=True)).digest())
 
 
 def in_flight() -> Conflict:
@@ -64,14 +35,6 @@ def in_flight() -> Conflict:
         code="idempotency_key_in_flight",
         headers={"Retry-After": "1"},
     )
-
-
-def identity() -> Identity:
-    """Who acts, on a route that needs a role."""
-    found = current().identity()
-    if found is None:
-        raise Unauthorized
-    return found
 
 
 def acting_store(named: str | None) -> Store:

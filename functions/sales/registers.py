@@ -15,6 +15,7 @@ from functions.shared import (
     current,
     decode_cursor,
     encode_cursor,
+    identity,
     page,
 )
 
@@ -35,7 +36,7 @@ def open_register(register: str, body: bodies.NewSession, connection: Connection
         "store": where.code,
         "register": _register(register),
         "business_date": domain.business_date(datetime.now(UTC), where.time_zone),
-        "opened_by": people.identity().subject,
+        "opened_by": identity().subject,
         "opening_cash_cents": body.opening_cash_cents,
     }
     return Answer(_session(register_store.open_session(connection, session)), 201)
@@ -63,7 +64,7 @@ def close_register(register: str, body: bodies.Closing, connection: Connection) 
         )
     closing = {
         "session_id": session["session_id"],
-        "closed_by": people.identity().subject,
+        "closed_by": identity().subject,
         "counted_cash_cents": body.counted_cash_cents,
         "note": body.note,
     }
@@ -116,7 +117,7 @@ def sell_gift_card(body: bodies.NewGiftCard, connection: Connection) -> Answer:
         "session_id": people.open_session(connection, where.code, body.register_name),
         "paid_by": body.paid_by,
         "paid_reference": body.reference,
-        "issued_by": people.identity().subject,
+        "issued_by": identity().subject,
     }
     row = register_store.issue_gift_card(connection, card)
     return Answer({**row, "entries": register_store.gift_card_entries(connection, row["gift_card_id"])}, 201)

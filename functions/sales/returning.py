@@ -13,21 +13,21 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from functions.shared import Conflict, Connection, Row, Unavailable, UpstreamTimeout, claimed
+from functions.shared import Conflict, Connection, Row, Unavailable, UpstreamTimeout, claimed, identity
+from functions.shared.idempotency import NamedRequest
 from functions.shared.returns import Returned, Wanted, refund_taxes
 from functions.shared.returns import take_back as taken_back
 from functions.shared.taxes import Tax
 
 from . import domain, people, register_store, return_store, stock, store
 from .bodies import NewReturn
-from .people import Request
 from .selling import DOCUMENTS, card_digest, refusal_columns, unfinished, unknown_gift_card
 from .views import show_taxes
 
 _log = logging.getLogger("magasin")
 
 
-def take_back(connection: Connection, sale_id: str, body: NewReturn, request: Request) -> str:
+def take_back(connection: Connection, sale_id: str, body: NewReturn, request: NamedRequest) -> str:
     """Take lines of a sale back, or go on with what the request began before; the id of the completed return.
 
     Commits what it records before it calls inventory. The completion is left for the caller to commit.
@@ -44,7 +44,7 @@ def take_back(connection: Connection, sale_id: str, body: NewReturn, request: Re
     return str(record["return_id"])
 
 
-def resume(connection: Connection, present: Row, request: Request) -> str:
+def resume(connection: Connection, present: Row, request: NamedRequest) -> str:
     """Go on with a return that the same request began."""
     request.check_same(present["request_sha256"])
     return_id: str = present["return_id"]
@@ -57,7 +57,9 @@ def resume(connection: Connection, present: Row, request: Request) -> str:
     return return_id
 
 
-def _till_return(connection: Connection, sale_id: str, body: NewReturn, request: Request) -> dict[str, Any]:
+def _till_return(
+    connection: Connection, sale_id: str, body: NewReturn, request: NamedRequest
+) -> dict[str, Any]:
     """Lock the sale, take the lines from it, and say what is to be recorded."""
     sale = store.lock_sale(connection, sale_id)
     if sale is None:
@@ -79,7 +81,7 @@ def _till_return(connection: Connection, sale_id: str, body: NewReturn, request:
         "store": sale["store"],
         "register": body.register_name,
         "session_id": session_id,
-        "cashier": people.identity().subject,
+        "cashier": identity().subject,
         "business_date": domain.business_date(now, where.time_zone),
         "returned_at": now,
         "currency": sale["currency"],

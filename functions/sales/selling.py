@@ -24,20 +24,21 @@ from functions.shared import (
     Unavailable,
     UpstreamTimeout,
     claimed,
+    identity,
 )
 from functions.shared.catalogue import Product
+from functions.shared.idempotency import NamedRequest
 
 from . import domain, people, register_store, stock, store
 from .bodies import NewLine, NewSale, NewVoid
 from .catalogue import check_products, products_of
 from .domain import Bill, Line, Payment, Tender
-from .people import Request
 from .views import show_taxes
 
 DOCUMENTS = Counter("sales_documents_total", "Sales, voids and returns, by outcome.", ["kind", "outcome"])
 
 
-def sell(connection: Connection, body: NewSale, request: Request) -> str:
+def sell(connection: Connection, body: NewSale, request: NamedRequest) -> str:
     """Sell, or go on with what the request began before; the id of the completed sale.
 
     Commits what it records before it calls inventory. The completion is left for the caller to commit.
@@ -57,7 +58,7 @@ def sell(connection: Connection, body: NewSale, request: Request) -> str:
     return str(sale["sale_id"])
 
 
-def resume(connection: Connection, present: Row, request: Request) -> str | None:
+def resume(connection: Connection, present: Row, request: NamedRequest) -> str | None:
     """Go on with a sale that the same request began; None when it came to nothing and may be made anew."""
     request.check_same(present["request_sha256"])
     sale_id: str = present["sale_id"]
@@ -97,7 +98,7 @@ def _line(line: NewLine, product: Product) -> Line:
 def override_percent() -> int:
     """How far who asks may change a price, in percent of the catalogue's."""
     rules = people.rules()
-    wide = people.identity().has_any(("hq",))
+    wide = identity().has_any(("hq",))
     return rules.hq_override_percent if wide else rules.staff_override_percent
 
 
@@ -106,7 +107,7 @@ def _tender(tender: Any) -> Tender:
     return Tender(tender.kind, amount, getattr(tender, "reference", None), getattr(tender, "code", None))
 
 
-def _till_sale(body: NewSale, bill: Bill, paid: Sequence[Payment], request: Request) -> dict[str, Any]:
+def _till_sale(body: NewSale, bill: Bill, paid: Sequence[Payment], request: NamedRequest) -> dict[str, Any]:
     where = people.acting_store(body.store)
     now = datetime.now(UTC)
     return {
@@ -115,7 +116,7 @@ def _till_sale(body: NewSale, bill: Bill, paid: Sequence[Payment], request: Requ
         "origin": "till",
         "store": where.code,
         "register": body.register_name,
-        "cashier": people.identity().subject,
+        "cashier": identity().subject,
         "business_date": domain.business_date(now, where.time_zone),
         "sold_at": now,
         "change_cents": sum(payment.given_cents - payment.amount_cents for payment in paid),
@@ -252,7 +253,7 @@ def undo_sale(connection: Connection, sale: Row) -> None:
     DOCUMENTS.labels("sale", "undone").inc()
 
 
-def void(connection: Connection, sale_id: str, body: NewVoid, request: Request) -> None:
+def void(connection: Connection, sale_id: str, body: NewVoid, request: NamedRequest) -> None:
     """Void a sale of today, or go on with it. The end is left for the caller to commit.
 
     Raises Unavailable when inventory cannot be reached: the void is recorded then, and finished later.
@@ -276,7 +277,7 @@ def _sale_to_change(connection: Connection, sale_id: str) -> Row:
     return sale
 
 
-def _begin_void(connection: Connection, sale: Row, body: NewVoid, request: Request) -> None:
+def _begin_void(connection: Connection, sale: Row, body: NewVoid, request: NamedRequest) -> None:
     if sale["status"] != "complete":
         raise Conflict(f"The sale is {sale['status']}.", code="sale_not_complete")
     where = people.acting_store(sale["store"])
@@ -292,7 +293,7 @@ def _begin_void(connection: Connection, sale: Row, body: NewVoid, request: Reque
             "request": request.name,
             "session_id": people.open_session(connection, sale["store"], body.register_name),
             "reason": body.reason,
-            "voided_by": people.identity().subject,
+            "voided_by": identity().subject,
         },
     )
 

@@ -27,7 +27,7 @@ A function's `handler.py`, in short:
     def read_cart() -> Answer:
         row = current().database.read(store.cart, token)          # one autocommitted statement, retried if broken
         prices = current().client.get("products", "/prices", params={"sku": skus}).json()
-        identity = current().identity()                           # None without a token, 401 with a bad one
+        visitor = current().identity()                            # None without a token, 401 with a bad one
         return Answer(row)
 
     def create_app(environ: Mapping[str, str]) -> FunctionApp:
@@ -38,7 +38,8 @@ and use `app.test_client()`. Changes: `with current().database.transaction() as 
 `current().database.change(work)`, which is begun again after a deadlock; routes with `idempotency` are run like that,
 so their handlers have no effect outside of their transaction; with `idempotency="own"` a key is demanded, and the
 function itself sees to what it is for.
-Roles: `roles=("hq", "service")` on the route (401 without a token, 403 without the role); `require_owner(identity, id)`.
+Roles: `roles=("hq", "service")` on the route (401 without a token, 403 without the role), where `identity()` is who asks;
+`require_owner(identity, id)`.
 A route for `service` alone is internal: whatever comes through the edge gets 404 from it, token or not.
 Log: `logging.getLogger("magasin")`. Own metrics: module-level prometheus_client objects in handler.py.
 Handlers may return a plain dict or list (200), or an Answer; without that transaction also a Flask Response, for what is
@@ -69,7 +70,7 @@ from .errors import (
 )
 from .etag import etag, is_fresh, required_version
 from .pages import decode_cursor, encode_cursor, page
-from .service import FunctionApp, Service, current
+from .service import FunctionApp, Service, current, identity
 from .settings import (
     DatabaseSettings,
     FunctionSettings,
@@ -119,6 +120,7 @@ __all__ = [
     "execute",
     "fetch_all",
     "fetch_one",
+    "identity",
     "is_fresh",
     "page",
     "require_owner",

@@ -27,8 +27,11 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 
+from flask import request
+
 from .database import Connection, execute, fetch_one
 from .errors import BadRequest, Conflict, Invalid
+from .service import identity
 
 KEY_HEADER = "Idempotency-Key"
 REPLAYED_HEADER = "Idempotent-Replayed"
@@ -70,12 +73,7 @@ class Attempt:
         stored = fetch_one(connection, _FIND, self._identity())
         if stored is None:
             return None
-        if bytes(stored["body_sha256"]) != self.body_sha256:
-            raise Invalid(
-                "This Idempotency-Key was used with another body.",
-                code="idempotency_key_reused",
-                errors=[{"field": KEY_HEADER, "message": "use a new key for a new request"}],
-            )
+        require_same_body(stored["body_sha256"], self.body_sha256)
         return StoredAnswer(stored["status"], bytes(stored["body"]), stored["headers"])
 
     def store(self, connection: Connection, answer: StoredAnswer) -> None:
@@ -95,6 +93,34 @@ class Attempt:
     def _lock_id(self) -> int:
         text = "\x00".join((self.principal, self.route, self.key))
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big", signed=True)
+
+
+def require_same_body(stored_sha256: bytes, sent_sha256: bytes) -> None:
+    """Raise Invalid (422) when the key was used with another body."""
+    if bytes(stored_sha256) != sent_sha256:
+        raise Invalid(
+            "This Idempotency-Key was used with another body.",
+            code="idempotency_key_reused",
+            errors=[{"field": KEY_HEADER, "message": "use a new key for a new request"}],
+        )
+
+
+@dataclass(frozen=True)
+class NamedRequest:
+    """A request that a document remembers as its own, to go on with when it is sent again: its name, its body's digest."""
+
+    name: str
+    sha256: bytes
+
+    def check_same(self, stored_sha256: bytes) -> None:
+        """Raise Invalid when the key was used with another body."""
+        require_same_body(stored_sha256, self.sha256)
+
+
+def this_request() -> NamedRequest:
+    """The request being worked on, which has a token and a key."""
+    name = f"{identity().subject} {request.path} {request.headers[KEY_HEADER]}"
+    return NamedRequest(name, hashlib.sha256(request.get_data(cache=True)).digest())
 
 
 def attempt(principal: str, route: str, key: str | None, body: bytes) -> Attempt:

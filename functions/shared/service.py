@@ -86,6 +86,14 @@ def current() -> Service:
     return cast(FunctionApp, current_app).service
 
 
+def identity() -> Identity:
+    """Who asks, on a route that needs a role; raises Unauthorized without a token."""
+    found = current().identity()
+    if found is None:
+        raise errors.Unauthorized
+    return found
+
+
 def _applied(connection: Any, migration: str | None) -> bool:
     if migration is None:
         return fetch_one(connection, "SELECT 1 AS one") is not None
