@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from localfaas import __version__
+from localfaas import __version__, monitoring
 from localfaas.build import BuildError, build
 from localfaas.client import ClientError
 from localfaas.database import MigrationError
@@ -248,9 +248,9 @@ def _addresses(settings: Settings) -> Table:
     table.add_row("its admin API", settings.url("edge-admin"))
     table.add_row("function gateway (localfaas)", settings.url("gateway"))
     table.add_row("its metrics", settings.url("gateway-metrics") + "/metrics")
-    for name in ("prometheus", "alertmanager"):
-        if name in programs:
-            table.add_row(name.capitalize(), settings.url(name))
+    for part in monitoring.PARTS:
+        if part.name in programs:
+            table.add_row(part.title, settings.url(part.name) + part.path)
     for function in gateway_client(settings).list():
         replicas = f"{function.get('availableReplicas', 0)} of {function.get('replicas', 0)} replicas"
         table.add_row(

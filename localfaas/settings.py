@@ -23,9 +23,12 @@ PORTS = {
     "edge": 8000,
     "edge-admin": 8001,
     "prometheus": 8010,
+    "dashboards": 8011,
     "gateway": 8080,
     "gateway-metrics": 8082,
     "alertmanager": 8093,
+    "postgres-exporter": 8094,
+    "traces": 8095,
     "postgres": 8432,
     "edge-tls": 8443,
 }

@@ -1,4 +1,4 @@
-"""Prometheus and Alertmanager: those on PATH, else Debian's packages unpacked below `.local/tools` (no root)."""
+"""Programs that are no Python packages, such as Prometheus: those on PATH, else Debian's packages unpacked below `.local/tools` (no root)."""
 
 from __future__ import annotations
 
@@ -19,10 +19,6 @@ class Tool:
     name: str
     package: str
     commands: tuple[str, ...]
-
-
-PROMETHEUS = Tool("Prometheus", "prometheus", ("prometheus",))
-ALERTMANAGER = Tool("Alertmanager", "prometheus-alertmanager", ("alertmanager", "prometheus-alertmanager"))
 
 
 class ToolMissingError(RuntimeError):
@@ -47,9 +43,7 @@ def fetch(tool: Tool, settings: Settings) -> Path:
     if found:
         return found
     if not (shutil.which("apt-get") and shutil.which("dpkg")):
-        raise ToolMissingError(
-            f"{tool.name} is not on PATH and this is no Debian or Ubuntu: install it to have metrics"
-        )
+        raise ToolMissingError(f"{tool.name} is not on PATH and this is no Debian or Ubuntu: install it")
     settings.tools.mkdir(parents=True, exist_ok=True)
     unfinished = settings.tools / f"{tool.package}.new"
     shutil.rmtree(unfinished, ignore_errors=True)

@@ -8,12 +8,12 @@ from __future__ import annotations
 import secrets as random_source
 import time
 from collections.abc import Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import requests
 
-from localfaas import database, edge, gateway, monitoring, platform, postgres, tools
+from localfaas import database, edge, gateway, monitoring, platform, postgres
 from localfaas.build import build
 from localfaas.client import GatewayClient
 from localfaas.deploy import deploy_stack
@@ -46,7 +46,7 @@ def up(settings: Settings, environ: dict[str, str], steps: Steps) -> None:
     hooks = load_hooks(settings.project)
     supervisor = Supervisor(settings)
     with ThreadPoolExecutor(max_workers=1) as background:
-        metrics = background.submit(_fetch_metrics_tools, settings)
+        metrics = background.submit(monitoring.fetch_tools, settings)
         with steps.step("Directories, ports, secrets"):
             _check_socket_paths(settings)
             if not supervisor.is_running():
@@ -63,8 +63,8 @@ def up(settings: Settings, environ: dict[str, str], steps: Steps) -> None:
         with steps.step("Embedded edge and function gateway"):
             _wait_for_api(settings)
             _load_edge(settings)
-        with steps.step("Prometheus and Alertmanager") as notes:
-            notes.append(_start_metrics(settings, supervisor, metrics, steps))
+        with steps.step("Monitoring") as notes:
+            notes.extend(monitoring.start(settings, supervisor, metrics, steps) or ["nothing"])
     with steps.step("Functions") as notes:
         notes.append(_deploy(settings, stack))
         _wait_for_functions(settings, stack)
@@ -165,47 +165,6 @@ def _load_edge(settings: Settings) -> None:
     path = settings.project / KONG_FILE
     if path.exists():
         reload_edge(settings, path)
-
-
-def _fetch_metrics_tools(settings: Settings) -> list[Path | tools.ToolMissingError]:
-    found: list[Path | tools.ToolMissingError] = []
-    for tool in (tools.PROMETHEUS, tools.ALERTMANAGER):
-        try:
-            found.append(tools.fetch(tool, settings))
-        except tools.ToolMissingError as exc:
-            found.append(exc)
-    return found
-
-
-def _start_metrics(
-    settings: Settings,
-    supervisor: Supervisor,
-    fetched: Future[list[Path | tools.ToolMissingError]],
-    steps: Steps,
-) -> str:
-    """Start what could be had, say plainly what is missing; return which of the two run."""
-    prometheus, alertmanager = fetched.result()
-    programs = []
-    try:
-        alerting = monitoring.alertmanager_program(settings, _present(alertmanager))
-        programs += [alerting] if alerting else []
-    except tools.ToolMissingError as missing:
-        steps.warn(f"{missing}. The platform runs without alerts.")
-    try:
-        programs.append(
-            monitoring.prometheus_program(settings, _present(prometheus), alerting=bool(programs))
-        )
-    except tools.ToolMissingError as missing:
-        steps.warn(f"{missing}. The platform runs without metrics.")
-    for program in programs:
-        supervisor.replace(program)
-    return " and ".join(program.name for program in programs) or "neither"
-
-
-def _present(found: Path | tools.ToolMissingError) -> Path:
-    if isinstance(found, tools.ToolMissingError):
-        raise found
-    return found
 
 
 def _deploy(settings: Settings, stack: Stack) -> str:

@@ -10,7 +10,6 @@ from localfaas import gateway_metrics
 from localfaas.api import answers
 from localfaas.api.app import as_plain_text
 from localfaas.api.context import ApiContext
-from localfaas.deployment import NAMESPACE
 
 PROMETHEUS_TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -42,9 +41,8 @@ def targets(context: ApiContext) -> list[dict[str, Any]]:
         {
             "targets": ["{}:{}".format(*replica.address)],
             "labels": {
-                "faas_function": replica.function,
-                "kubernetes_namespace": NAMESPACE,
-                "kubernetes_pod_name": replica.name,
+                "function": replica.function,
+                "replica": replica.name,
             },
         }
         for replica in context.replicas()

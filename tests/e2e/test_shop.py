@@ -195,9 +195,7 @@ def test_prometheus_sees_every_replica(shop):
     def healthy():
         targets = requests.get(shop.settings.url("prometheus") + "/api/v1/targets", timeout=10).json()
         active = targets["data"]["activeTargets"]
-        return {
-            t["labels"].get("kubernetes_pod_name", t["labels"]["job"]) for t in active if t["health"] == "up"
-        }
+        return {t["labels"].get("replica", t["labels"]["job"]) for t in active if t["health"] == "up"}
 
     wanted = {"products-1", "cart-1", "cart-2", "cart-3", "maintenance-1", "openfaas", "edge", "prometheus"}
     wait_for(lambda: wanted <= healthy(), 30, "all targets up")

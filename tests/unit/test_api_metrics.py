@@ -23,11 +23,7 @@ def test_one_target_for_each_replica_that_wants_to_be_scraped(api: Api) -> None:
     targets = api.metrics_client.get("/system/localfaas/targets").json
     assert targets is not None
     assert [one["targets"] for one in targets] == [["127.0.0.1:8008"], ["127.0.0.1:8018"], ["127.0.0.1:8002"]]
-    assert targets[0]["labels"] == {
-        "faas_function": "cart",
-        "kubernetes_namespace": "openfaas-fn",
-        "kubernetes_pod_name": "cart-8008",
-    }
+    assert targets[0]["labels"] == {"function": "cart", "replica": "cart-8008"}
 
 
 def test_metrics_are_down_when_the_gateway_is(api: Api) -> None:
