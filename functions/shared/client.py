@@ -18,6 +18,7 @@ from urllib.parse import quote
 import requests
 from requests.adapters import HTTPAdapter
 
+from . import metrics
 from .errors import Unavailable, UpstreamTimeout
 from .telemetry import Trace, current_trace
 
@@ -80,11 +81,12 @@ class ServiceClient:
         repeatable = method in IDEMPOTENT_METHODS or idempotency_key is not None
         headers = self._headers(trace, idempotency_key)
         for left in reversed(range(ATTEMPTS if repeatable else 1)):
-            response = self._attempt(method, url, headers, give_up_at, params=params, json=json)
+            response = self._attempt(function, method, url, headers, give_up_at, params=params, json=json)
             if response is not None and response.status_code not in PASSING_STATUSES:
                 return response
             if left:
                 _pause(ATTEMPTS - left, give_up_at)
+                metrics.CALL_RETRIES.labels(function).inc()
         raise Unavailable(
             f"{function} cannot be reached right now; try again shortly.", code="upstream_unavailable"
         )
@@ -105,15 +107,22 @@ class ServiceClient:
             self._idle.get_nowait().close()
 
     def _attempt(
-        self, method: str, url: str, headers: Mapping[str, str], give_up_at: float, **content: Any
+        self,
+        function: str,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        give_up_at: float,
+        **content: Any,
     ) -> requests.Response | None:
         """One try; None when the connection failed."""
         seconds = give_up_at - time.monotonic()
         if seconds < LEAST_USEFUL_SECONDS:
             raise UpstreamTimeout
         session = self._session()
+        started, status = time.perf_counter(), "none"
         try:
-            return session.request(
+            response = session.request(
                 method, url, headers={**headers, "X-Timeout": f"{int(seconds * 1000)}ms"},
                 timeout=(min(CONNECT_TIMEOUT_SECONDS, seconds), seconds), allow_redirects=False, **content,
             )  # fmt: skip
@@ -121,7 +130,11 @@ class ServiceClient:
             raise UpstreamTimeout from error
         except requests.RequestException:
             return None
+        else:
+            status = str(response.status_code)
+            return response
         finally:
+            metrics.CALL_SECONDS.labels(function, method, status).observe(time.perf_counter() - started)
             self._idle.put(session)
 
     def _headers(self, trace: Trace | None, idempotency_key: str | None) -> dict[str, str]:
