@@ -160,7 +160,7 @@ def _write(line: str) -> None:
 
 def _now() -> str:
     moment = time.time()
-    return f"{_second(int(moment))}.{int(moment % 1 * 1000):03d}Z"
+    return f"{_second(int(moment))}.{int(moment % 1 * 1_000_000):06d}Z"
 
 
 @lru_cache(maxsize=2)
