@@ -52,6 +52,7 @@ def queries() -> Row:
 
 def pools() -> Row:
     used = f'sum by (function) (database_pool_connections{{{FUNCTION}, state="used"}})'
+    waited = promql.quantile(0.99, "database_pool_wait_seconds", FUNCTION, "function")
     size = f"sum by (function) (database_pool_size{{{FUNCTION}}})"
     return Row(
         "Are the pools of connections large enough?",
@@ -82,10 +83,8 @@ def pools() -> Row:
             ),
             graph(
                 "Time waited, p99",
-                "One request in a hundred waits longer for a connection.",
-                Query(
-                    promql.quantile(0.99, "database_pool_wait_seconds", FUNCTION, "function"), "{{function}}"
-                ),
+                "Of the requests that had to wait for a connection, one in a hundred waited longer; 0 when none had to.",
+                Query(f"({waited} >= 0) or 0 * {size}", "{{function}}"),
                 unit=style.SECONDS,
                 width=6,
             ),

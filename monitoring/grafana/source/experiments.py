@@ -86,7 +86,7 @@ def latency() -> Row:
             graph(
                 "Percentiles at the edge",
                 "From a request's first byte to its answer's last. p99.9 means little below a thousand requests "
-                "in the time that is averaged.",
+                "in the time that is averaged. On a cluster Kong's buckets begin at 25 ms.",
                 *(
                     Query(promql.edge_quantile(share, SERVICE), name)
                     for share, name in ((0.5, "p50"), (0.9, "p90"), (0.99, "p99"), (0.999, "p99.9"))
