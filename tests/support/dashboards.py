@@ -29,6 +29,7 @@ class Asked:
     expr: str
     legend: str
     instant: bool
+    kind: str = "timeseries"
 
     def __str__(self) -> str:
         return f"{self.board} | {self.panel} | {self.ref}"
@@ -54,6 +55,7 @@ def queries(name: str, board: dict[str, Any]) -> Iterator[Asked]:
                 target["expr"],
                 target["legendFormat"],
                 bool(target.get("instant")),
+                panel["type"],
             )
 
 
