@@ -16,6 +16,7 @@ from localfaas.settings import Settings
 from localfaas.tools import Tool, fetch
 from monitoring.grafana.source.__main__ import BOARDS, file_name, text
 from monitoring.grafana.source.board import TITLES
+from monitoring.grafana.source.promql import counted
 from tests.support import dashboards
 from tests.support.dashboards import (
     GRAFANA,
@@ -187,18 +188,56 @@ def test_what_one_machine_alone_can_tell_has_an_alternative_or_an_explanation():
             assert "cluster" in panel["description"], (name, panel["title"])
 
 
-def test_prometheus_can_read_every_query(tmp_path):
-    settings = Settings(project=PROJECT, state=tmp_path)
-    promtool = fetch(Tool("promtool", "prometheus", ("promtool",)), settings)
+@pytest.fixture
+def promtool(tmp_path):
+    """Runs promtool with these arguments; what it says, and whether it is content."""
+    binary = fetch(Tool("promtool", "prometheus", ("promtool",)), Settings(project=PROJECT, state=tmp_path))
+
+    def run(*arguments):
+        told = subprocess.run(
+            [binary, *arguments], capture_output=True, text=True, check=False, timeout=60, cwd=tmp_path
+        )
+        return told.returncode == 0, told.stdout + told.stderr
+
+    return run
+
+
+def test_prometheus_can_read_every_query(promtool, tmp_path):
     exprs = [query.expr for query in QUERIES]
     exprs += [expr for board in COMMITTED.values() for expr in marks(board)]
     rules = [{"record": f"query:{place}", "expr": filled_in(expr)} for place, expr in enumerate(exprs)]
     file = tmp_path / "queries.yml"
     file.write_text(yaml.safe_dump({"groups": [{"name": "dashboards", "rules": rules}]}))
-    told = subprocess.run(
-        [promtool, "check", "rules", str(file)], capture_output=True, text=True, check=False, timeout=60
-    )
-    assert told.returncode == 0, told.stdout + told.stderr
+    content, told = promtool("check", "rules", str(file))
+    assert content, told
+
+
+def test_what_was_counted_in_the_time_shown_is_counted_to_the_unit(promtool, tmp_path):
+    expr = filled_in(counted("sold_total", by="store"))
+    series = {
+        "before": ("5x60 6x60 8x120", 3),  # was there before the 900 s that are shown
+        "born": ("_x120 1x60 3x60", 3),  # its first sale is one of those that are counted
+        "idle": ("7x240", 0),
+    }
+    case = {
+        "interval": "5s",
+        "input_series": [
+            {"series": f'sold_total{{store="{store}"}}', "values": re.sub(r"(\d)x", r"\1+0x", values)}
+            for store, (values, _) in series.items()
+        ],
+        "promql_expr_test": [
+            {
+                "expr": expr,
+                "eval_time": "1200s",
+                "exp_samples": [
+                    {"labels": f'{{store="{store}"}}', "value": value} for store, (_, value) in series.items()
+                ],
+            }
+        ],
+    }
+    (tmp_path / "test.yml").write_text(yaml.safe_dump({"rule_files": [], "tests": [case]}))
+    content, told = promtool("test", "rules", "test.yml")
+    assert content, told
 
 
 def test_names_of_series_are_found_in_a_query():

@@ -48,16 +48,16 @@ def quantile(share: float, histogram: str, labels: str = "", by: str = "") -> st
 
 
 def counted(counter: str, labels: str = "", by: str = "") -> str:
-    """What a counter counted in the time shown, the first event of a new series included.
+    """What a counter counted in the time shown: to the unit, and the first event of a new series included.
 
-    `increase` sees differences alone: of a series that begins in the time shown, with the first sale of a store, it
-    would leave out what that series begins with.
+    `increase` extrapolates (three sales become 3.02), and sees differences alone: of a series that begins in the time
+    shown, with the first sale of a store, it leaves out what the series begins with. It is used only where a process
+    was started again in between.
     """
     series = select(counter, labels)
-    begun = f"min_over_time({series}[{RANGE}]) unless {series} offset {RANGE}"
-    nothing = f"0 * sum{_by(by)}({series})"
-    grown = f"(sum{_by(by)}(increase({series}[{RANGE}])) or {nothing})"
-    return f"{grown} + (sum{_by(by)}({begun}) or {nothing})"
+    grown = f"{series} - ({series} offset {RANGE} or 0 * {series})"
+    steady = f"(({grown}) and resets({series}[{RANGE}]) == 0)"
+    return f"sum{_by(by)}({steady} or increase({series}[{RANGE}]))"
 
 
 def edge_quantile(share: float, labels: str = "", by: str = "") -> str:

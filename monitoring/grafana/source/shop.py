@@ -136,7 +136,7 @@ def checkouts() -> Row:
                 "Refusals",
                 "Why checkouts of the time shown were refused, by code: insufficient_stock, card_declined, "
                 "price_changed and so on.",
-                Query(promql.counted(finished, 'outcome!="complete"', "outcome") + " > 0.5", "{{outcome}}"),
+                Query(promql.counted(finished, 'outcome!="complete"', "outcome") + " > 0", "{{outcome}}"),
                 unit=style.COUNT,
                 height=12,
             ),
