@@ -54,7 +54,7 @@ def by_hop() -> Row:
 EXPLAINED = f"""\
 **p50**: the median at one hop minus the median at the next, function by function (recorded over one minute). \
 It is a difference of two distributions, not the median of the differences, and can be below 0 when the hops see different requests.
-**mean**: at the edge, the sums of what each request took in all and at its upstream, by the edge's own clock; \
+**mean**: at the edge, what its requests took in all minus what they waited for an upstream, by the edge's own clock (a Kong's is in whole milliseconds); \
 at the gateway, its mean minus the function's. \
 `{PAST_THE_GATEWAY}` is reached past the gateway: its edge is compared with its replicas."""
 
@@ -62,7 +62,10 @@ at the gateway, its mean minus the function's. \
 def overhead() -> Row:
     edge_gateway = difference("edge", "gateway", f'function!="{PAST_THE_GATEWAY}"')
     edge_replica = difference("edge", "function", f'function="{PAST_THE_GATEWAY}"')
-    own = promql.mean("kong_kong_latency_ms", SERVICE, "service")
+    own = " - ".join(
+        promql.rate(f"kong_{whole}_latency_ms_sum", SERVICE, "service") for whole in ("request", "upstream")
+    )
+    count = promql.rate("kong_request_latency_ms_count", SERVICE, "service")
     gateway = promql.of_function(promql.mean("gateway_functions_seconds", FUNCTION_NAME, "function_name"))
     function = promql.mean("http_request_duration_seconds", FUNCTION, "function")
     return Row(
@@ -72,7 +75,7 @@ def overhead() -> Row:
                 "How this is computed", "What the four panels below subtract from what.", EXPLAINED, height=5
             ),
             added("edge", "p50", Query(f"{edge_gateway} or {edge_replica}", "{{function}}"), style.SECONDS),
-            added("edge", "mean", Query(own, "{{service}}"), style.MILLISECONDS),
+            added("edge", "mean", Query(f"({own}) / ({count} > 0)", "{{service}}"), style.MILLISECONDS),
             added(
                 "gateway",
                 "p50",

@@ -48,7 +48,7 @@ def for_users() -> Row:
 
 
 def figures() -> list[Panel]:
-    silent = 'count((function:replicas > 0) unless on (function) (up{job="functions"} == 1))'
+    silent = f"count((function:replicas{{{FUNCTION}}} > 0) unless on (function) (({available()}) > 0))"
     return [
         number(
             "Alerts to act on now",
@@ -68,7 +68,8 @@ def figures() -> list[Panel]:
         ),
         number(
             "Functions without a replica",
-            "Functions that should have replicas and have none that Prometheus can reach. 0 is right.",
+            "Functions that should have replicas and have none that takes requests. 0 is right. On a cluster one "
+            "that Prometheus is not told to scrape counts as well.",
             Query(promql.or_zero(silent), "functions"),
             unit=style.COUNT,
             width=6,
