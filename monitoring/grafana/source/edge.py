@@ -106,6 +106,7 @@ def added(hop: str, kind: str, query: Query, unit: str) -> Panel:
         query,
         unit=unit,
         width=6,
+        signed=True,
     )
 
 
