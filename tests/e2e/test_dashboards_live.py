@@ -30,8 +30,8 @@ QUERIES = [query for name, board in BOARDS.items() for query in dashboards.queri
 WITHOUT_DATA = {
     "overview | Alerts that fire | A": "no alert need fire",
     "autoscaling | Scaling alerts now | A": "no rule need scale",
-    "edge | Calls that failed | B": "a line for each function that failed; none need fail",
-    "edge | Calls that were repeated | B": "a line for each function that was asked again; none need be",
+    "overview | Calls that failed | B": "a line for each function that failed; none need fail",
+    "overview | Calls that were repeated | B": "a line for each function that was asked again; none need be",
 }
 """Queries that may find nothing on a healthy platform, and why; their panels say so, or have a line at 0 beside them."""
 

@@ -258,52 +258,11 @@ def refused() -> Row:
     )
 
 
-def calls() -> Row:
-    histogram, callee = "function_call_duration_seconds", "{{callee}}"
-    failed = promql.rate(f"{histogram}_count", f'{FUNCTION}, status=~"none|5.."', "callee")
-    return Row(
-        "How do functions fare with each other?",
-        [
-            graph(
-                "Calls",
-                "Calls in a second that the chosen functions make, by the function that is called; each attempt counts.",
-                Query(promql.rate(f"{histogram}_count", FUNCTION, "callee"), callee),
-                unit=style.REQUESTS_PER_SECOND,
-                width=6,
-            ),
-            graph(
-                "Calls that failed",
-                "Attempts in a second that were answered with 500 or more, or not at all. 0 is right.",
-                Query(promql.or_zero(f"sum({failed})"), "all of them"),
-                Query(failed, callee),
-                unit=style.REQUESTS_PER_SECOND,
-                width=6,
-            ),
-            graph(
-                "Calls that were repeated",
-                "Attempts in a second after a first that failed. Many are a function that is away, and more load "
-                "for it when it comes back.",
-                Query(promql.or_zero(promql.rate("function_call_retries_total", FUNCTION)), "all of them"),
-                Query(promql.rate("function_call_retries_total", FUNCTION, "callee"), callee),
-                unit=style.REQUESTS_PER_SECOND,
-                width=6,
-            ),
-            graph(
-                "Duration of calls, p99",
-                "One call in a hundred takes longer, by the function that is called, as its caller sees it.",
-                Query(promql.quantile(0.99, histogram, FUNCTION, "callee"), callee),
-                unit=style.SECONDS,
-                width=6,
-            ),
-        ],
-    )
-
-
 BOARD = Board(
     uid="magasin-edge",
     description="What each hop adds, whether load is spread evenly over replicas, and what the edge refuses.",
     since="now-15m",
-    rows=[by_hop(), overhead(), balance(), upstreams(), refused(), calls()],
+    rows=[by_hop(), overhead(), balance(), upstreams(), refused()],
     choices=[FUNCTIONS, REPLICAS],
     marks=[ALERTS, SCALING],
 )

@@ -48,7 +48,9 @@ def graph(
     signed: bool = False,
 ) -> Panel:
     """Lines over time; `limits` are drawn as dashed lines. `signed` is for what may be below 0."""
-    panel = _common(timeseries.Panel(), title, description, unit, (width, height), None if signed else 0)
+    panel = _common(
+        timeseries.Panel(), title, description, unit, (width, height), least=None if signed else 0
+    )
     panel.color_scheme(style.by_name()).line_width(1).show_points(common_models.VisibilityMode.AUTO)
     panel.fill_opacity(40 if stacked else 8)
     panel.legend(_legend(width)).tooltip(_tooltip())
@@ -174,7 +176,7 @@ def note(title: str, description: str, content: str, *, width: int = 24, height:
 
 
 def _common(
-    panel: Kind, title: str, description: str, unit: str, size: tuple[int, int], /, least: float | None = 0
+    panel: Kind, title: str, description: str, unit: str, size: tuple[int, int], *, least: float | None = 0
 ) -> Kind:
     panel.title(title).description(description).span(size[0]).height(size[1])
     panel.datasource(DATASOURCE).unit(unit)

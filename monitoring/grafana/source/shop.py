@@ -71,12 +71,7 @@ def sold() -> Row:
                     for counted in [promql.counted(counter, STORE, "store")]
                 ),
                 columns={"store": "store"},
-                units={
-                    HEADINGS[0]: style.COUNT,
-                    HEADINGS[1]: style.DOLLARS,
-                    HEADINGS[2]: style.COUNT,
-                    HEADINGS[3]: style.DOLLARS,
-                },
+                units=dict(zip(HEADINGS, (style.COUNT, style.DOLLARS) * 2, strict=True)),
                 width=8,
                 empty="Nothing has been sold in the time shown.",
             ),
@@ -244,12 +239,7 @@ def people() -> Row:
                 Query(promql.per_minute(sign_ins, by="outcome"), "{{outcome}}"),
                 unit=style.PER_MINUTE,
                 width=10,
-                colours={
-                    "opened": style.GREEN,
-                    "wrong": style.RED,
-                    "throttled": style.ORANGE,
-                    "inactive": style.GREY,
-                },
+                colours=style.SIGN_INS,
             ),
         ],
     )

@@ -25,6 +25,7 @@ HOPS: Colours = {"edge": ORANGE, "gateway": BLUE, "function": GREEN, "database":
 PERCENTILES: Colours = {"p50": GREEN, "p90": YELLOW, "p99": ORANGE, "p99.9": RED, "mean": BLUE}
 STATUSES: Colours = {"2xx": GREEN, "3xx": BLUE, "4xx": YELLOW, "5xx": RED}
 CHANNELS: Colours = {"store": BLUE, "web": ORANGE}
+SIGN_INS: Colours = {"opened": GREEN, "wrong": RED, "throttled": ORANGE, "inactive": GREY}
 
 Limits = Sequence[float]
 """Where a value becomes doubtful, and where it becomes bad; with one number it is bad from there on."""
