@@ -80,6 +80,8 @@ check: $(VENV)/.ready ## what CI runs: lint, types, tests
 format: $(VENV)/.ready ## format the code
 	@$(VENV)/bin/ruff format .
 	@$(VENV)/bin/ruff check --fix .
+dashboards: $(VENV)/.ready ## write the dashboards' JSON from monitoring/grafana/source
+	@$(PY) -m monitoring.grafana.source
 lock: $(VENV)/.ready ## resolve requirements.in into requirements.lock, with hashes
 	@$(VENV)/bin/uv pip compile -q --upgrade --generate-hashes --python-version 3.11 --universal \
 	  --no-emit-find-links --no-emit-index-url --no-header requirements.in -o requirements.lock
@@ -101,4 +103,4 @@ $(VENV)/.ready: requirements.lock
 	       $(PY) -m pip install --disable-pip-version-check --require-hashes -r requirements.lock; }
 	@touch $@
 
-.PHONY: up down status logs scale deploy edge-reload reset new import token rotate-keys bench bench-memory bench-hot-sku bench-reports bench-sign-in bench-checkout bench-telemetry bench-kill edge-hostile edge-balance edge-faults test crash-points crash-test race-test check format lock help
+.PHONY: $(shell awk -F: '/^[a-z-]+:.*\#\# / {print $$1}' Makefile)

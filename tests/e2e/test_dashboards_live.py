@@ -1,0 +1,179 @@
+"""Every query of every dashboard has an answer from the platform's own Prometheus, once somebody has shopped."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import requests
+
+from tests.support import dashboards
+from tests.support.dashboards import Asked, filled_in, labels_in, values_of
+from tests.support.platform import Platform
+from tests.support.shoppers import Person, Street, check_out
+
+pytestmark = pytest.mark.e2e
+
+STORE = "S1"
+SHOWN_SECONDS = 300
+STEP_SECONDS = 5
+DEADLINE_SECONDS = 60
+BOARDS = dashboards.boards()
+QUERIES = [query for name, board in BOARDS.items() for query in dashboards.queries(name, board)]
+
+WITHOUT_DATA = {
+    "overview | Alerts that fire | A": "no alert need fire",
+    "autoscaling | Scaling alerts now | A": "no rule need scale",
+    "overview | Calls that failed | B": "a line for each function that failed; none need fail",
+    "overview | Calls that were repeated | B": "a line for each function that was asked again; none need be",
+}
+"""Queries that may find nothing on a healthy platform, and why; their panels say so, or have a line at 0 beside them."""
+
+
+class Prometheus:
+    """What a dashboard asks it, over the last five minutes."""
+
+    def __init__(self, platform: Platform) -> None:
+        self._base = platform.settings.url("prometheus") + "/api/v1/"
+        self._session = requests.Session()
+
+    def close(self) -> None:
+        self._session.close()
+
+    def series(self, query: Asked) -> list[dict[str, Any]]:
+        """The labels of each series that has a number."""
+        now, expr = time.time(), filled_in(query.expr, SHOWN_SECONDS)
+        if query.instant:
+            found = self._data("query", query=expr)["result"]
+        else:
+            span = {"start": now - SHOWN_SECONDS, "end": now, "step": STEP_SECONDS}
+            found = self._data("query_range", query=expr, **span)["result"]
+        return [one["metric"] for one in found if _has_a_number(one)]
+
+    def values(self, query: str) -> list[str]:
+        selector, label = values_of(filled_in(query))
+        return self._data(f"label/{label}/values", **{"match[]": selector})
+
+    def _data(self, path: str, **parameters: Any) -> Any:
+        answer = self._session.post if path.startswith("query") else self._session.get
+        told = answer(
+            self._base + path, **{"data" if path.startswith("query") else "params": parameters}, timeout=30
+        )
+        assert told.status_code == 200, (parameters, told.text)
+        return told.json()["data"]
+
+
+def _has_a_number(series: dict[str, Any]) -> bool:
+    samples = series["values"] if "values" in series else [series["value"]]
+    return any(not math.isnan(float(value)) for _, value in samples)
+
+
+@pytest.fixture(scope="module")
+def prometheus(shop: Platform) -> Iterator[Prometheus]:
+    """After one of everything that a dashboard counts, while requests go on."""
+    client = Prometheus(shop)
+    with requests_going_on(shop):
+        trade_until_all_is_seen(Street(shop), client)
+        yield client
+    client.close()
+
+
+def trade(street: Street) -> None:
+    """A sale that is taken back, an order, a checkout that finds too little, a wrong password, a preflight."""
+    sku = street.new_product(1_250, STORE, 3)
+    till, ada, bob = street.staff(STORE), street.customer(), street.customer()
+    sell(till, sku)
+    assert buy(ada, sku, 2).status_code == 201
+    assert buy(bob, sku, 1).status_code == 409
+    eve = street.visitor()
+    wrong = {"email": "nobody@example.com", "password": "a guess at a password"}
+    assert eve.ask("POST", "/customers/sessions", wrong).status_code == 401
+    asked = {"Origin": "https://elsewhere.example", "Access-Control-Request-Method": "GET"}
+    eve.ask("OPTIONS", "/products", **asked)
+    for person in (till, ada, bob, eve):
+        person.leave()
+
+
+def sell(till: Person, sku: str) -> None:
+    register, lines = f"R{sku[-6:]}", [{"sku": sku, "quantity": 1}]
+    till.done("POST", f"/sales/registers/{register}/open", {"opening_cash_cents": 0})
+    total = till.done("POST", "/sales/quote", {"lines": lines})["total_cents"]
+    tender = {"kind": "card", "amount_cents": total, "reference": "T1"}
+    sold = till.insist("/sales", {"register": register, "lines": lines, "tenders": [tender]})
+    assert sold.status_code == 201, sold.text
+
+
+def buy(person: Person, sku: str, quantity: int) -> requests.Response:
+    return check_out(
+        person, person.done("PUT", f"/cart/items/{sku}", {"quantity": quantity}), fulfilled_by=STORE
+    )
+
+
+@contextmanager
+def requests_going_on(platform: Platform) -> Iterator[None]:
+    """A few reads a second, so that rates are not those of an idle platform."""
+    done = threading.Event()
+
+    def read() -> None:
+        with requests.Session() as session:
+            while not done.wait(0.1):
+                for path in ("/api/products?limit=1", "/api/cart", "/"):
+                    session.get(platform.edge(path), timeout=10)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        yield
+    finally:
+        done.set()
+        reader.join()
+
+
+def trade_until_all_is_seen(street: Street, client: Prometheus) -> None:
+    """Until every query has data or the deadline has passed; the tests say what has none.
+
+    Trade goes on meanwhile: a rate needs two values, and a percentile something between them.
+    """
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    missing = [query for query in QUERIES if str(query) not in WITHOUT_DATA]
+    while missing and time.monotonic() < deadline:
+        trade(street)
+        time.sleep(2)
+        missing = [query for query in missing if not client.series(query)]
+
+
+def test_every_query_of_every_panel_has_data(prometheus: Prometheus):
+    empty = [str(query) for query in QUERIES if not prometheus.series(query)]
+    assert [query for query in empty if query not in WITHOUT_DATA] == []
+
+
+def test_exceptions_are_queries_that_there_are():
+    assert set(WITHOUT_DATA) <= {str(query) for query in QUERIES}
+
+
+def test_every_series_has_a_name_of_its_own_on_its_panel(prometheus: Prometheus):
+    for query in QUERIES:
+        found = prometheus.series(query)
+        if query.kind == "table":
+            continue  # its rows have their labels in columns
+        names = Counter(tuple(one.get(label) for label in sorted(labels_in(query.legend))) for one in found)
+        assert all(all(name) for name in names), (str(query), names)
+        assert set(names.values()) <= {1}, (str(query), names)
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_every_variable_has_values_to_choose_from(name: str, prometheus: Prometheus):
+    for variable, query in dashboards.variables(BOARDS[name]).items():
+        assert prometheus.values(query), variable
+
+
+def test_marks_are_queries_that_prometheus_answers(prometheus: Prometheus):
+    for name, board in BOARDS.items():
+        for place, expr in enumerate(dashboards.marks(board)):
+            prometheus.series(Asked(name, "mark", str(place), expr, "mark", instant=False))
