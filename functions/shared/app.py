@@ -24,6 +24,7 @@ from .refusals import translate
 from .service import FunctionApp, Service, current
 from .settings import FunctionSettings, load
 from .telemetry import Telemetry, configure_logging, current_trace
+from .tracing import make_tracer
 from .validation import validate_body, validate_query
 
 LARGEST_BODY_BYTES = 4 * 1024 * 1024
@@ -56,7 +57,8 @@ def create_app(api: Api, settings: type[FunctionSettings], environ: Mapping[str,
     app.add_url_rule("/openapi.json", "openapi", _openapi_view(api))
     _handle_errors(app, api)
     configure_logging(api.name, values.replica, values.log_level)
-    app.wsgi_app = Telemetry(app.wsgi_app, api.name, values.replica, values.exec_timeout)  # type: ignore[method-assign]
+    app.tracer = make_tracer(api.name, values)
+    app.wsgi_app = Telemetry(app.wsgi_app, api.name, values.replica, values.exec_timeout, app.tracer)  # type: ignore[method-assign]
     return app
 
 

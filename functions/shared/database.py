@@ -21,7 +21,9 @@ import psycopg2.extensions
 import psycopg2.extras
 from prometheus_client import Counter
 
+from . import tracing
 from .errors import Unavailable
+from .telemetry import current_trace
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -217,7 +219,16 @@ class Prepared:
             cursor.execute(f"PREPARE {self.name} AS {self.statement}")
             connection.prepared.add(self.name)
         marks = ", ".join(["%s"] * len(parameters))
-        cursor.execute(f"EXECUTE {self.name} ({marks})", parameters)
+        _run(cursor, f"EXECUTE {self.name} ({marks})", parameters)
+
+
+def _run(cursor: psycopg2.extensions.cursor, statement: str, parameters: Any) -> None:
+    """Every statement that a function asks for passes through here."""
+    trace = current_trace()
+    if trace is None or not trace.is_sampled:
+        cursor.execute(statement, parameters)
+    else:
+        tracing.execute(trace, cursor, statement, parameters)
 
 
 def fetch_all(
@@ -225,7 +236,7 @@ def fetch_all(
 ) -> list[Row]:
     """Run `statement`; its rows as dictionaries by column name."""
     with connection.cursor() as cursor:
-        cursor.execute(statement, parameters)
+        _run(cursor, statement, parameters)
         return _all(cursor)
 
 
@@ -239,7 +250,7 @@ def fetch_one(
 ) -> Row | None:
     """Run `statement`; its only row, or None when it has none."""
     with connection.cursor() as cursor:
-        cursor.execute(statement, parameters)
+        _run(cursor, statement, parameters)
         return _first(cursor)
 
 
@@ -255,5 +266,5 @@ def execute(
 ) -> int:
     """Run `statement`; the number of rows that it changed."""
     with connection.cursor() as cursor:
-        cursor.execute(statement, parameters)
+        _run(cursor, statement, parameters)
         return int(cursor.rowcount)
