@@ -16,8 +16,8 @@ down: $(VENV)/.ready ## stop everything; data stays
 	@$(LOCALFAAS) down
 status: $(VENV)/.ready ## every process and replica
 	@$(LOCALFAAS) status
-logs: $(VENV)/.ready ## follow logs: f=cart, f=postgres, ...
-	@$(LOCALFAAS) logs --follow $(or $(f),$(error which function? make logs f=cart))
+logs: $(VENV)/.ready ## follow logs: f=cart, f=postgres, ...; or show one request in all of them: request=ID
+	@$(LOCALFAAS) logs $(if $(request),--request="$(request)",--follow $(or $(f),$(error which function, or which request? make logs f=cart, make logs request=ID)))
 scale: $(VENV)/.ready ## set replicas: f=cart n=4
 	@$(LOCALFAAS) scale $(or $(f),$(error which function? make scale f=cart n=4)) $(or $(n),$(error how many replicas? make scale f=cart n=4))
 deploy: $(VENV)/.ready ## build and deploy stack.yml (f=cart for one function)

@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from localfaas import __version__, monitoring
+from localfaas import __version__, monitoring, request_log
 from localfaas.build import BuildError, build
 from localfaas.client import ClientError
 from localfaas.database import MigrationError
@@ -105,9 +105,13 @@ def parser() -> argparse.ArgumentParser:
     scale.add_argument("function")
     scale.add_argument("replicas", type=int)
     logs = verb(
-        "logs", run_logs, "show the log of a function's replicas, or of a part such as postgres or edge"
+        "logs",
+        run_logs,
+        "show the log of a function's replicas or of a part such as postgres or edge, or one request in all logs",
     )
-    logs.add_argument("name")
+    shown = logs.add_mutually_exclusive_group(required=True)
+    shown.add_argument("name", nargs="?", help="whose log")
+    shown.add_argument("--request", metavar="ID", help="a request's id (X-Request-Id) or its trace's")
     logs.add_argument("--follow", "-f", action="store_true", help="go on as lines are written")
     logs.add_argument(
         "--tail", type=int, default=50, metavar="N", help="begin with the last N lines (default 50)"
@@ -183,6 +187,9 @@ def run_scale(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def run_logs(settings: Settings, options: argparse.Namespace) -> int:
+    if options.request is not None:
+        console = Console(highlight=False)
+        return 0 if request_log.show(settings.logs, options.request.strip(), console) else 1
     files = [settings.logs / f"{options.name}.log", *sorted(settings.logs.glob(f"{options.name}-[0-9].log"))]
     files = [file for file in files if file.exists()]
     if not files:

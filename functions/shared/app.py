@@ -16,7 +16,7 @@ from flask.sessions import SessionInterface
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BaseConverter
 
-from . import errors, openapi
+from . import errors, metrics, openapi
 from .api import Answer, Api, Route
 from .database import Connection
 from .idempotency import KEY_HEADER, REPLAYED_HEADER, StoredAnswer, attempt
@@ -57,6 +57,7 @@ def create_app(api: Api, settings: type[FunctionSettings], environ: Mapping[str,
     app.add_url_rule("/openapi.json", "openapi", _openapi_view(api))
     _handle_errors(app, api)
     configure_logging(api.name, values.replica, values.log_level)
+    metrics.THREADS.set(values.threads)
     app.tracer = make_tracer(api.name, values)
     app.wsgi_app = Telemetry(app.wsgi_app, api.name, values.replica, values.exec_timeout, app.tracer)  # type: ignore[method-assign]
     return app

@@ -18,7 +18,7 @@ from urllib.parse import quote
 import requests
 from requests.adapters import HTTPAdapter
 
-from . import tracing
+from . import metrics, tracing
 from .errors import Unavailable, UpstreamTimeout
 from .telemetry import Trace, current_trace
 
@@ -86,6 +86,7 @@ class ServiceClient:
                 return response
             if left:
                 _pause(ATTEMPTS - left, give_up_at)
+                metrics.CALL_RETRIES.labels(function).inc()
         raise Unavailable(
             f"{function} cannot be reached right now; try again shortly.", code="upstream_unavailable"
         )
@@ -124,20 +125,21 @@ class ServiceClient:
         if span:
             headers["traceparent"] = tracing.traceparent_of(span)
         session = self._session()
-        status = "none"
+        started, status = time.perf_counter(), "none"
         try:
             response = session.request(
                 method, url, headers=headers, timeout=(min(CONNECT_TIMEOUT_SECONDS, seconds), seconds),
                 allow_redirects=False, **content,
             )  # fmt: skip
-            status = str(response.status_code)
         except requests.ReadTimeout as error:
             raise UpstreamTimeout from error
         except requests.RequestException:
             return None
         else:
+            status = str(response.status_code)
             return response
         finally:
+            metrics.CALL_SECONDS.labels(function, method, status).observe(time.perf_counter() - started)
             self._idle.put(session)
             tracing.end_call(trace, span, status)
 

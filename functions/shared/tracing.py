@@ -9,18 +9,20 @@ A statement of a sampled request also bears its trace in a comment, whether or n
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
 from flask import current_app
 
 from .sqlcomment import commented
+from .telemetry import Trace, current_trace
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
     from .settings import FunctionSettings
-    from .telemetry import Trace
     from .tracer import Tracer
 
 _SHARED = frozenset({__name__, f"{__package__}.database"})
@@ -74,6 +76,24 @@ def execute(trace: Trace, cursor: Any, statement: str, parameters: Any) -> None:
     finally:
         if span and trace.tracer:
             trace.tracer.end(span, failure)
+
+
+@contextmanager
+def committing() -> Iterator[None]:
+    """A span around the end of a transaction, if its request is recorded: there the disk is waited for."""
+    trace = current_trace()
+    if trace is None or trace.tracer is None:
+        yield
+        return
+    span = trace.tracer.begin(
+        trace, "COMMIT", {"db.system.name": "postgresql", "db.operation.name": "COMMIT"}
+    )
+    failure = "unfinished"
+    try:
+        yield
+        failure = ""
+    finally:
+        trace.tracer.end(span, failure)
 
 
 def _begin_statement(trace: Trace, statement: str) -> Span | None:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from flask import Flask, Response, abort, render_template, request
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from localfaas.traces import otlp
+from localfaas.traces.otlp import Span
 from localfaas.traces.store import Store, Wanted
 from localfaas.traces.waterfall import rows
 
 HOSTS = frozenset({"127.0.0.1", "localhost"})
 """Other names that lead here are somebody's trick to have a browser read the pages (DNS rebinding)."""
 LISTED = 50
-COLOURS = 8
+COLOURS = 10
 SECURITY = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -32,7 +33,7 @@ def create_app(store: Store) -> Flask:
     app = Flask("localfaas.traces")
     app.config["MAX_CONTENT_LENGTH"] = otlp.LARGEST_BYTES
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
-    app.jinja_env.filters.update(ms=milliseconds, moment=moment, colour=colour)
+    app.jinja_env.filters.update(ms=milliseconds, moment=moment)
     app.before_request(_check_host)
     app.after_request(_secure)
 
@@ -55,10 +56,11 @@ def create_app(store: Store) -> Flask:
 
     @app.get("/traces/<trace_id>")
     def one(trace_id: str) -> str:
-        found = rows(store.spans(trace_id))
+        spans = store.spans(trace_id)
+        found = rows(spans)
         if not found:
             abort(404, "There is no such trace here: it was dropped, or was never recorded.")
-        return render_template("trace.html", trace_id=trace_id, rows=found)
+        return render_template("trace.html", trace_id=trace_id, rows=found, colours=colours(spans))
 
     @app.get("/healthz")
     def health() -> str:
@@ -107,9 +109,10 @@ def moment(nanoseconds: int) -> str:
         return "unknown"
 
 
-def colour(service: str) -> int:
-    """The number of a service's colour: always the same."""
-    return sum(service.encode()) % COLOURS
+def colours(spans: Sequence[Span]) -> dict[str, int]:
+    """The number of each service's colour in one trace, in the order in which they appear."""
+    names = dict.fromkeys(span.service for span in spans)
+    return {name: number % COLOURS for number, name in enumerate(names)}
 
 
 def _check_host() -> None:
