@@ -58,8 +58,8 @@ def create_app(api: Api, settings: type[FunctionSettings], environ: Mapping[str,
     _handle_errors(app, api)
     configure_logging(api.name, values.replica, values.log_level)
     metrics.THREADS.set(values.threads)
-    app.tracer = make_tracer(api.name, values)
-    app.wsgi_app = Telemetry(app.wsgi_app, api.name, values.replica, values.exec_timeout, app.tracer)  # type: ignore[method-assign]
+    tracer = make_tracer(api.name, values)
+    app.wsgi_app = Telemetry(app.wsgi_app, api.name, values.replica, values.exec_timeout, tracer)  # type: ignore[method-assign]
     return app
 
 

@@ -16,7 +16,6 @@ from .settings import DatabaseSettings, FunctionSettings, ServiceKeySettings, To
 
 if TYPE_CHECKING:
     from .client import ServiceClient
-    from .tracer import Tracer
 
 S = TypeVar("S", bound=FunctionSettings)
 
@@ -77,7 +76,6 @@ class FunctionApp(Flask):
     """A Flask application that the template can ask whether it is ready."""
 
     service: Service
-    tracer: Tracer | None = None
 
     def ready(self) -> str | None:
         return self.service.ready()

@@ -125,7 +125,7 @@ class Telemetry:
         tracer: Tracer | None = None,
     ) -> None:
         self._app = app
-        self._tracer = tracer
+        self.tracer = tracer
         self._names = f'"function": {_encode(function)}, "replica": {_encode(replica)}'
         self._replica = replica
         self._budget = budget
@@ -134,8 +134,8 @@ class Telemetry:
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         started = time.perf_counter()
         trace = environ[_ENVIRON_KEY] = begin_trace(environ, self._budget)
-        if self._tracer is not None:
-            self._tracer.begin_request(trace, environ)
+        if self.tracer is not None:
+            self.tracer.begin_request(trace, environ)
         status = "500"
 
         def start(status_line: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
