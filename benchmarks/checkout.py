@@ -98,7 +98,7 @@ class Shop:
         headers = {"Authorization": token, "Idempotency-Key": str(uuid.uuid4())}
         content = b"" if body is None else json.dumps(body).encode()
         client = self.clients.setdefault(port, KeepAlive(port))
-        return json.loads(_succeed(client, render_request("localhost", method, path, content, headers))[1])
+        return json.loads(succeed(client, render_request("localhost", method, path, content, headers))[1])
 
     @property
     def gateway(self) -> int:
@@ -137,7 +137,7 @@ class Shop:
             client.close()
 
 
-def _succeed(client: KeepAlive, request: bytes) -> tuple[float, bytes]:
+def succeed(client: KeepAlive, request: bytes) -> tuple[float, bytes]:
     """Seconds and body of a success. Raises BenchmarkError for anything else."""
     try:
         reply = client.send(request)
@@ -163,7 +163,7 @@ class Arm:
         carts = [self.shop.fill_cart() for _ in range(count)]
         taken = []
         for cart in carts:
-            seconds, body = _succeed(self.client, cart.request(self.function))
+            seconds, body = succeed(self.client, cart.request(self.function))
             taken.append(seconds)
             self.bought.append(json.loads(body)["checkout_id"])
         return taken
@@ -177,7 +177,7 @@ class HttpReads:
 
     def measure(self, count: int) -> list[float]:
         request = render_request("localhost", "GET", f"/{PRODUCT_READ}")
-        return [_succeed(self.client, request)[0] for _ in range(count)]
+        return [succeed(self.client, request)[0] for _ in range(count)]
 
 
 @dataclass
@@ -200,9 +200,9 @@ def running_shop(like: Settings) -> Iterator[Shop]:
             Supervisor(settings).stop("alertmanager")
         except SupervisorError as exc:
             raise BenchmarkError(f"scaling could not be switched off: {exc}") from exc
-        _localfaas(settings, "remove", "maintenance")
+        run_localfaas(settings, "remove", "maintenance")
         for variant in VARIANTS:
-            _localfaas(settings, "--project", str(make_variant(variant, Path(directory))), "deploy")
+            run_localfaas(settings, "--project", str(make_variant(variant, Path(directory))), "deploy")
         shop = Shop(settings)
         for variant in VARIANTS:
             for function in variant.functions:
@@ -212,7 +212,7 @@ def running_shop(like: Settings) -> Iterator[Shop]:
         shop.close()
 
 
-def _localfaas(settings: Settings, *words: str) -> None:
+def run_localfaas(settings: Settings, *words: str) -> None:
     environment = {**os.environ, "STATE_DIR": str(settings.state), "PORT_OFFSET": str(settings.port_offset)}
     command = [sys.executable, "-m", "localfaas", *words]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -284,7 +284,7 @@ def _select(shop: Shop, statement: str, parameters: Mapping[str, Any] | None = N
 
 def measure_rate(shop: Shop, replicas: int, checkouts: int) -> float:
     """Checkouts a second by so many replicas, `CLIENTS` customers at a time."""
-    _localfaas(shop.settings, "scale", "checkout", str(replicas))
+    run_localfaas(shop.settings, "scale", "checkout", str(replicas))
     wait_for_replicas(shop.settings, "checkout", replicas)
     carts: SimpleQueue[Cart] = SimpleQueue()
     for _ in range(checkouts + CLIENTS * 2):
@@ -307,7 +307,7 @@ def _buy(client: KeepAlive, carts: SimpleQueue[Cart], most: int) -> int:
             cart = carts.get_nowait()
         except Empty:  # another client took the last one
             return done
-        _succeed(client, cart.request("checkout"))
+        succeed(client, cart.request("checkout"))
     return most
 
 

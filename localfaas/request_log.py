@@ -97,7 +97,7 @@ def rendered(wanted: str, entries: Iterable[Entry]) -> Iterator[Text]:
     yield Text(f"{wanted}, {start:%Y-%m-%d}, times in UTC, ms since its beginning", style="bold")
     for entry in entries:
         since = (entry.began_at - start).total_seconds() * 1000
-        head = f"{entry.began_at:%H:%M:%S.%f}"[:-3] + f"  +{since:8.1f}  {entry.replica:{width}}  "
+        head = f"{entry.began_at:%H:%M:%S.%f}"[:-3] + f"  {since:+9.1f}  {entry.replica:{width}}  "
         yield Text(head) + Text(_printable(entry.text), style=entry.style)
         for line in entry.detail.splitlines():
             yield Text(" " * len(head) + _printable(line), style="dim")

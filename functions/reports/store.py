@@ -8,6 +8,7 @@ from datetime import date
 from typing import Any, Final
 
 from functions.shared import Connection, Row, execute, fetch_all, fetch_one
+from functions.shared.metrics import query_seconds
 
 from .periods import NOTHING, Cover, Period, Shift, cover, shift_of
 
@@ -112,10 +113,13 @@ def stream(connection: Connection, statement: str, parameters: dict[str, Any]) -
     One at a time in a transaction, unless it is read to its end; who stops before that ends the transaction.
     """
     cursor = connection.cursor("report")
-    cursor.itersize = ROWS_PER_FETCH
-    cursor.execute(statement, parameters)
-    for row in cursor:
-        yield dict(zip([column[0] for column in cursor.description or ()], row, strict=True))
+    with query_seconds(statement).time():
+        cursor.execute(statement, parameters)
+        rows = cursor.fetchmany(ROWS_PER_FETCH)
+    names = [column[0] for column in cursor.description or ()]
+    while rows:
+        yield from (dict(zip(names, row, strict=True)) for row in rows)
+        rows = cursor.fetchmany(ROWS_PER_FETCH)
     cursor.close()
 
 

@@ -6,6 +6,7 @@ counted before (docs/decisions/0051-telemetry-that-costs-little.md).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection
 from functools import lru_cache
 
@@ -45,7 +46,7 @@ POOL_WAIT_SECONDS = Histogram(
 )
 QUERY_SECONDS = Histogram(
     "database_query_duration_seconds",
-    "Time of a statement until all of its rows are here, failed ones too, by its first word.",
+    "Time of a statement until its rows are here (of a report the first), failed ones too, by its first word.",
     ["operation"],
     buckets=_STATEMENT_SECONDS,
 )
@@ -70,6 +71,8 @@ CALL_RETRIES = Counter(
 OPERATIONS = frozenset({"select", "insert", "update", "delete", "with", "execute", "commit"})
 """First words of statements that are told apart; any other is `other`."""
 
+_FIRST_WORD = re.compile(r"(?:\s+|--[^\n]*\n|/\*.*?\*/)*([A-Za-z]+)", re.DOTALL)
+
 in_flight: set[int] = set()
 """One entry for each request being worked on. Adding to a set is cheaper than counting up and down under a lock."""
 IN_FLIGHT.set_function(lambda: len(in_flight))
@@ -84,7 +87,8 @@ def request_seconds(route: str, method: str, status: str) -> Histogram:
 @lru_cache(maxsize=1024)
 def query_seconds(statement: str) -> Histogram:
     """The histogram that a statement belongs to."""
-    word = statement.split(maxsplit=1)[0].lower() if statement.strip() else ""
+    found = _FIRST_WORD.match(statement)
+    word = found[1].lower() if found else ""
     return QUERY_SECONDS.labels(word if word in OPERATIONS else "other")
 
 

@@ -55,9 +55,9 @@ def test_a_request_is_told_from_where_it_began_across_functions_and_rotated_file
     found, text = shown(logs, wanted)
     assert found
     assert text.splitlines()[1:] == [
-        "12:00:01.000  +     0.0  checkout-1  POST / 503 1000.0 ms",
-        "12:00:01.100  +   100.0  cart-2      POST /checkouts 200 200.0 ms, the replica's first request",
-        "12:00:01.900  +   900.0  checkout-1  error: no answer",
+        "12:00:01.000       +0.0  checkout-1  POST / 503 1000.0 ms",
+        "12:00:01.100     +100.0  cart-2      POST /checkouts 200 200.0 ms, the replica's first request",
+        "12:00:01.900     +900.0  checkout-1  error: no answer",
         "                                     Traceback",
         "                                       KeyError",
     ]

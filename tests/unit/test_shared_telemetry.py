@@ -141,7 +141,9 @@ def test_only_calls_through_the_gateway_count_as_queued(client: Client) -> None:
         ("\n  SELECT 1", "select"),
         ("with x AS (SELECT 1) SELECT 2", "with"),
         ("EXECUTE read_product (%s)", "execute"),
+        ("-- One row is a day.\n/* x */ UPDATE x", "update"),
         ("VACUUM", "other"),
+        ("-- nothing", "other"),
         ("", "other"),
     ],
 )
