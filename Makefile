@@ -54,6 +54,8 @@ bench-checkout: $(VENV)/.ready ## a checkout's time, parts, rate, and what idemp
 	@$(PY) -m benchmarks.checkout
 bench-telemetry: $(VENV)/.ready ## what metrics and log lines cost a read and a checkout, on a platform of its own
 	@$(PY) -m benchmarks.telemetry_cost
+bench-traces: $(VENV)/.ready ## what spans cost when they are on, and when they are off: before=PATH, a checkout of the project without them
+	@$(PY) -m benchmarks.traces_cost $(if $(before),--before "$(before)")
 bench-kill: $(VENV)/.ready ## kill -9 each kind of process under load and count what fails
 	@$(PY) -m benchmarks.kill
 edge-faults: $(VENV)/.ready ## kill, freeze, slow and fail a replica behind an edge of its own, and count what is lost
@@ -101,4 +103,4 @@ $(VENV)/.ready: requirements.lock
 	       $(PY) -m pip install --disable-pip-version-check --require-hashes -r requirements.lock; }
 	@touch $@
 
-.PHONY: up down status logs scale deploy edge-reload reset new import token rotate-keys bench bench-memory bench-hot-sku bench-reports bench-sign-in bench-checkout bench-telemetry bench-kill edge-hostile edge-balance edge-faults test crash-points crash-test race-test check format lock help
+.PHONY: up down status logs scale deploy edge-reload reset new import token rotate-keys bench bench-memory bench-hot-sku bench-reports bench-sign-in bench-checkout bench-telemetry bench-traces bench-kill edge-hostile edge-balance edge-faults test crash-points crash-test race-test check format lock help

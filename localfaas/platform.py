@@ -23,6 +23,8 @@ ENVOY_FLAGS = (
     "immediate",
     "--log-level",
     "warning",
+    "--component-log-level",
+    "tracing:critical",  # else a line for each batch of spans that nobody takes
 )
 
 

@@ -18,6 +18,8 @@ from localfaas.traces.otlp import LARGEST_BYTES
 from localfaas.traces.store import MOST_BYTES, Store
 
 THREADS = 4
+MOST_CONNECTIONS = 1000
+"""Each replica keeps one."""
 TIDY_SECONDS = 15.0
 NICENESS = 5
 """Whoever is watched goes first."""
@@ -39,6 +41,8 @@ def main() -> None:
         port=options.port,
         threads=THREADS,
         ident=None,
+        connection_limit=MOST_CONNECTIONS,
+        asyncore_use_poll=True,
         max_request_body_size=LARGEST_BYTES,
     )
     stopped = threading.Event()
