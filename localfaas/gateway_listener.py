@@ -26,6 +26,7 @@ SPAN_TAGS = {
     "request.id": "%REQ(X-REQUEST-ID)%",
     "function": f"%METADATA(ROUTE:{ROUTE_METADATA}:function)%",
     "replica": "%RESP(X-SERVED-BY)%",
+    "upstream.address": "%UPSTREAM_HOST%",
     "upstream.attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
 }
 

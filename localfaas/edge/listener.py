@@ -31,6 +31,7 @@ SPAN_TAGS = {
     "kong.service": "%METADATA(ROUTE:kong:service)%",
     "kong.request.id": "%REQ(X-KONG-REQUEST-ID)%",
     "replica": "%RESP(X-SERVED-BY)%",
+    "upstream.address": "%UPSTREAM_HOST%",
     "upstream.attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
 }
 
