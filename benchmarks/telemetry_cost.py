@@ -1,22 +1,24 @@
 """What metrics and log lines cost: `python -m benchmarks.telemetry_cost`, `make bench-telemetry`.
 
 A read of one product, straight at its replica, and a checkout of three lines through the function gateway, each with
-telemetry and without (telemetry_variant.py), on a platform of its own. Time is the client's; processor time is that of
-the replicas that took part, by the kernel's clock of each process. The arms come in turn, in short blocks in random
-order; the arms with telemetry are measured twice, and how far the second is from the first is how far the other
-ratios can be trusted.
+telemetry and without, by the same processes (telemetry_switch.py), on a platform of its own. Time is the client's;
+processor time is that of the replicas that took part, by the kernel's clock of each process. The arms come in turn,
+in short blocks in random order; those with telemetry are measured twice, and how far the second is from the first is
+how far the other ratios can be trusted.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +41,8 @@ from benchmarks.report import (
     whole_number,
     write_result,
 )
-from benchmarks.telemetry_variant import FUNCTIONS, SUFFIX, WITHOUT_TELEMETRY
+from benchmarks.telemetry_switch import FUNCTIONS, HEADER, SUFFIX, WITH_SWITCH
+from functions.shared.later import PAUSE_SECONDS
 from localfaas.settings import Settings, SettingsError
 from localfaas.status import rows
 from localfaas.supervisor import Supervisor
@@ -49,55 +52,41 @@ NOT_NEEDED = ("maintenance", "sales", "reports", "site", "customers")
 WARM_UP = 30
 GOAL = 1.05
 PRODUCT = 7
+SWITCHING = 2
+"""Requests at the beginning of a block that are not measured: the processes switch over."""
+SETTLING_SECONDS = 2 * PAUSE_SECONDS
+"""What requests have left to be done is part of what they cost: it is done within this time."""
+READS_PER_CHECKOUT = 40
+"""A block of reads is to last longer than what is left is left, too."""
 CPU_CLOCK_OF_PROCESS = 2
 ON, AGAIN, OFF = "with telemetry", "with telemetry, again", "without"
 
 
-@dataclass
-class Arm:
-    """One way to be measured; with each block of times goes the processor time of its `pids`, a request."""
-
-    take: Callable[[int], list[float]]
-    pids: Sequence[int]
-    cpu: list[Block] = field(default_factory=list)
-
-    def measure(self, count: int) -> list[float]:
-        before = sum(map(cpu_seconds, self.pids))
-        taken = self.take(count)
-        self.cpu.append([(sum(map(cpu_seconds, self.pids)) - before) / count])
-        return taken
-
-
-def cpu_seconds(pid: int) -> float:
-    """Processor time of a process and all its threads, by its clock: clock_getcpuclockid(3), to the nanosecond."""
-    return time.clock_gettime((~pid << 3) | CPU_CLOCK_OF_PROCESS)
+def cpu_seconds(pids: Iterable[int]) -> float:
+    """Processor time of processes and all their threads, by their clocks: clock_getcpuclockid(3), to the nanosecond."""
+    return sum(time.clock_gettime((~pid << 3) | CPU_CLOCK_OF_PROCESS) for pid in pids)
 
 
 @dataclass(frozen=True)
-class Reads:
-    """Reads of one product at one replica."""
+class Arm:
+    """Requests with telemetry or without; with each block of times goes the processor time of `pids`, a request."""
 
     client: KeepAlive
-
-    def take(self, count: int) -> list[float]:
-        request = render_request("localhost", "GET", f"/{PRODUCT}")
-        return [checkout.succeed(self.client, request)[0] for _ in range(count)]
-
-
-@dataclass(frozen=True)
-class Checkouts:
-    """Checkouts, one customer after the other; processor time is not counted while their carts are filled."""
-
-    arm: checkout.Arm
+    prepare: Callable[[bool], bytes]
+    """Makes what a request needs, which is not measured, and the request; told whether it is to be silent."""
+    silent: bool
     pids: Sequence[int]
     cpu: list[Block] = field(default_factory=list)
 
     def measure(self, count: int) -> list[float]:
-        carts = [self.arm.shop.fill_cart() for _ in range(count)]
-        return Arm(lambda _: self._buy(carts), self.pids, self.cpu).measure(count)
-
-    def _buy(self, carts: Sequence[checkout.Cart]) -> list[float]:
-        return [checkout.succeed(self.arm.client, cart.request(self.arm.function))[0] for cart in carts]
+        requests = [self.prepare(self.silent) for _ in range(count + SWITCHING)]
+        for request in requests[:SWITCHING]:
+            checkout.succeed(self.client, request)
+        before = cpu_seconds(self.pids)
+        taken = [checkout.succeed(self.client, request)[0] for request in requests[SWITCHING:]]
+        time.sleep(SETTLING_SECONDS)
+        self.cpu.append([(cpu_seconds(self.pids) - before) / count])
+        return taken
 
 
 @dataclass(frozen=True)
@@ -122,13 +111,14 @@ class Measured:
 
 
 @contextmanager
-def running_shops(like: Settings) -> Iterator[checkout.Shop]:
-    """A platform of its own on which the shop runs twice, with telemetry and without."""
+def running_shop(like: Settings) -> Iterator[checkout.Shop]:
+    """A platform of its own with the functions of a checkout beside those of the shop, which fill the carts."""
     with own_platform(like) as settings, tempfile.TemporaryDirectory() as directory:
         Supervisor(settings).stop("alertmanager")
         checkout.run_localfaas(settings, "remove", *NOT_NEEDED)
-        project = make_variant(WITHOUT_TELEMETRY, Path(directory))
-        checkout.run_localfaas(settings, "--project", str(project), "deploy")
+        checkout.run_localfaas(
+            settings, "--project", str(make_variant(WITH_SWITCH, Path(directory))), "deploy"
+        )
         for name in FUNCTIONS:
             checkout.wait_for_replicas(settings, name + SUFFIX, 3 if name == "cart" else 1)
         shop = checkout.Shop(settings)
@@ -137,47 +127,51 @@ def running_shops(like: Settings) -> Iterator[checkout.Shop]:
         shop.close()
 
 
-def measure_reads(shop: checkout.Shop, rounds: int, block: int) -> Measured:
-    def arm(function: str) -> Arm:
-        [replica] = _replicas(shop.settings, [function])
-        reads = Reads(KeepAlive(replica.port))
-        reads.take(WARM_UP)
-        return Arm(reads.take, [replica.pid])
-
-    arms = {ON: arm("products"), AGAIN: arm("products"), OFF: arm("products" + SUFFIX)}
-    seconds = interleave({name: one.measure for name, one in arms.items()}, rounds, block, lambda _: None)
-    return Measured("read", seconds, {name: one.cpu for name, one in arms.items()})
+def read(silent: bool) -> bytes:
+    return render_request("localhost", "GET", f"/{PRODUCT}", headers={HEADER: str(int(silent))})
 
 
-def measure_checkouts(shop: checkout.Shop, rounds: int, block: int) -> Measured:
-    def arm(suffix: str) -> Checkouts:
-        pids = [row.pid for row in _replicas(shop.settings, [name + suffix for name in FUNCTIONS])]
-        found = Checkouts(checkout.Arm(shop, "checkout" + suffix, KeepAlive(shop.gateway)), pids)
-        found.measure(WARM_UP)
-        found.cpu.clear()
-        return found
+def buy(shop: checkout.Shop, silent: bool) -> bytes:
+    """The request of a customer whose cart is full."""
+    request = shop.fill_cart().request("checkout" + SUFFIX)
+    return request.replace(b"\r\n", f"\r\n{HEADER}: {int(silent)}\r\n".encode(), 1)
 
-    arms = {ON: arm(""), AGAIN: arm(""), OFF: arm(SUFFIX)}
-    seconds = interleave({name: one.measure for name, one in arms.items()}, rounds, block, lambda _: None)
-    return Measured("checkout", seconds, {name: one.cpu for name, one in arms.items()})
+
+def measure(what: str, arms: Mapping[str, Arm], rounds: int, block: int) -> Measured:
+    for arm in arms.values():
+        arm.measure(WARM_UP)
+        arm.cpu.clear()
+    seconds = interleave({name: arm.measure for name, arm in arms.items()}, rounds, block, lambda _: None)
+    return Measured(what, seconds, {name: arm.cpu for name, arm in arms.items()})
+
+
+def arms_of(port: int, prepare: Callable[[bool], bytes], pids: Sequence[int]) -> dict[str, Arm]:
+    return {name: Arm(KeepAlive(port), prepare, name == OFF, pids) for name in (ON, AGAIN, OFF)}
 
 
 def _replicas(settings: Settings, functions: Sequence[str]) -> list[Any]:
     return [row for row in rows(settings) if row.program.rpartition("-")[0] in functions]
 
 
-def check_silence(shop: checkout.Shop) -> None:
-    """Raise BenchmarkError unless one kind of replica has counted and logged what it did, and the other has not."""
-    for suffix, telling in (("", True), (SUFFIX, False)):
-        for row in _replicas(shop.settings, [name + suffix for name in ("products", "checkout")]):
-            text = requests.get(f"http://127.0.0.1:{row.port}/metrics", timeout=5).text
-            counted = 'http_request_duration_seconds_count{method="' in text
-            logged = '"message": "request"' in (shop.settings.logs / f"{row.program}.log").read_text()
-            if (counted, logged) != (telling, telling):
-                raise BenchmarkError(
-                    f"{row.program} counts: {counted}, logs: {logged}; "
-                    "bring benchmarks/telemetry_variant.py up to date"
-                )
+def check_switch(port: int, log: Path) -> None:
+    """Raise BenchmarkError unless requests are counted and logged when they are to be, and not when not."""
+
+    def told() -> tuple[float, int]:
+        text = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=5).text
+        counts = re.findall(r"^http_request_duration_seconds_count{.*} (.*)$", text, re.MULTILINE)
+        return sum(map(float, counts)), log.read_text().count('"message": "request"')
+
+    for silent in (False, True):
+        before = told()
+        with KeepAlive(port) as client:
+            for _ in range(WARM_UP):
+                checkout.succeed(client, read(silent))
+        found = tuple(now - then for now, then in zip(told(), before, strict=True))
+        if found != (0, 0) if silent else found != (WARM_UP, WARM_UP):
+            raise BenchmarkError(
+                f"of {WARM_UP} requests {found} were counted and logged (silent: {silent}); "
+                "bring benchmarks/telemetry_switch.py up to date"
+            )
 
 
 def show(console: Console, measured: Sequence[Measured]) -> None:
@@ -222,12 +216,16 @@ def as_result(measured: Sequence[Measured]) -> dict[str, Any]:
 
 
 def run(settings: Settings, options: argparse.Namespace, console: Console) -> list[Measured]:
-    with console.status("starting a platform"), running_shops(settings) as shop:
+    with console.status("starting a platform"), running_shop(settings) as shop:
+        replicas = _replicas(shop.settings, [name + SUFFIX for name in FUNCTIONS])
+        [products] = _replicas(shop.settings, ["products" + SUFFIX])
+        check_switch(products.port, shop.settings.logs / f"{products.program}.log")
+        reads = arms_of(products.port, read, [products.pid])
+        checkouts = arms_of(shop.gateway, partial(buy, shop), [row.pid for row in replicas])
         measured = [
-            measure_reads(shop, options.rounds * 3, options.block * 10),
-            measure_checkouts(shop, options.rounds, options.block),
+            measure("read", reads, options.rounds, options.block * READS_PER_CHECKOUT),
+            measure("checkout", checkouts, options.rounds, options.block),
         ]
-        check_silence(shop)
         console.print(f"{checkout.check_books(shop):,} orders are paid, and the books agree.")
     return measured
 
@@ -240,13 +238,13 @@ def build_parser() -> argparse.ArgumentParser:
         "--rounds",
         type=whole_number(2, 10_000),
         default=50,
-        help="blocks of each checkout, a third of those of reads (50)",
+        help="blocks of each arm (50)",
     )
     parser.add_argument(
         "--block",
         type=whole_number(2, 1_000),
         default=8,
-        help="checkouts in a block, a tenth of the reads in one (8)",
+        help="checkouts in a block; there are 40 times as many reads in one (8)",
     )
     return parser
 

@@ -65,6 +65,15 @@ def postgres_server() -> Iterator[PostgresServer]:
         yield server
 
 
+@pytest.fixture(autouse=True)
+def _settled() -> Iterator[None]:
+    """What a test's requests left to be logged is in that test's output."""
+    yield
+    later = sys.modules.get("functions.shared.later")
+    if later is not None:
+        later.settle()
+
+
 @pytest.fixture
 def database(postgres_server: PostgresServer) -> Iterator[Database]:
     """A database of this test's own, migrated and empty."""

@@ -20,7 +20,7 @@ import psycopg2
 import psycopg2.extensions
 import psycopg2.extras
 
-from . import metrics, tracing
+from . import later, metrics, tracing
 from .errors import Unavailable
 from .telemetry import current_trace
 
@@ -51,9 +51,9 @@ class Connection(psycopg2.extensions.connection):
         return not self.closed and not self._poll.poll(0)
 
     def after_commit(self, act: Callable[[], object]) -> None:
-        """Have `act` called once what was done here so far is committed, and never when it is rolled back or lost.
+        """Have `act` called once what was done here so far is committed (at once on autocommit), never when it is not.
 
-        For counters: what a transaction counts before it ends may never have been. On autocommit it is called at once.
+        For counters: what a transaction counts before it ends may never have been.
         """
         if self.autocommit:
             act()
@@ -62,11 +62,12 @@ class Connection(psycopg2.extensions.connection):
 
     def commit(self) -> None:
         if self.info.transaction_status != psycopg2.extensions.TRANSACTION_STATUS_IDLE:
-            with metrics.query_seconds("COMMIT").time(), tracing.committing():
+            started = time.perf_counter()
+            with tracing.committing():
                 super().commit()
-        acts, self._acts = self._acts, []
-        for act in acts:
-            act()
+            later.do(metrics.observe_query, "COMMIT", time.perf_counter() - started)
+        while self._acts:
+            self._acts.pop(0)()
 
     def rollback(self) -> None:
         self._acts.clear()
@@ -262,7 +263,7 @@ def _run(cursor: psycopg2.extensions.cursor, statement: str, parameters: Any) ->
         else:
             tracing.execute(trace, cursor, statement, parameters)
     finally:
-        metrics.query_seconds(statement).observe(time.perf_counter() - started)
+        later.do(metrics.observe_query, statement, time.perf_counter() - started)
 
 
 def fetch_all(

@@ -1,20 +1,34 @@
 """What every function exposes of itself: its requests, its database, its calls of others. docs/metrics.md has a row for each.
 
-A request pays for little: children of labels are looked up once, and what can be read when Prometheus asks is not
-counted before (docs/decisions/0051-telemetry-that-costs-little.md).
+A request pays for little: figures are added up later, and what can be read when Prometheus asks is not counted before
+(docs/decisions/0051-telemetry-that-costs-little.md).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from functools import lru_cache
 
 import prometheus_client
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram, Metric
+from prometheus_client.registry import Collector
+
+from . import later
 
 # When a counter began is a series more for each; Prometheus sees a restart without it.
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
+
+
+class _Settled(Collector):
+    """Asked before all others, it sees to it that they know of every request that has been answered."""
+
+    def collect(self) -> Iterable[Metric]:
+        later.settle()
+        return ()
+
+
+REGISTRY.register(_Settled())
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 _STATEMENT_SECONDS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
@@ -90,6 +104,11 @@ def query_seconds(statement: str) -> Histogram:
     found = _FIRST_WORD.match(statement)
     word = found[1].lower() if found else ""
     return QUERY_SECONDS.labels(word if word in OPERATIONS else "other")
+
+
+def observe_query(statement: str, seconds: float) -> None:
+    """A statement took so long."""
+    query_seconds(statement).observe(seconds)
 
 
 def watch_pool(size: int, idle: Collection[object], in_use: Callable[[], int]) -> None:

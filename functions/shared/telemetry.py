@@ -11,7 +11,6 @@ import logging
 import os
 import re
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import has_request_context, request
 
-from . import metrics
+from . import later, metrics
 from .settings import Duration
 
 if TYPE_CHECKING:
@@ -53,6 +52,8 @@ class Trace:
     span_id: str
     trace_flags: str
     deadline: float
+    gateway_time: str = ""
+    """When the gateway took it, as `X-Start-Time` says."""
     route: str = "unmatched"
     tracestate: str = ""
     span: Span | None = None
@@ -89,6 +90,7 @@ def begin_trace(environ: Mapping[str, Any], budget_seconds: float) -> Trace:
     if "HTTP_X_TIMEOUT" in environ:
         budget = min(budget, parse_timeout(environ["HTTP_X_TIMEOUT"]) or budget)
     trace = Trace(request_id, trace_id, parent_id, fresh[64:], flags, time.monotonic() + budget)
+    trace.gateway_time = environ.get("HTTP_X_START_TIME", "")
     if parent and "HTTP_TRACESTATE" in environ and _TRACESTATE.match(environ["HTTP_TRACESTATE"]):
         trace.tracestate = environ["HTTP_TRACESTATE"]
     return trace
@@ -129,7 +131,7 @@ class Telemetry:
         self._names = f'"function": {_encode(function)}, "replica": {_encode(replica)}'
         self._replica = replica
         self._budget = budget
-        self._first = threading.Lock()
+        self._fresh = True
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         started = time.perf_counter()
@@ -145,53 +147,43 @@ class Telemetry:
             headers.append(("X-Served-By", self._replica))
             return start_response(status_line, headers, exc_info)
 
-        first = self._begin(environ, trace)
+        metrics.in_flight.add(id(trace))
         try:
             return self._app(environ, start)
         finally:
-            self._end(environ["REQUEST_METHOD"], trace, status, time.perf_counter() - started, first)
+            metrics.in_flight.discard(id(trace))
+            seconds = time.perf_counter() - started
+            later.do(self._record, environ["REQUEST_METHOD"], trace, status, seconds, time.time())
 
-    def _begin(self, environ: Mapping[str, Any], trace: Trace) -> bool:
-        """Whether this is the replica's first request: the one that finds the lock open, which is never freed."""
-        metrics.in_flight.add(id(trace))
-        if "HTTP_X_START_TIME" in environ:
-            queued = queue_seconds(environ["HTTP_X_START_TIME"], time.time())
-            if queued is not None:
-                metrics.QUEUE_SECONDS.observe(queued)
-        return self._first.acquire(blocking=False)
-
-    def _end(self, method: str, trace: Trace, status: str, seconds: float, first: bool) -> None:
-        metrics.in_flight.discard(id(trace))
+    def _record(self, method: str, trace: Trace, status: str, seconds: float, ended: float) -> str:
+        """Count a request; its line for the log."""
         method = method if method in _KNOWN_METHODS else "other"
         if trace.tracer is not None:
-            trace.tracer.end_request(trace, method, int(status))
+            trace.tracer.end_request(trace, method, int(status), ended)
         metrics.request_seconds(trace.route, method, status).observe(seconds)
-        if first:
+        queued = queue_seconds(trace.gateway_time, ended - seconds)
+        if queued is not None:
+            metrics.QUEUE_SECONDS.observe(queued)
+        first = ""
+        if self._fresh:
+            self._fresh, first = False, ', "first": true'
             metrics.FIRST_SECONDS.set(seconds)
         # Put together by hand, which takes a third of the time; an id from a header has no character to be escaped.
-        _write(
-            f'{{"time": "{_now()}", "level": "info", "message": "request", {self._names}'
+        return (
+            f'{{"time": "{_stamp(ended)}", "level": "info", "message": "request", {self._names}'
             f', "request_id": "{trace.request_id}", "trace_id": "{trace.trace_id}"'
             f', "method": "{method}", "route": {_quoted(trace.route)}, "status": {status}'
-            f', "milliseconds": {seconds * 1000:.3f}{_FIRST if first else ""}}}\n'
+            f', "milliseconds": {seconds * 1000:.3f}{first}}}\n'
         )
-
-
-_FIRST = ', "first": true'
 
 
 def write_line(**fields: Any) -> None:
     """Write one JSON line with the time to standard output."""
-    _write(_encode({"time": _now(), **fields}) + "\n")
-
-
-def _write(line: str) -> None:
-    sys.stdout.write(line)
+    sys.stdout.write(_encode({"time": _stamp(time.time()), **fields}) + "\n")
     sys.stdout.flush()
 
 
-def _now() -> str:
-    moment = time.time()
+def _stamp(moment: float) -> str:
     return f"{_second(int(moment))}.{int(moment % 1 * 1_000_000):06d}Z"
 
 

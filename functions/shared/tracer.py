@@ -23,6 +23,8 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
+from . import later
+
 if TYPE_CHECKING:
     from opentelemetry.context import Context
 
@@ -71,30 +73,31 @@ class Tracer:
         if span.is_recording():
             trace.span, trace.tracer = span, self
 
-    def end_request(self, trace: Trace, method: str, status: int) -> None:
-        """End the span of a request that was answered, or left, with this status."""
+    def end_request(self, trace: Trace, method: str, status: int, ended: float) -> None:
+        """End the span of a request that was answered, or left, with this status, at this time (since 1970)."""
         assert trace.span is not None
         trace.span.update_name(f"{method} {trace.route}")
         trace.span.set_attributes(
             {"http.request.method": method, "http.route": trace.route, "http.response.status_code": status}
         )
-        self.end(trace.span, str(status) if status >= 500 else "")
+        self.end(trace.span, str(status) if status >= 500 else "", int(ended * 1e9))
 
     def begin(self, trace: Trace, name: str, attributes: Mapping[str, Any]) -> Span:
         """A span of something that is asked of others while a request is worked on, on whichever thread."""
         assert trace.span is not None
         return self._tracer.start_span(name, set_span_in_context(trace.span), SpanKind.CLIENT, attributes)
 
-    def end(self, span: Span, failure: str) -> None:
-        """End a span; `failure` names what went wrong, if anything did."""
+    def end(self, span: Span, failure: str, ended_ns: int | None = None) -> None:
+        """End a span now, or when it had ended; `failure` names what went wrong, if anything did."""
         if failure:
             span.set_attribute("error.type", failure)
             span.set_status(StatusCode.ERROR)
-        span.end()
+        span.end(ended_ns)
 
     def close(self) -> None:
         """Send what waits, within LAST_SEND_SECONDS and one more send; later spans are dropped."""
         atexit.unregister(self.close)
+        later.settle()  # requests end there
         self._sender.until = time.monotonic() + LAST_SEND_SECONDS
         self._processor.shutdown()  # type: ignore[no-untyped-call]
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from functions.shared import later
 from localfaas.traces.otlp import Span
 from tests.support.edge import Answer
 from tests.support.postgres import PostgresServer
@@ -40,8 +41,10 @@ def check_out(traced: TracedShop, subject: str, **headers: str) -> Answer:
     return answer
 
 
-def request_lines(captured: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in captured.splitlines() if '"message": "request"' in line]
+def request_lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    later.settle()
+    lines = capsys.readouterr().out.splitlines()
+    return [json.loads(line) for line in lines if '"message": "request"' in line]
 
 
 def chain(span: Span, parent_of: Any) -> list[tuple[str, str]]:
@@ -56,7 +59,7 @@ def test_a_checkout_is_one_trace_of_all_that_took_part(
     traced: TracedShop, capsys: pytest.CaptureFixture[str]
 ) -> None:
     request_id = str(check_out(traced, "ada").header("x-request-id"))
-    lines = [line for line in request_lines(capsys.readouterr().out) if line["request_id"] == request_id]
+    lines = [line for line in request_lines(capsys) if line["request_id"] == request_id]
     trace_id = traced.trace_of(request_id)
     spans = traced.spans_of(trace_id)
     parent_of = parents(spans)
@@ -113,7 +116,7 @@ def test_a_client_that_records_nothing_is_not_recorded(
 ) -> None:
     quiet = "ab" * 16
     traced.edge.get("/api/products", {"traceparent": f"00-{quiet}-{PARENT_ID}-00"})
-    (line,) = request_lines(capsys.readouterr().out)
+    (line,) = request_lines(capsys)
     assert line["trace_id"] == quiet
     later = traced.edge.get("/api/products")
     traced.spans_of(traced.trace_of(str(later.header("x-request-id"))))

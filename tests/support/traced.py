@@ -11,7 +11,7 @@ from typing import Any
 
 from waitress.server import create_server
 
-from functions.shared import FunctionApp
+from functions.shared import FunctionApp, later
 from functions.shared.telemetry import Telemetry
 from functions.shared.tracer import Tracer
 from localfaas.settings import Settings
@@ -58,6 +58,7 @@ class TracedShop:
 
     def spans_of(self, trace_id: str) -> list[Span]:
         """All spans of a trace that went through the edge: it is whole when no span's parent is missing."""
+        later.settle()
         for function in self.shop.gateway.apps.values():
             tracer_of(function)._processor.force_flush()
         wait_for(lambda: self._is_whole(trace_id), 10, f"the whole trace {trace_id}")

@@ -11,7 +11,7 @@ import pytest
 from prometheus_client import REGISTRY
 from werkzeug.test import Client
 
-from functions.shared import Api, FunctionSettings, Unavailable
+from functions.shared import Api, FunctionSettings, Unavailable, later
 from functions.shared import create_app as build
 from functions.shared.metrics import query_seconds
 from functions.shared.telemetry import Telemetry, queue_seconds
@@ -91,6 +91,7 @@ def test_the_first_request_of_a_replica_is_marked_and_no_other(
 ) -> None:
     for _ in range(3):
         client.get("/7")
+    later.settle()
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line.get("first") for line in lines] == [True, None, None]
     assert value("http_first_request_duration_seconds") == pytest.approx(

@@ -58,9 +58,9 @@ class Recorded:
     app: FunctionApp
 
     def spans(self) -> list[ReadableSpan]:
-        """All spans; none is recorded afterwards."""
+        """All spans, in the order in which they began; none is recorded afterwards."""
         self.tracer.close()
-        return list(self.exporter.get_finished_spans())
+        return sorted(self.exporter.get_finished_spans(), key=lambda span: span.start_time or 0)
 
 
 def telemetry_of(app: FunctionApp) -> Telemetry:
@@ -169,7 +169,9 @@ def test_each_attempt_at_a_call_is_a_span_and_the_parent_of_what_it_reaches(
             pool.submit(copy_context().run, client.get, "cart", "/").result()
 
     with function.app.test_request_context("/7", headers={"traceparent": SAMPLED}) as context:
-        function.app.wsgi_app(context.request.environ, lambda *_: None)  # ends, and leaves its trace behind
+        function.app.wsgi_app(
+            context.request.environ, lambda *_: None
+        )  # answers, and leaves its trace behind
         trace = current_trace()
         assert trace is not None
         call_twice()
