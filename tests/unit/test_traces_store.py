@@ -89,7 +89,11 @@ def _json_of(one: otlp.Span) -> dict[str, object]:
         (b"", "text/plain", "", 415),
         (b"", "", "", 415),
     ],
-)
+    ids=[
+        "protobuf", "json", "json of another shape", "not utf-8", "deep json", "gzip", "half of a gzip",
+        "too much in a gzip", "another encoding", "another type", "no type",
+    ],
+)  # fmt: skip
 def test_what_is_no_export_is_refused(body: bytes, kind: str, encoding: str, status: int) -> None:
     with pytest.raises(BadBody) as caught:
         read(body, kind, encoding)
