@@ -54,6 +54,8 @@ bench-checkout: $(VENV)/.ready ## a checkout's time, parts, rate, and what idemp
 	@$(PY) -m benchmarks.checkout
 bench-telemetry: $(VENV)/.ready ## what metrics and log lines cost a read and a checkout, on a platform of its own
 	@$(PY) -m benchmarks.telemetry_cost
+bench-traces: $(VENV)/.ready ## what spans cost when they are on, and when they are off: before=PATH, a checkout of the project without them
+	@$(PY) -m benchmarks.traces_cost $(if $(before),--before "$(before)")
 bench-kill: $(VENV)/.ready ## kill -9 each kind of process under load and count what fails
 	@$(PY) -m benchmarks.kill
 edge-faults: $(VENV)/.ready ## kill, freeze, slow and fail a replica behind an edge of its own, and count what is lost

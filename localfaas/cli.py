@@ -6,6 +6,7 @@ import argparse
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -27,7 +28,7 @@ from localfaas.scaffold import ScaffoldError, new_function
 from localfaas.serve import serve
 from localfaas.settings import Settings, SettingsError
 from localfaas.stack import Stack, StackError, StackFunction, load_stack, stack_file
-from localfaas.status import rows, show
+from localfaas.status import rows, show, traces_sent
 from localfaas.supervisor import SupervisorError
 from localfaas.up import KONG_FILE, UpError, gateway_client, up
 
@@ -72,7 +73,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="localfaas",
         description="Run OpenFaaS functions, a function gateway and an embedded edge on this machine, without containers.",
-        epilog="Settings from the environment: STATE_DIR (.local), PORT_OFFSET (0), BIND (127.0.0.1), PG_BIN, DATABASE_URL, RATE_LIMITS (on).",
+        epilog="Settings from the environment: STATE_DIR (.local), PORT_OFFSET (0), BIND (127.0.0.1), PG_BIN, DATABASE_URL, RATE_LIMITS (on), TRACES (off), TRACES_URL, TRACES_RATIO (1).",
     )
     top.add_argument("--version", action="version", version=f"localfaas {__version__}")
     top.add_argument(
@@ -231,6 +232,8 @@ def run_serve(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def _stack(settings: Settings) -> Stack:
+    """stack.yml as the running platform reads it: `up` alone decides whether and where spans are sent."""
+    settings = replace(settings, traces=traces_sent(settings))
     stack = load_stack(stack_file(settings.project), settings.stack_variables(os.environ))
     for warning in stack.warnings:
         print(warning, file=sys.stderr)

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from localfaas.envoy import EnvoyFiles
 from localfaas.replicas import endpoints
-from localfaas.settings import LOOPBACK, Settings
+from localfaas.settings import LOOPBACK, Settings, Traces
 from localfaas.supervisor import Supervisor, SupervisorError, abouts, starts_file
 
 LIMITS_OFF = (
@@ -79,6 +79,15 @@ def rate_limits_hold(settings: Settings) -> bool:
     """Whether the platform was started, if it was, with the rate limits of kong.yml."""
     api = abouts(settings).get("api")
     return bool(api and api.get("rate_limits", True))
+
+
+def traces_sent(settings: Settings) -> Traces | None:
+    """Where spans go on the platform as it was started; as `settings` say where none was."""
+    api = abouts(settings).get("api")
+    if api is None:
+        return settings.traces
+    sent = api.get("traces") or {}
+    return Traces(sent["TRACES_URL"], float(sent["TRACES_RATIO"])) if sent else None
 
 
 def _table(found: list[Row]) -> Table:

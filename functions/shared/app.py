@@ -24,6 +24,7 @@ from .refusals import translate
 from .service import FunctionApp, Service, current
 from .settings import FunctionSettings, load
 from .telemetry import Telemetry, configure_logging, current_trace
+from .tracing import make_tracer
 from .validation import validate_body, validate_query
 
 LARGEST_BODY_BYTES = 4 * 1024 * 1024
@@ -57,7 +58,8 @@ def create_app(api: Api, settings: type[FunctionSettings], environ: Mapping[str,
     _handle_errors(app, api)
     configure_logging(api.name, values.replica, values.log_level)
     metrics.THREADS.set(values.threads)
-    app.wsgi_app = Telemetry(app.wsgi_app, api.name, values.replica, values.exec_timeout)  # type: ignore[method-assign]
+    tracer = make_tracer(api.name, values)
+    app.wsgi_app = Telemetry(app.wsgi_app, api.name, values.replica, values.exec_timeout, tracer)  # type: ignore[method-assign]
     return app
 
 

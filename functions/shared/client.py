@@ -18,7 +18,7 @@ from urllib.parse import quote
 import requests
 from requests.adapters import HTTPAdapter
 
-from . import metrics
+from . import metrics, tracing
 from .errors import Unavailable, UpstreamTimeout
 from .telemetry import Trace, current_trace
 
@@ -119,12 +119,17 @@ class ServiceClient:
         seconds = give_up_at - time.monotonic()
         if seconds < LEAST_USEFUL_SECONDS:
             raise UpstreamTimeout
+        headers = {**headers, "X-Timeout": f"{int(seconds * 1000)}ms"}
+        trace = current_trace()
+        span = tracing.begin_call(trace, function, method)
+        if span:
+            headers["traceparent"] = tracing.traceparent_of(span)
         session = self._session()
         started, status = time.perf_counter(), "none"
         try:
             response = session.request(
-                method, url, headers={**headers, "X-Timeout": f"{int(seconds * 1000)}ms"},
-                timeout=(min(CONNECT_TIMEOUT_SECONDS, seconds), seconds), allow_redirects=False, **content,
+                method, url, headers=headers, timeout=(min(CONNECT_TIMEOUT_SECONDS, seconds), seconds),
+                allow_redirects=False, **content,
             )  # fmt: skip
         except requests.ReadTimeout as error:
             raise UpstreamTimeout from error
@@ -136,6 +141,7 @@ class ServiceClient:
         finally:
             metrics.CALL_SECONDS.labels(function, method, status).observe(time.perf_counter() - started)
             self._idle.put(session)
+            tracing.end_call(trace, span, status)
 
     def _headers(self, trace: Trace | None, idempotency_key: str | None) -> dict[str, str]:
         headers = {"Accept": "application/json"}
@@ -143,6 +149,8 @@ class ServiceClient:
             headers["Authorization"] = f"Bearer {self._token()}"
         if trace:
             headers |= {"X-Request-Id": trace.request_id, "traceparent": trace.traceparent()}
+            if trace.tracestate:
+                headers["tracestate"] = trace.tracestate
         if idempotency_key:
             headers["Idempotency-Key"] = idempotency_key
         return headers

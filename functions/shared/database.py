@@ -20,8 +20,9 @@ import psycopg2
 import psycopg2.extensions
 import psycopg2.extras
 
-from . import later, metrics
+from . import later, metrics, tracing
 from .errors import Unavailable
+from .telemetry import current_trace
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -62,7 +63,8 @@ class Connection(psycopg2.extensions.connection):
     def commit(self) -> None:
         if self.info.transaction_status != psycopg2.extensions.TRANSACTION_STATUS_IDLE:
             started = time.perf_counter()
-            super().commit()
+            with tracing.committing():
+                super().commit()
             later.do(metrics.observe_query, "COMMIT", time.perf_counter() - started)
         while self._acts:
             self._acts.pop(0)()
@@ -254,9 +256,12 @@ class Prepared:
 
 def _run(cursor: psycopg2.extensions.cursor, statement: str, parameters: Any) -> None:
     """Every statement that a function asks for passes through here."""
-    started = time.perf_counter()
+    trace, started = current_trace(), time.perf_counter()
     try:
-        cursor.execute(statement, parameters)
+        if trace is None or not trace.is_sampled:
+            cursor.execute(statement, parameters)
+        else:
+            tracing.execute(trace, cursor, statement, parameters)
     finally:
         later.do(metrics.observe_query, statement, time.perf_counter() - started)
 

@@ -1,7 +1,7 @@
 """What a request leaves behind: response headers, a JSON log line, and what it adds to metrics.py's figures.
 
 `X-Request-Id` is the caller's, or a new one; `X-Served-By` is the replica; `traceparent` (W3C Trace Context) is
-passed on. Metrics are labelled by the route template, never by the path.
+passed on, and the spans of tracing.py hang from it. Metrics are labelled by the route template, never by the path.
 """
 
 from __future__ import annotations
@@ -10,25 +10,30 @@ import json
 import logging
 import os
 import re
-import secrets
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import has_request_context, request
 
 from . import later, metrics
 from .settings import Duration
 
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
+
+    from .tracer import Tracer
+
 LONGEST_QUEUE_SECONDS = 60.0
 """The gateway gives a request up long before; a start further away than this, back or ahead, is no start."""
 
 _KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:#+/=-]{1,128}\Z")
-_TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})\Z")
+_TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})\Z")
+_TRACESTATE = re.compile(r"[\x20-\x7e\t]{1,512}\Z")
 _ENVIRON_KEY = "magasin.trace"
 
 log = logging.getLogger("magasin")
@@ -36,19 +41,33 @@ log = logging.getLogger("magasin")
 
 @dataclass(slots=True)
 class Trace:
-    """What is known of a request from its headers, and its route once it is found."""
+    """What is known of a request from its headers, and its route once it is found.
+
+    `span_id` is this request's own place in the trace, `parent_id` its caller's, or empty where the trace begins here.
+    """
 
     request_id: str
     trace_id: str
+    parent_id: str
+    span_id: str
     trace_flags: str
     deadline: float
     gateway_time: str = ""
     """When the gateway took it, as `X-Start-Time` says."""
     route: str = "unmatched"
+    tracestate: str = ""
+    span: Span | None = None
+    tracer: Tracer | None = None
+    """Both only while spans of this request are recorded."""
+
+    @property
+    def is_sampled(self) -> bool:
+        """Whether whoever began the trace wants it recorded."""
+        return self.trace_flags[1] in "13579bdf"
 
     def traceparent(self) -> str:
         """The header for a call made on behalf of this request."""
-        return f"00-{self.trace_id}-{secrets.token_hex(8)}-{self.trace_flags}"
+        return f"00-{self.trace_id}-{self.span_id}-{self.trace_flags}"
 
     def seconds_left(self) -> float:
         return self.deadline - time.monotonic()
@@ -61,17 +80,20 @@ def current_trace() -> Trace | None:
 
 def begin_trace(environ: Mapping[str, Any], budget_seconds: float) -> Trace:
     """Read the headers; a malformed one counts as absent. The deadline is the earlier of ours and `X-Timeout`."""
-    fresh = os.urandom(32).hex()
+    fresh = os.urandom(40).hex()
     request_id = environ.get("HTTP_X_REQUEST_ID", "")
     if not _REQUEST_ID.match(request_id):
-        request_id = f"{fresh[32:40]}-{fresh[40:44]}-{fresh[44:48]}-{fresh[48:52]}-{fresh[52:]}"
+        request_id = f"{fresh[32:40]}-{fresh[40:44]}-{fresh[44:48]}-{fresh[48:52]}-{fresh[52:64]}"
     parent = _TRACEPARENT.match(environ.get("HTTP_TRACEPARENT", ""))
-    trace_id, flags = parent.groups() if parent else (fresh[:32], "00")
+    trace_id, parent_id, flags = parent.groups() if parent else (fresh[:32], "", "00")
     budget = budget_seconds
     if "HTTP_X_TIMEOUT" in environ:
         budget = min(budget, parse_timeout(environ["HTTP_X_TIMEOUT"]) or budget)
-    gateway_time = environ.get("HTTP_X_START_TIME", "")
-    return Trace(request_id, trace_id, flags, time.monotonic() + budget, gateway_time)
+    trace = Trace(request_id, trace_id, parent_id, fresh[64:], flags, time.monotonic() + budget)
+    trace.gateway_time = environ.get("HTTP_X_START_TIME", "")
+    if parent and "HTTP_TRACESTATE" in environ and _TRACESTATE.match(environ["HTTP_TRACESTATE"]):
+        trace.tracestate = environ["HTTP_TRACESTATE"]
+    return trace
 
 
 def parse_timeout(text: str) -> float | None:
@@ -97,9 +119,15 @@ class Telemetry:
     """WSGI middleware around a whole function."""
 
     def __init__(
-        self, app: Callable[..., Iterable[bytes]], function: str, replica: str, budget: float
+        self,
+        app: Callable[..., Iterable[bytes]],
+        function: str,
+        replica: str,
+        budget: float,
+        tracer: Tracer | None = None,
     ) -> None:
         self._app = app
+        self.tracer = tracer
         self._names = f'"function": {_encode(function)}, "replica": {_encode(replica)}'
         self._replica = replica
         self._budget = budget
@@ -108,6 +136,8 @@ class Telemetry:
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         started = time.perf_counter()
         trace = environ[_ENVIRON_KEY] = begin_trace(environ, self._budget)
+        if self.tracer is not None:
+            self.tracer.begin_request(trace, environ)
         status = "500"
 
         def start(status_line: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
@@ -128,6 +158,8 @@ class Telemetry:
     def _record(self, method: str, trace: Trace, status: str, seconds: float, ended: float) -> str:
         """Count a request; its line for the log."""
         method = method if method in _KNOWN_METHODS else "other"
+        if trace.tracer is not None:
+            trace.tracer.end_request(trace, method, int(status), ended)
         metrics.request_seconds(trace.route, method, status).observe(seconds)
         queued = queue_seconds(trace.gateway_time, ended - seconds)
         if queued is not None:

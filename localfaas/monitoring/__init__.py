@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
-from localfaas.monitoring import alertmanager, prometheus
+from localfaas.monitoring import alertmanager, prometheus, traces
 from localfaas.progress import Steps
 from localfaas.settings import Settings
 from localfaas.supervisor import Program, Supervisor
@@ -19,19 +20,21 @@ class Part:
     """A process that watches; without it the platform runs, but without what `gives` says.
 
     `program(settings, binary, running)` writes its configuration, given which parts before it run, and is None when
-    the project has no use for it; it raises ToolMissingError when it cannot run here. `path` leads to what a person
-    would open in a browser.
+    the project or a setting has no use for it; it raises ToolMissingError when it cannot run here. One without a
+    `tool` is a Python program of ours: its binary is this interpreter. `path` leads to what a person would open in a
+    browser.
     """
 
     name: str
     title: str
     gives: str
-    tool: Tool
+    tool: Tool | None
     program: Callable[[Settings, Path, Collection[str]], Program | None]
     path: str = ""
 
 
 PARTS = (
+    Part("traces", "traces", "traces", None, traces.program),
     Part("alertmanager", "Alertmanager", "alerts", alertmanager.TOOL, alertmanager.program),
     Part("prometheus", "Prometheus", "metrics", prometheus.TOOL, prometheus.program),
 )
@@ -45,7 +48,7 @@ def fetch_tools(settings: Settings) -> Fetched:
     found: dict[str, Path | ToolMissingError] = {}
     for part in PARTS:
         try:
-            found[part.name] = fetch(part.tool, settings)
+            found[part.name] = fetch(part.tool, settings) if part.tool else Path(sys.executable)
         except ToolMissingError as exc:
             found[part.name] = exc
     return found
@@ -63,6 +66,8 @@ def start(settings: Settings, supervisor: Supervisor, fetched: Future[Fetched], 
         if program:
             supervisor.replace(program)
             running[part.name] = part.title
+        else:
+            supervisor.remove(part.name)
     return list(running.values())
 
 
