@@ -22,6 +22,7 @@ STATE = (
     "logs",
     "ports.json",
     "postgres",
+    "postgres-exporter",
     "prometheus",
     "run",
     "secrets",
