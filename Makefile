@@ -35,6 +35,10 @@ import: $(VENV)/.ready ## load a catalogue and its opening stock in the Online R
 	  $(if $(what),--what $(what)) $(if $(store),--store $(store))
 token: $(VENV)/.ready ## print a development token: role=hq (customer, staff, hq)
 	@$(PY) -m db.seed.token --role $(or $(role),hq) $(if $(store),--store $(store))
+psql: $(VENV)/.ready ## ask the database as one function's role: as=inventory, q="SELECT ..." for one question
+	@$(PY) -m localfaas.psql $(as) $(if $(q),-c "$(q)")
+rules: $(VENV)/.ready ## check Prometheus' rules and run their tests
+	@$(PY) -m pytest tests/contract/test_prometheus_rules.py
 rotate-keys: $(VENV)/.ready ## replace the key that signs users' tokens, while everything runs: keep=20m
 	@$(PY) -m db.seed.rotate_keys $(if $(keep),--keep $(keep))
 
@@ -99,4 +103,4 @@ $(VENV)/.ready: requirements.lock
 	       $(PY) -m pip install --disable-pip-version-check --require-hashes -r requirements.lock; }
 	@touch $@
 
-.PHONY: up down status logs scale deploy edge-reload reset new import token rotate-keys bench bench-memory bench-hot-sku bench-reports bench-sign-in bench-checkout bench-kill edge-hostile edge-balance edge-faults test crash-points crash-test race-test check format lock help
+.PHONY: up down status logs scale deploy edge-reload reset new import token psql rules rotate-keys bench bench-memory bench-hot-sku bench-reports bench-sign-in bench-checkout bench-kill edge-hostile edge-balance edge-faults test crash-points crash-test race-test check format lock help

@@ -17,7 +17,7 @@ from localfaas.usage import usage
 Family = CounterMetricFamily | GaugeMetricFamily
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # a registry keeps its collectors by identity
 class Platform(Collector):
     """What is told: replicas that take traffic by function, and programs with their pids (0: not running)."""
 
