@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,17 +30,20 @@ def environment(url: str) -> dict[str, str]:
     return found
 
 
-def main(arguments: list[str], environ: Mapping[str, str]) -> str:
-    """Become psql; returns only what keeps it from that."""
+def main(arguments: list[str], environ: Mapping[str, str]) -> int | str:
+    """Run psql as the role that is named first; its exit code, or what keeps it from running."""
     settings = Settings.load(environ, Path.cwd())
-    logins = sorted(path.name.removesuffix(SECRET_SUFFIX) for path in settings.secrets.glob(f"*{SECRET_SUFFIX}"))
+    logins = sorted(
+        path.name.removesuffix(SECRET_SUFFIX) for path in settings.secrets.glob(f"*{SECRET_SUFFIX}")
+    )
     if not arguments or arguments[0] not in logins:
         return f"as whom? one of {', '.join(logins) or 'nobody: run `make up` first'}"
     program = _psql(settings)
     if program is None:
         return "psql is not installed"
     url = (settings.secrets / f"{arguments[0]}{SECRET_SUFFIX}").read_text()
-    os.execve(program, [program, "-X", *arguments[1:]], {**environ, **environment(url)})
+    command = [program, "--no-psqlrc", *arguments[1:]]
+    return subprocess.run(command, env={**environ, **environment(url)}, check=False).returncode
 
 
 def _psql(settings: Settings) -> str | None:
