@@ -35,6 +35,10 @@ import: $(VENV)/.ready ## load a catalogue and its opening stock in the Online R
 	  $(if $(what),--what $(what)) $(if $(store),--store $(store))
 token: $(VENV)/.ready ## print a development token: role=hq (customer, staff, hq)
 	@$(PY) -m db.seed.token --role $(or $(role),hq) $(if $(store),--store $(store))
+psql: $(VENV)/.ready ## ask the database as one function's role: as=inventory, q="SELECT ..." for one question
+	@$(PY) -m localfaas.psql $(as) $(if $(q),-c "$(q)")
+rules: $(VENV)/.ready ## check Prometheus' rules and run their tests
+	@$(PY) -m pytest tests/contract/test_prometheus_rules.py
 rotate-keys: $(VENV)/.ready ## replace the key that signs users' tokens, while everything runs: keep=20m
 	@$(PY) -m db.seed.rotate_keys $(if $(keep),--keep $(keep))
 

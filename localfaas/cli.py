@@ -15,6 +15,7 @@ from rich.table import Table
 from localfaas import __version__, monitoring, request_log
 from localfaas.build import BuildError, build
 from localfaas.client import ClientError
+from localfaas.dashboards import serve as serve_dashboards
 from localfaas.database import MigrationError
 from localfaas.deploy import DeployError, deploy_stack
 from localfaas.down import down, reset
@@ -122,6 +123,7 @@ def parser() -> argparse.ArgumentParser:
     new = verb("new", run_new, "make a function from a template, with its entries in stack.yml and kong.yml")
     new.add_argument("name")
     new.add_argument("--lang", default="python3-flask-granian", help="template (default: %(default)s)")
+    verb("dashboards", run_dashboards, "draw the project's dashboards at :8011 (run by supervisord)")
     wipe = verb("reset", run_reset, "stop everything and delete all state")
     wipe.add_argument("--yes", action="store_true", required=True, help="confirm that data is to be deleted")
     verb("serve", run_serve, "run the API process (supervisord does this)")
@@ -228,6 +230,11 @@ def run_reset(settings: Settings, options: argparse.Namespace) -> int:
 
 def run_serve(settings: Settings, options: argparse.Namespace) -> int:
     serve(settings)
+    return 0
+
+
+def run_dashboards(settings: Settings, options: argparse.Namespace) -> int:
+    serve_dashboards(settings)
     return 0
 
 

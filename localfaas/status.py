@@ -12,7 +12,7 @@ from rich.table import Table
 from localfaas.envoy import EnvoyFiles
 from localfaas.replicas import endpoints
 from localfaas.settings import LOOPBACK, Settings, Traces
-from localfaas.supervisor import Supervisor, SupervisorError, abouts, starts_file
+from localfaas.supervisor import Supervisor, SupervisorError, abouts, restarts
 
 LIMITS_OFF = (
     "Rate limits are off (RATE_LIMITS=off); `make up` without it puts those of kong.yml in force again."
@@ -49,7 +49,7 @@ def rows(settings: Settings) -> list[Row]:
                 pid=process.pid,
                 port=port,
                 uptime_seconds=process.uptime_seconds,
-                restarts=_restarts(settings, name),
+                restarts=restarts(settings, name),
                 rss_bytes=_resident_bytes(process.pid),
             )
         )
@@ -117,13 +117,6 @@ def _table(found: list[Row]) -> Table:
 def _traffic(settings: Settings, function: str, port: int) -> str:
     serving = endpoints(EnvoyFiles(settings.envoy("gateway")).eds_path(function))
     return "yes" if (LOOPBACK, port) in serving else "no"
-
-
-def _restarts(settings: Settings, name: str) -> int:
-    try:
-        return max(0, starts_file(settings, name).read_text().count("\n") - 1)
-    except FileNotFoundError:
-        return 0
 
 
 def _resident_bytes(pid: int) -> int:

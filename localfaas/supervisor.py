@@ -7,6 +7,7 @@ A third, `<name>.json`, says what the program is (`about`), for status and for t
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import json
 import os
@@ -40,6 +41,8 @@ class Program:
     directory: Path
     environment: Mapping[str, str] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
+    reads: Sequence[Path] = ()
+    """Files that it reads at its start only: it is another program when one of them has changed."""
     priority: int = 500
     """Lower starts first and stops last."""
     stop_signal: str = "TERM"
@@ -134,8 +137,16 @@ def render_script(settings: Settings, program: Program) -> str:
 
 
 def starts_file(settings: Settings, name: str) -> Path:
-    """A file with one line for each time the program was started since it was written."""
+    """A file with one line for each time the program was started by this supervisord."""
     return settings.run / "starts" / name
+
+
+def restarts(settings: Settings, name: str) -> int:
+    """How often a program has come back since supervisord was started."""
+    try:
+        return max(0, starts_file(settings, name).read_text().count("\n") - 1)
+    except FileNotFoundError:
+        return 0
 
 
 def write_program(settings: Settings, program: Program) -> bool:
@@ -145,7 +156,7 @@ def write_program(settings: Settings, program: Program) -> bool:
     starts_file(settings, program.name).parent.mkdir(parents=True, exist_ok=True)
     changed = False
     for suffix, text in (
-        ("json", json.dumps(dict(program.about), indent=1)),
+        ("json", json.dumps({**program.about, **_digest(program.reads)}, indent=1)),
         ("sh", render_script(settings, program)),
         ("conf", render_program(settings, program)),
     ):
@@ -157,6 +168,15 @@ def write_program(settings: Settings, program: Program) -> bool:
             temporary.replace(path)
             changed = True
     return changed
+
+
+def _digest(files: Sequence[Path]) -> dict[str, str]:
+    if not files:
+        return {}
+    content = hashlib.sha256()
+    for path in files:
+        content.update(path.read_bytes() + b"\0")
+    return {"reads": content.hexdigest()}
 
 
 def delete_program(settings: Settings, name: str) -> None:
@@ -226,16 +246,24 @@ class Supervisor:
     def signal(self, name: str, signal_name: str) -> None:
         self._call("signalProcess", name, signal_name, tolerate=("NOT_RUNNING",))
 
-    def replace(self, program: Program, timeout: float = 30.0) -> None:
-        """Make supervisord run `program` as written: restart it if its files changed, start it if it is new."""
+    def replace(self, program: Program, timeout: float = 30.0) -> bool:
+        """Make supervisord run `program` as written: restart it if its files changed, start it if it is new.
+
+        Returns whether it runs on from before, with what it read then.
+        """
         known = self.processes()
+        kept = program.name in known
         if write_program(self._settings, program) and program.name in known:
             self.stop(program.name)
             self.wait_stopped([program.name], timeout)
             self.forget(program.name)
+            starts_file(self._settings, program.name).unlink(missing_ok=True)
+            kept = False
         self.add(program.name)
         if self.processes()[program.name].state in {"STOPPED", "EXITED", "FATAL"}:
             self.start(program.name)
+            kept = False
+        return kept
 
     def remove(self, name: str, timeout: float = 30.0) -> None:
         """Stop a program for good and delete its files."""
@@ -279,6 +307,8 @@ def start_supervisord(settings: Settings, timeout: float = 10.0) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     configuration = settings.supervisor / "supervisord.conf"
     configuration.write_text(render_main(settings))
+    for starts in starts_file(settings, "").glob("*"):
+        starts.unlink()
     settings.supervisor_socket.unlink(missing_ok=True)
     allow_open_files()
     subprocess.run(

@@ -47,7 +47,7 @@ def create_app(settings: Settings) -> Flask:
 
 def _links(settings: Settings) -> list[Link]:
     parts = {"Prometheus": "prometheus", "Alertmanager": "alertmanager", "Shop": "edge"}
-    if settings.traces:
+    if settings.stores_traces:
         parts["Traces"] = "traces"
     return [Link(title, f"http://localhost:{settings.port(part)}/") for title, part in parts.items()]
 
