@@ -1,7 +1,7 @@
 // Panels that Apache ECharts draws: time series, gauges and heat maps. Each takes the panel's JSON and data, and gives options.
 /* global echarts */
 import { css, ofSeries, ofValue } from "./colours.js";
-import { heatCells, reduce } from "./frames.js";
+import { atCommonTimes, heatCells, reduce } from "./frames.js";
 import { format } from "./units.js";
 
 const FONT = "system-ui, sans-serif";
@@ -54,9 +54,10 @@ function clock(seconds) {
 }
 
 /** Options of a time series panel. `marks` are annotations: times, texts and colours. */
-export function timeSeries(panel, all, range, marks) {
+export function timeSeries(panel, answered, range, marks) {
   const colours = ink();
   const { defaults = {} } = panel.fieldConfig ?? {};
+  const all = isStacked(defaults.custom) ? atCommonTimes(answered) : answered;
   const fields = all.map((one) => fieldOf(panel, one.name));
   const lines = all.map((one, index) => line(one, fields[index], index, colours));
   if (lines.length) {
@@ -67,7 +68,7 @@ export function timeSeries(panel, all, range, marks) {
     grid: { left: 8, right: 12, top: 10, bottom: 4, containLabel: true },
     xAxis: timeAxis(range, colours),
     yAxis: {
-      type: "value", min: defaults.min ?? null, max: defaults.max ?? null, scale: defaults.min === undefined,
+      type: "value", min: defaults.min ?? null, max: defaults.max ?? roomAboveNothing(defaults.unit), scale: defaults.min === undefined,
       splitNumber: 4, splitLine: { lineStyle: { color: colours.line, opacity: 0.6 } },
       axisLabel: { ...axisLabel(colours), formatter: (value) => format(value, defaults.unit, defaults.decimals) },
     },
@@ -81,6 +82,15 @@ export function timeSeries(panel, all, range, marks) {
   };
 }
 
+function isStacked(custom) {
+  return Boolean(custom?.stacking?.mode) && custom.stacking.mode !== "none";
+}
+
+/** Where nothing is above zero the axis ends at an eighth of a share, or at one of anything else, and a bit. */
+function roomAboveNothing(unit) {
+  return ({ max }) => (max > 0 ? null : unit === "percentunit" ? 0.12 : 1.2);
+}
+
 function line(one, field, index, colours) {
   const custom = field.custom ?? {};
   const colour = field.color?.mode === "fixed" ? css(field.color.fixedColor) : ofSeries(field.color?.mode, one.name, index);
@@ -90,7 +100,7 @@ function line(one, field, index, colours) {
     smooth: custom.lineInterpolation === "smooth", showSymbol: custom.showPoints === "always" || one.points.length === 1,
     symbolSize: 4, color: colour === "currentColor" ? colours.text : colour, lineStyle: { width: custom.lineWidth ?? 1 },
     areaStyle: custom.fillOpacity && !bars ? { opacity: custom.fillOpacity / 100 } : undefined,
-    stack: custom.stacking?.mode && custom.stacking.mode !== "none" ? custom.stacking.group ?? "A" : undefined,
+    stack: isStacked(custom) ? custom.stacking.group ?? "A" : undefined,
     emphasis: { disabled: true }, connectNulls: custom.spanNulls === true,
   };
 }

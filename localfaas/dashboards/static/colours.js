@@ -1,7 +1,7 @@
-// Grafana's colours: the classic palette, a colour by name, named colours, and thresholds.
+// Grafana's colours: the classic palette (without those too dark to be seen on dark), a colour by name, named colours, and thresholds.
 
 const PALETTE = ["#7EB26D", "#EAB839", "#6ED0E0", "#EF843C", "#E24D42", "#1F78C1", "#BA43A9", "#705DA0", "#508642",
-  "#CCA300", "#447EBC", "#C15C17", "#890F02", "#0A437C", "#6D1F62", "#584477", "#B7DBAB", "#F4D598", "#70DBED",
+  "#CCA300", "#447EBC", "#C15C17", "#B7DBAB", "#F4D598", "#70DBED",
   "#F9BA8F", "#F29191", "#82B5D8", "#E5A8E2", "#AEA2E0"];
 const NAMED = { green: "#73BF69", red: "#F2495C", yellow: "#FADE2A", orange: "#FF9830", blue: "#5794F2",
   purple: "#B877D9", grey: "#8E8E8E", text: "currentColor", transparent: "transparent" };
@@ -14,8 +14,8 @@ export function css(colour) {
 /** The colour of the series that is number `index`, or that is called `name` where names choose. */
 export function ofSeries(mode, name, index) {
   if (mode !== "palette-classic-by-name") return PALETTE[index % PALETTE.length];
-  let hash = 0;
-  for (const one of name) hash = (hash * 31 + one.codePointAt(0)) >>> 0;
+  let hash = 2166136261; // FNV-1a, which keeps short names apart
+  for (const one of name) hash = Math.imul(hash ^ one.codePointAt(0), 16777619) >>> 0;
   return PALETTE[hash % PALETTE.length];
 }
 

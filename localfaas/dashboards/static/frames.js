@@ -36,6 +36,15 @@ function withGaps(points, step) {
   return found;
 }
 
+/** The same series at common times, nothing where one has no point: charts stack point upon point, whatever their times. */
+export function atCommonTimes(all) {
+  const times = [...new Set(all.flatMap((one) => one.points.map(([time]) => time)))].sort((a, b) => a - b);
+  return all.map((one) => {
+    const known = new Map(one.points);
+    return { ...one, points: times.map((time) => [time, known.get(time) ?? 0]) };
+  });
+}
+
 const CALCULATIONS = {
   lastNotNull: (values) => values.at(-1),
   last: (values) => values.at(-1),

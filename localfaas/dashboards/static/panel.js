@@ -113,7 +113,7 @@ export class Panel {
     if (!this.place) {
       this.place = Object.assign(document.createElement("div"), { className: "chart" });
       this.body.replaceChildren(this.place);
-      this.observer = new ResizeObserver(() => this.chart?.resize());
+      this.observer = new ResizeObserver(() => requestAnimationFrame(() => this.chart?.resize()));
       this.observer.observe(this.place);
     }
     const isSeries = json.type === "timeseries";
@@ -123,8 +123,9 @@ export class Panel {
     this.place.setAttribute("aria-label", `${json.title}: ${all.map((one) => one.name).slice(0, 8).join(", ")}`);
     this.legend?.remove();
     this.legend = isSeries ? texts.legend(json, this.chart, all, options.series.map((one) => one.color)) : null;
-    if (this.legend) this.body.append(this.legend);
     this.body.classList.toggle("legend-right", json.options?.legend?.placement === "right");
+    if (this.legend) this.body.append(this.legend);
+    this.chart.resize();
     this.state("drawn");
   }
 
