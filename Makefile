@@ -70,6 +70,8 @@ edge-hostile: $(VENV)/.ready ## slow, large, many and ambiguous requests to an e
 	@$(PY) -m benchmarks.edge_hostile
 
 ##@ Develop
+screenshots: $(VENV)/.ready ## pictures of every dashboard, after some minutes of trade at a shop of its own, into docs/images
+	@SCREENSHOTS=docs/images LOAD_SECONDS=$(or $(seconds),180) $(PY) -m pytest tests/e2e/test_dashboards_page.py --timeout 600
 test: $(VENV)/.ready ## all tests, beside a running platform
 	@$(PY) -m pytest -n 3 --dist loadfile
 crash-points: $(VENV)/.ready ## the points at which a checkout can be killed

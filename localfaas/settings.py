@@ -101,7 +101,7 @@ class Settings:
 
     def stack_variables(self, environ: Mapping[str, str]) -> dict[str, str]:
         """What stack.yml is read with: this platform's own addresses, which `environ` may replace, and its traces."""
-        own = {"EDGE_URL": "edge", "PROMETHEUS_URL": "prometheus"}
+        own = {"EDGE_URL": "edge", "PROMETHEUS_URL": "prometheus", "DASHBOARDS_URL": "dashboards"}
         traces = {
             "TRACES_URL": self.traces.url if self.traces else "",
             "TRACES_RATIO": f"{self.traces.ratio:g}" if self.traces else "",

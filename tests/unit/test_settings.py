@@ -40,6 +40,7 @@ def test_stack_is_read_with_the_platforms_own_addresses_unless_told_otherwise(tm
     read = settings.stack_variables({"EDGE_URL": "https://shop.example"})
     assert read["EDGE_URL"] == "https://shop.example"
     assert read["PROMETHEUS_URL"] == "http://localhost:9010"
+    assert read["DASHBOARDS_URL"] == "http://localhost:9011"
 
 
 @pytest.mark.parametrize(
