@@ -20,7 +20,7 @@ import psycopg2
 import psycopg2.extensions
 import psycopg2.extras
 
-from . import later, metrics
+from . import metrics
 from .errors import Unavailable
 
 P = ParamSpec("P")
@@ -63,7 +63,7 @@ class Connection(psycopg2.extensions.connection):
         if self.info.transaction_status != psycopg2.extensions.TRANSACTION_STATUS_IDLE:
             started = time.perf_counter()
             super().commit()
-            later.do(metrics.observe_query, "COMMIT", time.perf_counter() - started)
+            metrics.QUERY_SECONDS.observe(("commit",), time.perf_counter() - started)
         while self._acts:
             self._acts.pop(0)()
 
@@ -258,7 +258,7 @@ def _run(cursor: psycopg2.extensions.cursor, statement: str, parameters: Any) ->
     try:
         cursor.execute(statement, parameters)
     finally:
-        later.do(metrics.observe_query, statement, time.perf_counter() - started)
+        metrics.QUERY_SECONDS.observe(metrics.operation(statement), time.perf_counter() - started)
 
 
 def fetch_all(

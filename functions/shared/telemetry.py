@@ -128,7 +128,7 @@ class Telemetry:
     def _record(self, method: str, trace: Trace, status: str, seconds: float, ended: float) -> str:
         """Count a request; its line for the log."""
         method = method if method in _KNOWN_METHODS else "other"
-        metrics.request_seconds(trace.route, method, status).observe(seconds)
+        metrics.REQUEST_SECONDS.observe((trace.route, method, status), seconds)
         queued = queue_seconds(trace.gateway_time, ended - seconds)
         if queued is not None:
             metrics.QUEUE_SECONDS.observe(queued)
