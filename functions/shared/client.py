@@ -134,7 +134,7 @@ class ServiceClient:
             status = str(response.status_code)
             return response
         finally:
-            metrics.CALL_SECONDS.labels(function, method, status).observe(time.perf_counter() - started)
+            metrics.CALL_SECONDS.observe((function, method, status), time.perf_counter() - started)
             self._idle.put(session)
 
     def _headers(self, trace: Trace | None, idempotency_key: str | None) -> dict[str, str]:

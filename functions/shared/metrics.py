@@ -73,7 +73,7 @@ REPEATED = Counter(
     "Transactions begun again after a deadlock or serialization failure.",
 )
 
-CALL_SECONDS = Histogram(
+CALL_SECONDS = QuickHistogram(
     "function_call_duration_seconds",
     'Time of each attempt to call another function; status "none" when no answer came.',
     ["callee", "method", "status"],
