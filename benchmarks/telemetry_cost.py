@@ -54,9 +54,9 @@ GOAL = 1.05
 PRODUCT = 7
 SWITCHING = 2
 """Requests at the beginning of a block that are not measured: the processes switch over."""
-SETTLING_SECONDS = 2 * PAUSE_SECONDS
+SETTLING_SECONDS = 1.5 * PAUSE_SECONDS
 """What requests have left to be done is part of what they cost: it is done within this time."""
-READS_PER_CHECKOUT = 40
+READS_PER_CHECKOUT = 100
 """A block of reads is to last longer than what is left is left, too."""
 CPU_CLOCK_OF_PROCESS = 2
 ON, AGAIN, OFF = "with telemetry", "with telemetry, again", "without"
@@ -244,7 +244,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--block",
         type=whole_number(2, 1_000),
         default=8,
-        help="checkouts in a block; there are 40 times as many reads in one (8)",
+        help="checkouts in a block; there are 100 times as many reads in one (8)",
     )
     return parser
 

@@ -29,7 +29,7 @@ def _nothing(*_, **__):
     return None
 
 
-_COUNTING = ((Counter, "inc"), (Gauge, "inc"), (Gauge, "dec"), (Gauge, "set"), (Histogram, "observe"))
+_COUNTING = ((Counter, "inc"), (Gauge, "inc"), (Gauge, "dec"), (Gauge, "set"), (Histogram, "observe"), (QuickHistogram, "observe"))
 _METHODS = {
     **{(kind, name): (getattr(kind, name), _nothing) for kind, name in _COUNTING},
     **{(kind, "labels"): (kind.labels, lambda self, *_, **__: self) for kind in (Counter, Gauge, Histogram)},

@@ -139,7 +139,7 @@ class ServiceClient:
             status = str(response.status_code)
             return response
         finally:
-            metrics.CALL_SECONDS.labels(function, method, status).observe(time.perf_counter() - started)
+            metrics.CALL_SECONDS.observe((function, method, status), time.perf_counter() - started)
             self._idle.put(session)
             tracing.end_call(trace, span, status)
 

@@ -20,7 +20,7 @@ import psycopg2
 import psycopg2.extensions
 import psycopg2.extras
 
-from . import later, metrics, tracing
+from . import metrics, tracing
 from .errors import Unavailable
 from .telemetry import current_trace
 
@@ -67,7 +67,7 @@ class Connection(psycopg2.extensions.connection):
                 super().commit()
             else:
                 tracing.commit(trace, super().commit)
-            later.do(metrics.observe_query, "COMMIT", time.perf_counter() - started)
+            metrics.QUERY_SECONDS.observe(("commit",), time.perf_counter() - started)
         while self._acts:
             self._acts.pop(0)()
 
@@ -265,7 +265,7 @@ def _run(cursor: psycopg2.extensions.cursor, statement: str, parameters: Any) ->
         else:
             tracing.execute(trace, cursor, statement, parameters)
     finally:
-        later.do(metrics.observe_query, statement, time.perf_counter() - started)
+        metrics.QUERY_SECONDS.observe(metrics.operation(statement), time.perf_counter() - started)
 
 
 def fetch_all(

@@ -15,6 +15,7 @@ from prometheus_client import REGISTRY, Counter, Gauge, Histogram, Metric
 from prometheus_client.registry import Collector
 
 from . import later
+from .histogram import QuickHistogram
 
 # When a counter began is a series more for each; Prometheus sees a restart without it.
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -33,7 +34,7 @@ REGISTRY.register(_Settled())
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 _STATEMENT_SECONDS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
 
-REQUEST_SECONDS = Histogram(
+REQUEST_SECONDS = QuickHistogram(
     "http_request_duration_seconds",
     "Time until a request's answer begins, by route template; _count counts requests.",
     ["route", "method", "status"],
@@ -58,7 +59,7 @@ POOL_WAIT_SECONDS = Histogram(
     "Time that requests waited for a connection of the pool; those that need not wait are not in it.",
     buckets=_SECONDS[1:],
 )
-QUERY_SECONDS = Histogram(
+QUERY_SECONDS = QuickHistogram(
     "database_query_duration_seconds",
     "Time of a statement until its rows are here (of a report the first), failed ones too, by its first word.",
     ["operation"],
@@ -72,7 +73,7 @@ REPEATED = Counter(
     "Transactions begun again after a deadlock or serialization failure.",
 )
 
-CALL_SECONDS = Histogram(
+CALL_SECONDS = QuickHistogram(
     "function_call_duration_seconds",
     'Time of each attempt to call another function; status "none" when no answer came.',
     ["callee", "method", "status"],
@@ -93,22 +94,11 @@ IN_FLIGHT.set_function(lambda: len(in_flight))
 
 
 @lru_cache(maxsize=1024)
-def request_seconds(route: str, method: str, status: str) -> Histogram:
-    """The histogram of requests that were answered so."""
-    return REQUEST_SECONDS.labels(route, method, status)
-
-
-@lru_cache(maxsize=1024)
-def query_seconds(statement: str) -> Histogram:
-    """The histogram that a statement belongs to."""
+def operation(statement: str) -> tuple[str]:
+    """The label of a statement."""
     found = _FIRST_WORD.match(statement)
     word = found[1].lower() if found else ""
-    return QUERY_SECONDS.labels(word if word in OPERATIONS else "other")
-
-
-def observe_query(statement: str, seconds: float) -> None:
-    """A statement took so long."""
-    query_seconds(statement).observe(seconds)
+    return (word if word in OPERATIONS else "other",)
 
 
 def watch_pool(size: int, idle: Collection[object], in_use: Callable[[], int]) -> None:

@@ -161,7 +161,7 @@ class Telemetry:
         method = method if method in _KNOWN_METHODS else "other"
         if trace.tracer is not None:
             trace.tracer.end_request(trace, method, int(status), ended)
-        metrics.request_seconds(trace.route, method, status).observe(seconds)
+        metrics.REQUEST_SECONDS.observe((trace.route, method, status), seconds)
         queued = queue_seconds(trace.gateway_time, ended - seconds)
         if queued is not None:
             metrics.QUEUE_SECONDS.observe(queued)
