@@ -48,14 +48,18 @@ def be(silent_now):
         "functions/shared/telemetry.py": """
 
 def _silently(self, environ, start_response):
-    trace = environ[_ENVIRON_KEY] = begin_trace(environ, self._budget)
+    trace = begin_trace(environ, self._budget)
+    before = _current.set(trace)
 
     def start(status_line, headers, exc_info=None):
         headers.append(("X-Request-Id", trace.request_id))
         headers.append(("X-Served-By", self._replica))
         return start_response(status_line, headers, exc_info)
 
-    return self._app(environ, start)
+    try:
+        return self._app(environ, start)
+    finally:
+        _current.reset(before)
 
 
 _WAYS = (Telemetry.__call__, _silently)

@@ -62,9 +62,11 @@ class Connection(psycopg2.extensions.connection):
 
     def commit(self) -> None:
         if self.info.transaction_status != psycopg2.extensions.TRANSACTION_STATUS_IDLE:
-            started = time.perf_counter()
-            with tracing.committing():
+            trace, started = current_trace(), time.perf_counter()
+            if trace is None:
                 super().commit()
+            else:
+                tracing.commit(trace, super().commit)
             metrics.QUERY_SECONDS.observe(("commit",), time.perf_counter() - started)
         while self._acts:
             self._acts.pop(0)()

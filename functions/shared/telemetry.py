@@ -13,11 +13,10 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
-
-from flask import has_request_context, request
 
 from . import later, metrics
 from .settings import Duration
@@ -34,7 +33,6 @@ _KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OP
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:#+/=-]{1,128}\Z")
 _TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})\Z")
 _TRACESTATE = re.compile(r"[\x20-\x7e\t]{1,512}\Z")
-_ENVIRON_KEY = "magasin.trace"
 
 log = logging.getLogger("magasin")
 
@@ -73,9 +71,10 @@ class Trace:
         return self.deadline - time.monotonic()
 
 
-def current_trace() -> Trace | None:
-    """The trace of the request being worked on; None outside of one."""
-    return request.environ.get(_ENVIRON_KEY) if has_request_context() else None
+_current: ContextVar[Trace | None] = ContextVar("trace", default=None)
+
+current_trace = _current.get
+"""The trace of the request being worked on; None outside of one. Asked for at each statement and call."""
 
 
 def begin_trace(environ: Mapping[str, Any], budget_seconds: float) -> Trace:
@@ -135,7 +134,7 @@ class Telemetry:
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         started = time.perf_counter()
-        trace = environ[_ENVIRON_KEY] = begin_trace(environ, self._budget)
+        trace = begin_trace(environ, self._budget)
         if self.tracer is not None:
             self.tracer.begin_request(trace, environ)
         status = "500"
@@ -148,9 +147,11 @@ class Telemetry:
             return start_response(status_line, headers, exc_info)
 
         metrics.in_flight.add(id(trace))
+        before = _current.set(trace)
         try:
             return self._app(environ, start)
         finally:
+            _current.reset(before)
             metrics.in_flight.discard(id(trace))
             seconds = time.perf_counter() - started
             later.do(self._record, environ["REQUEST_METHOD"], trace, status, seconds, time.time())

@@ -9,20 +9,19 @@ A statement of a sampled request also bears its trace in a comment, whether or n
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
 from flask import current_app
 
 from .sqlcomment import commented
-from .telemetry import Trace, current_trace
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
     from .settings import FunctionSettings
+    from .telemetry import Trace
     from .tracer import Tracer
 
 _SHARED = frozenset({__name__, f"{__package__}.database"})
@@ -78,19 +77,16 @@ def execute(trace: Trace, cursor: Any, statement: str, parameters: Any) -> None:
             trace.tracer.end(span, failure)
 
 
-@contextmanager
-def committing() -> Iterator[None]:
-    """A span around the end of a transaction, if its request is recorded: there the disk is waited for."""
-    trace = current_trace()
-    if trace is None or trace.tracer is None:
-        yield
+def commit(trace: Trace, work: Callable[[], None]) -> None:
+    """End a transaction by `work`, with a span around it if the request is recorded: there the disk is waited for."""
+    if trace.tracer is None:
+        work()
         return
-    span = trace.tracer.begin(
-        trace, "COMMIT", {"db.system.name": "postgresql", "db.operation.name": "COMMIT"}
-    )
+    attributes = {"db.system.name": "postgresql", "db.operation.name": "COMMIT"}
+    span = trace.tracer.begin(trace, "COMMIT", attributes)
     failure = "unfinished"
     try:
-        yield
+        work()
         failure = ""
     finally:
         trace.tracer.end(span, failure)
