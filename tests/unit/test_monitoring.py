@@ -110,11 +110,14 @@ class FakeSupervisor:
 
     def __init__(self, kept=()):
         self.kept = kept
-        self.ran = []
+        self.ran, self.removed = [], []
 
     def replace(self, program):
         self.ran.append(program.name)
         return program.name in self.kept
+
+    def remove(self, name):
+        self.removed.append(name)
 
 
 def started(monkeypatch, supervisor, **changes):
@@ -154,8 +157,15 @@ def test_part_with_nothing_to_go_on_with_is_left_out(monkeypatch):
     def refuse(*_):
         raise RefusedError("a.yml is faulty")
 
-    watching, _ = started(monkeypatch, FakeSupervisor(), program=refuse)
-    assert (watching.running, watching.refused) == ({}, ["a.yml is faulty"])
+    supervisor = FakeSupervisor()
+    watching, _ = started(monkeypatch, supervisor, program=refuse)
+    assert (watching.running, watching.refused, supervisor.removed) == ({}, ["a.yml is faulty"], ["eye"])
+
+
+def test_part_that_nobody_has_a_use_for_any_more_is_taken_away(monkeypatch):
+    supervisor = FakeSupervisor()
+    watching, _ = started(monkeypatch, supervisor, program=lambda *_: None)
+    assert (watching.running, supervisor.removed) == ({}, ["eye"])
 
 
 def test_prometheus_that_will_not_have_its_files_says_why(monkeypatch):

@@ -8,6 +8,7 @@ import pytest
 
 from localfaas.monitoring import PARTS, postgres_exporter, secret_names
 from localfaas.monitoring.postgres_exporter import login
+from localfaas.monitoring.prometheus import PARTS_WATCHED
 from localfaas.settings import Settings
 from localfaas.supervisor import render_program, render_script, write_program
 
@@ -78,5 +79,6 @@ def test_address_of_somebody_elses_server_is_kept(url: str, address: str) -> Non
     assert login(url) == ("m", "p", address)
 
 
-def test_prometheus_starts_last_and_is_told_who_runs() -> None:
-    assert PARTS[-1].name == "prometheus"
+def test_prometheus_starts_after_what_it_watches() -> None:
+    names = [part.name for part in PARTS]
+    assert all(names.index(watched) < names.index("prometheus") for watched in PARTS_WATCHED)
