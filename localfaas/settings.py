@@ -146,7 +146,7 @@ class Settings:
 
     @property
     def supervisor(self) -> Path:
-        """supervisord.conf and `conf.d/<program>.conf`, written by supervisor.py."""
+        """supervisord.conf, written by supervisord.py, and `conf.d/<program>.conf`, by supervisor.py."""
         return self.state / "supervisor"
 
     @property

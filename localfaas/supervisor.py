@@ -12,7 +12,6 @@ import http.client
 import json
 import os
 import shlex
-import subprocess
 import time
 import xmlrpc.client
 from collections.abc import Mapping, Sequence
@@ -23,7 +22,6 @@ from typing import Any
 
 from supervisor.xmlrpc import SupervisorTransport
 
-from localfaas.open_files import allow_open_files
 from localfaas.settings import Settings
 
 START_RETRIES = 100
@@ -64,39 +62,11 @@ class SupervisorError(RuntimeError):
     """supervisord is away or refused; the message says what was asked."""
 
 
-def render_main(settings: Settings) -> str:
-    """The text of supervisord.conf."""
-    run, logs = _ini(settings.run), _ini(settings.logs)
-    return f"""[supervisord]
-logfile={logs}/supervisord.log
-logfile_maxbytes=10MB
-logfile_backups=1
-pidfile={run}/supervisord.pid
-childlogdir={logs}
-directory={_ini(settings.state)}
-minfds=4096
-silent=true
-
-[unix_http_server]
-file={_ini(settings.supervisor_socket)}
-chmod=0600
-
-[rpcinterface:supervisor]
-supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
-
-[supervisorctl]
-serverurl=unix://{_ini(settings.supervisor_socket)}
-
-[include]
-files={_ini(settings.supervisor)}/conf.d/*.conf
-"""
-
-
 def render_program(settings: Settings, program: Program) -> str:
     """The text of one program's section."""
     script = settings.supervisor / "conf.d" / f"{program.name}.sh"
     return f"""[program:{program.name}]
-command=/bin/sh {_ini(shlex.quote(str(script)))}
+command=/bin/sh {ini_value(shlex.quote(str(script)))}
 priority={program.priority}
 autostart=true
 autorestart=true
@@ -195,7 +165,7 @@ def abouts(settings: Settings) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _ini(value: Path | str) -> str:
+def ini_value(value: Path | str) -> str:
     """supervisord's configuration expands %(name)s, so a literal % is doubled."""
     return str(value).replace("%", "%%")
 
@@ -299,28 +269,3 @@ class Supervisor:
             raise SupervisorError(f"supervisord does not answer {method}: {exc}") from exc
         finally:
             transport.close()
-
-
-def start_supervisord(settings: Settings, timeout: float = 10.0) -> None:
-    """Start supervisord as a daemon with what is written below `supervisor/`."""
-    for folder in (settings.run, settings.logs, settings.supervisor / "conf.d"):
-        folder.mkdir(parents=True, exist_ok=True)
-    configuration = settings.supervisor / "supervisord.conf"
-    configuration.write_text(render_main(settings))
-    for starts in starts_file(settings, "").glob("*"):
-        starts.unlink()
-    settings.supervisor_socket.unlink(missing_ok=True)
-    allow_open_files()
-    subprocess.run(
-        [settings.programs / "supervisord", "-c", configuration],
-        check=True,
-        env={**os.environ, PLATFORM_MARK: str(settings.state)},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-    )
-    supervisor, deadline = Supervisor(settings), time.monotonic() + timeout
-    while not supervisor.is_running():
-        if time.monotonic() > deadline:
-            raise SupervisorError(f"supervisord did not start; see {settings.logs / 'supervisord.log'}")
-        time.sleep(0.05)

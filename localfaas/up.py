@@ -27,7 +27,8 @@ from localfaas.settings import Settings
 from localfaas.stack import Stack, StackFunction, load_stack, stack_file
 from localfaas.status import LIMITS_OFF
 from localfaas.strays import end_strays
-from localfaas.supervisor import Supervisor, start_supervisord
+from localfaas.supervisor import Supervisor
+from localfaas.supervisord import start_supervisord
 
 READY_SECONDS = 60.0
 LONGEST_SOCKET_PATH = 107
