@@ -7,7 +7,6 @@ import re
 import subprocess
 from collections import Counter
 from itertools import combinations, pairwise
-from pathlib import Path
 
 import pytest
 import yaml
@@ -45,12 +44,10 @@ STANDARD = re.compile(
     r"|container_(cpu_usage_seconds_total|memory_working_set_bytes)|kube_pod_container_status_restarts_total"
 )
 """What Prometheus makes itself, its client libraries expose, and a cluster's own exporters (cAdvisor, kube-state-metrics)."""
-PLANNED = Path(__file__).with_name("planned_metrics.txt")
 
 
 def known() -> set[str]:
-    planned = PLANNED.read_text() if PLANNED.exists() else ""
-    return documented(METRICS.read_text()) | documented(planned)
+    return documented(METRICS.read_text())
 
 
 def recorded() -> set[str]:
@@ -179,8 +176,7 @@ def test_every_query_names_series_that_are_documented():
 
 def test_recorded_series_are_recorded():
     asked = {name for query in QUERIES for name in metrics_in(query.expr) if ":" in name}
-    planned = documented(PLANNED.read_text()) if PLANNED.exists() else set()
-    assert asked <= recorded() | planned
+    assert asked <= recorded()
 
 
 def test_what_one_machine_alone_can_tell_has_an_alternative_or_an_explanation():
