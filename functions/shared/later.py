@@ -1,6 +1,6 @@
 """What a request leaves to be done when its answer is on the way: figures to be added up, lines to be logged.
 
-One thread does it for all requests of the last quarter of a second, together: then the code is warm, and many lines
+One thread does it for all requests of the last half second, together: then the code is warm, and many lines
 are one write. A request pays for putting it down alone (docs/decisions/0051-telemetry-that-costs-little.md).
 """
 
@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-PAUSE_SECONDS = 0.25
+PAUSE_SECONDS = 0.5
 """As late as a figure or a line may be; what a killed process takes with it."""
 MOST = 10_000
 """With more than this waiting, whoever adds to it helps out."""
