@@ -1,0 +1,151 @@
+"""One run: both functions loaded alike, watched, and written down; and a written run read back."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import shutil
+import subprocess
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from benchmarks.report import BenchmarkError
+from localfaas.settings import Settings
+from tests.experiments.autoscale.observing import Watch, recorded, replicas_of, session
+from tests.experiments.autoscale.platform import FUNCTIONS, HERE
+from tests.experiments.autoscale.shapes import Shape
+from tests.experiments.autoscale.simulator import Function
+from tests.experiments.autoscale.trajectory import Request, Steps, Trajectory
+from tests.experiments.common import k6
+from tests.experiments.common.folder import Folder
+
+REST_SECONDS = 180.0
+"""Longer than either rule needs to let go of replicas after a load."""
+GRACE_SECONDS = 60.0
+
+
+def run_once(settings: Settings, shape: Shape, function: Function, folder: Folder) -> None:
+    """Load both functions with the shape, and write what k6, the gateway and Prometheus saw of it."""
+    wait_for_rest(settings)
+    output = folder.path / "k6.csv"
+    with Watch(settings, FUNCTIONS) as watch:
+        process = k6.start(HERE / "load.js", output, _environment(settings, shape, function))
+        try:
+            code = process.wait(shape.duration + GRACE_SECONDS)
+        except (KeyboardInterrupt, subprocess.TimeoutExpired):
+            process.kill()
+            process.wait()
+            raise
+    if code != 0:
+        raise BenchmarkError(f"k6 ended with {code}:\n{output.with_suffix('.log').read_text()[-2000:]}")
+    began = _began(output)
+    folder.write("seen.json", [asdict(one) for one in watch.seen])
+    folder.write("recorded.json", recorded(settings, began - 30, time.time()))
+    with output.open("rb") as plain, gzip.open(f"{output}.gz", "wb") as packed:
+        shutil.copyfileobj(plain, packed)
+    list(k6.read(output))
+    output.unlink()
+    folder.write("done.json", {"shape": shape.name, "began": began, "duration": shape.duration})
+
+
+def wait_for_rest(settings: Settings) -> None:
+    """Until each function is at its minimum and no alert fires. Raises BenchmarkError when that does not come."""
+    opened, deadline = session(settings), time.monotonic() + REST_SECONDS
+    while time.monotonic() < deadline:
+        counts = [replicas_of(settings, opened, name) for name in FUNCTIONS]
+        if all(pair == (1, 1) for pair in counts) and not _scaling_alerts(settings):
+            return
+        time.sleep(1)
+    raise BenchmarkError(f"the functions did not come to rest: {counts}, {_scaling_alerts(settings)}")
+
+
+def trajectories(folder: Folder) -> dict[str, Trajectory]:
+    """What a finished run was, by function; seconds count from the start of the load."""
+    done, seen, series = folder.read("done.json"), folder.read("seen.json"), folder.read("recorded.json")
+    began, shape = done["began"], done["shape"]
+    requests_of: dict[str, list[Request]] = {name: [] for name in FUNCTIONS}
+    with gzip.open(folder.path / "k6.csv.gz", "rt", newline="") as file:
+        for row in csv.DictReader(file):
+            if row["metric_name"] == "http_req_duration":
+                ended, taken = int(row["timestamp"]) / 1e6 - began, float(row["metric_value"]) / 1000
+                requests_of[row["scenario"]].append(Request(ended, taken, int(row["status"] or 0)))
+    return {
+        name: Trajectory(
+            shape,
+            name,
+            requests_of[name],
+            _steps([(one["at"] - began, one["replicas"][name][0]) for one in seen]),
+            _steps([(one["at"] - began, one["replicas"][name][1]) for one in seen]),
+            _alerts(series, name, began),
+        )
+        for name in FUNCTIONS
+    }
+
+
+def steal(folder: Folder) -> float:
+    """The share of the processors that the hypervisor took during the run."""
+    seen = folder.read("seen.json")
+    return float(sum(one["steal"] for one in seen) / max(1, len(seen)))
+
+
+def busy(folder: Folder) -> float:
+    """The share of the processors that was in use during the run, by whomever."""
+    seen = folder.read("seen.json")
+    return float(sum(one["busy"] for one in seen) / max(1, len(seen)))
+
+
+def _environment(settings: Settings, shape: Shape, function: Function) -> dict[str, str]:
+    gateway = settings.url("gateway")
+    most_open = function.max_inflight * function.maximum
+    return {
+        "TARGETS": json.dumps({name: f"{gateway}/function/{name}/" for name in FUNCTIONS}),
+        "START": str(shape.start),
+        "STAGES": json.dumps([{"duration": f"{stage.seconds:g}s", "target": stage.rate} for stage in shape.stages]),
+        "VUS": str(int(most_open + 2 * shape.peak)),
+    }
+
+
+def _began(output: Path) -> float:
+    """When k6 began to send, by its own account."""
+    with output.open(newline="") as file:
+        for row in csv.DictReader(file):
+            if row["metric_name"] == "load_began":
+                return float(row["metric_value"]) / 1000
+    raise BenchmarkError("k6 did not say when it began")
+
+
+def _scaling_alerts(settings: Settings) -> list[str]:
+    answer = requests.get(settings.url("prometheus") + "/api/v1/alerts", timeout=10).json()
+    return [
+        one["labels"]["alertname"] for one in answer["data"]["alerts"] if "function_name" in one["labels"]
+    ]
+
+
+def _steps(points: list[tuple[float, int]]) -> Steps:
+    """Only the changes of a count, from zero on."""
+    steps: Steps = []
+    for moment, count in points:
+        if not steps or steps[-1][1] != count:
+            steps.append((max(0.0, moment), count))
+    return steps
+
+
+def _alerts(series: dict[str, list[dict[str, Any]]], name: str, began: float) -> list[tuple[float, str, bool]]:
+    """When each alert of a function began and ended to fire."""
+    found = []
+    for one in series['ALERTS{alertstate="firing"}']:
+        labels = one["metric"]
+        if labels.get("function_name") != f"{name}.openfaas-fn":
+            continue
+        title = " ".join(filter(None, (labels.get("scaling", labels["alertname"]), labels.get("replicas"))))
+        times = [float(moment) - began for moment, _ in one["values"]]
+        for before, moment in zip([-1e9, *times], [*times, 1e9], strict=True):
+            if moment - before > 2:
+                found += [(before, title, False)] if before > -1e9 else []
+                found += [(moment, title, True)] if moment < 1e9 else []
+    return sorted(found)

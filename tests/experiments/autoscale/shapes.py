@@ -1,0 +1,90 @@
+"""Load shapes: requests a second over time, as straight lines between points. One table feeds k6 and the simulator."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The rate goes to `rate` in a straight line, within `seconds` (0: at once)."""
+
+    seconds: float
+    rate: float
+
+
+@dataclass(frozen=True)
+class Shape:
+    """`start` requests a second, then the stages one after the other.
+
+    `rises` and `falls` are the moments at which the rate begins to go up or down, in seconds from the start.
+    """
+
+    name: str
+    title: str
+    start: float
+    stages: tuple[Stage, ...]
+
+    @property
+    def duration(self) -> float:
+        return sum(stage.seconds for stage in self.stages)
+
+    def rate(self, moment: float) -> float:
+        """Requests a second at `moment`; after a jump, the new rate."""
+        points = self.points()
+        index = bisect_right([time for time, _ in points], moment)
+        if index == len(points):
+            return points[-1][1]
+        (t0, r0), (t1, r1) = points[index - 1], points[index]
+        return r0 + (r1 - r0) * (moment - t0) / (t1 - t0)
+
+    def points(self) -> list[tuple[float, float]]:
+        """The corners (seconds, rate), from (0, start)."""
+        corners = [(0.0, self.start)]
+        for stage in self.stages:
+            corners.append((corners[-1][0] + stage.seconds, stage.rate))
+        return corners
+
+    @property
+    def changes(self) -> list[tuple[float, float]]:
+        """(moment, direction +1 or -1) of every change of the rate's direction, jumps included."""
+        found: list[tuple[float, float]] = []
+        for (t0, r0), (_, r1) in _pairs(self.points()):
+            if r1 != r0:
+                found.append((t0, 1.0 if r1 > r0 else -1.0))
+        return found
+
+    @property
+    def peak(self) -> float:
+        return max(rate for _, rate in self.points())
+
+
+def _pairs(points: Sequence[tuple[float, float]]) -> list[tuple[tuple[float, float], tuple[float, float]]]:
+    return list(zip(points, points[1:], strict=False))
+
+
+LOW = 3.0
+"""Below the 5 requests a second at which OpenFaaS' own rule fires, so that both rules rest at one replica."""
+HIGH = 56.0
+
+
+def _hold(rate: float, seconds: float) -> tuple[Stage, Stage]:
+    return Stage(0, rate), Stage(seconds, rate)
+
+
+SHAPES = {
+    shape.name: shape
+    for shape in (
+        Shape("step", "Step", LOW, (Stage(30, LOW), *_hold(HIGH, 180), *_hold(LOW, 90))),
+        Shape(
+            "ramp", "Ramp", LOW, (Stage(20, LOW), Stage(120, HIGH), Stage(40, HIGH), Stage(120, LOW), Stage(80, LOW))
+        ),
+        Shape(
+            "square", "Square wave", LOW,
+            (Stage(20, LOW), *(_hold(HIGH, 60) + _hold(LOW, 60)) * 3, Stage(30, LOW)),
+        ),
+        Shape("spike", "Spike", LOW, (Stage(20, LOW), *_hold(HIGH, 40), *_hold(LOW, 110))),
+    )
+}  # fmt: skip

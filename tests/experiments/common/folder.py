@@ -1,0 +1,66 @@
+"""Where an experiment's results go: one folder, self-explanatory, that an interrupted run can be taken up in again.
+
+    <STATE_DIR>/experiments/<name>-<UTC time>/
+        settings.json   what was asked for, the machine, the versions, the commit
+        runs/<run>/     raw data of each run, complete once it has a done.json
+        result.json  report.html  *.png
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks.report import PROJECT, machine
+
+
+@dataclass(frozen=True)
+class Folder:
+    path: Path
+
+    @classmethod
+    def new(cls, state: Path, name: str, settings: Mapping[str, Any]) -> Folder:
+        """A fresh folder that says what is about to be done, where and with what."""
+        now = datetime.now(UTC)
+        folder = cls(state / "experiments" / f"{name}-{now:%Y%m%dT%H%M%SZ}")
+        folder.path.mkdir(parents=True)
+        about = {"experiment": name, "at": now.isoformat(timespec="seconds"), "commit": commit(), "machine": machine()}
+        folder.write("settings.json", {**about, "settings": dict(settings)})
+        return folder
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return dict(self.read("settings.json"))
+
+    def run(self, name: str) -> Folder:
+        """The folder of one run."""
+        run = Folder(self.path / "runs" / name)
+        run.path.mkdir(parents=True, exist_ok=True)
+        return run
+
+    def done_runs(self) -> list[str]:
+        """The runs that are complete, in the order in which they ended."""
+        marks = sorted((self.path / "runs").glob("*/done.json"), key=lambda mark: mark.stat().st_mtime)
+        return [mark.parent.name for mark in marks]
+
+    def read(self, name: str) -> Any:
+        return json.loads((self.path / name).read_text())
+
+    def write(self, name: str, document: Any) -> Path:
+        path = self.path / name
+        path.write_text(json.dumps(document, indent=1) + "\n")
+        return path
+
+
+def commit() -> str:
+    """The commit of the project, with `+` where files differ from it; empty outside of a repository."""
+    described = subprocess.run(
+        ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"],
+        cwd=PROJECT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return described.stdout.strip()

@@ -1,0 +1,55 @@
+"""k6: runs a script as a process of its own and reads what every request was."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.report import BenchmarkError
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One request: the scenario that sent it, when its answer came (Unix time), how long it took, status (0: none)."""
+
+    scenario: str
+    ended: float
+    seconds: float
+    status: int
+
+
+def binary() -> Path:
+    """An installed k6, else the one of the lock file."""
+    found = shutil.which("k6") or str(Path(sys.executable).parent / "k6")
+    if not Path(found).is_file():
+        raise BenchmarkError("k6 is not installed: `make up` installs it, or take it from https://k6.io")
+    return Path(found)
+
+
+def start(script: Path, output: Path, environment: Mapping[str, str]) -> subprocess.Popen[str]:
+    """k6 with `script`, writing every sample to `output` (CSV) and what it says beside it (.log)."""
+    with output.with_suffix(".log").open("w") as log:
+        return subprocess.Popen(
+            [str(binary()), "run", "--quiet", "--no-usage-report", f"--out=csv={output}", str(script)],
+            env={**os.environ, **environment, "K6_CSV_TIME_FORMAT": "unix_micro", "NO_COLOR": "1"},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+
+def read(output: Path) -> Iterator[Sample]:
+    """The requests of a run. Raises BenchmarkError when k6 could not send all that it should have."""
+    with output.open(newline="") as file:
+        for row in csv.DictReader(file):
+            if row["metric_name"] == "dropped_iterations":
+                raise BenchmarkError("k6 could not keep its pace (dropped iterations): the run is worth nothing")
+            if row["metric_name"] == "http_req_duration":
+                ended, taken = int(row["timestamp"]) / 1e6, float(row["metric_value"]) / 1000
+                yield Sample(row["scenario"], ended, taken, int(row["status"] or 0))

@@ -1,0 +1,48 @@
+"""A platform of an experiment's own, beside whatever runs, with a project made for it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmarks.own_platform import OWN_OFFSET
+from benchmarks.report import PROJECT, BenchmarkError
+from localfaas.settings import Settings
+
+UP_SECONDS = 180
+
+
+@contextmanager
+def platform_of(project: Path, like: Settings) -> Iterator[Settings]:
+    """`project` under localfaas on ports OWN_OFFSET above those of `like`; gone, with its data, when the block ends."""
+    state = Path(tempfile.mkdtemp(prefix="magasin-experiment-"))
+    settings = Settings(project, state, like.port_offset + OWN_OFFSET, pg_bin=like.pg_bin)
+    try:
+        localfaas(settings, "up")
+        yield settings
+    finally:
+        localfaas(settings, "down", must_succeed=False)
+        shutil.rmtree(state, ignore_errors=True)
+
+
+def localfaas(settings: Settings, verb: str, *, must_succeed: bool = True) -> None:
+    """`localfaas <verb>` for this platform. Raises BenchmarkError with its whole output when it fails."""
+    environment = {name: value for name, value in os.environ.items() if name not in {"DATABASE_URL", "BIND"}}
+    environment |= {
+        "STATE_DIR": str(settings.state),
+        "PORT_OFFSET": str(settings.port_offset),
+        "RATE_LIMITS": "off",
+        "PYTHONPATH": str(PROJECT),
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "localfaas", "--project", str(settings.project), verb],
+        cwd=settings.project, env=environment, capture_output=True, text=True, timeout=UP_SECONDS, check=False,
+    )  # fmt: skip
+    if must_succeed and done.returncode != 0:
+        raise BenchmarkError(f"the platform of the experiment did not come {verb}:\n{done.stdout}{done.stderr}")
