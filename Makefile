@@ -69,6 +69,10 @@ edge-balance: $(VENV)/.ready ## how evenly three equal replicas are asked, by an
 edge-hostile: $(VENV)/.ready ## slow, large, many and ambiguous requests to an edge of its own, and what they cost a good client
 	@$(PY) -m benchmarks.edge_hostile
 
+experiment: $(VENV)/.ready ## ask a question that takes minutes: name=autoscale (shapes=step,spike repeats=2 full=1 resume=FOLDER)
+	@$(PY) -m tests.experiments.$(or $(name),$(error which experiment? make experiment name=autoscale)) $(if $(shapes),--shapes $(shapes)) \
+	  $(if $(repeats),--repeats $(repeats)) $(if $(full),--full) $(if $(resume),--resume "$(resume)")
+
 ##@ Develop
 screenshots: $(VENV)/.ready ## pictures of every dashboard, after some minutes of trade at a shop of its own, into docs/images
 	@SCREENSHOTS=docs/images LOAD_SECONDS=$(or $(seconds),180) $(PY) -m pytest tests/e2e/test_dashboards_page.py --timeout 600

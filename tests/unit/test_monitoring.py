@@ -35,11 +35,12 @@ def test_prometheus_without_alertmanager_sends_no_alerts():
 
 def test_shared_alertmanager_file_points_at_this_machines_gateway():
     shared = (PROJECT / "monitoring" / "alertmanager" / "alertmanager.yml").read_text()
-    webhook = yaml.safe_load(alertmanager.configuration(SETTINGS, shared))["receivers"][0]["webhook_configs"][
-        0
-    ]
-    assert webhook["url"] == "http://127.0.0.1:9080/system/alert"
-    assert webhook["http_config"]["basic_auth"]["password_file"] == "/state/secrets/basic-auth-password"
+    receivers = yaml.safe_load(alertmanager.configuration(SETTINGS, shared))["receivers"]
+    webhooks = [one for receiver in receivers for one in receiver.get("webhook_configs", ())]
+    assert {one["url"] for one in webhooks} == {"http://127.0.0.1:9080/system/alert"}
+    files = {one["http_config"]["basic_auth"]["password_file"] for one in webhooks}
+    assert files == {"/state/secrets/basic-auth-password"}
+    assert [one["send_resolved"] for one in webhooks] == [True, False]
 
 
 def test_only_what_runs_is_scraped_and_each_part_under_its_job():
