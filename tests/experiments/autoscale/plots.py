@@ -115,12 +115,13 @@ def draw_choice(path: Path, outcomes: Sequence[Outcome]) -> None:
     """Write what each choice of thresholds costs, against what it serves."""
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     axis = figure.subplots()
+    places: dict[tuple[float, float], list[str]] = {}
     for one in outcomes:
-        shipped = one.choice == "as shipped"
-        axis.scatter(
-            one.surplus_replica_seconds, one.unserved_seconds, color=RED if shipped else BLUE, s=30, zorder=3
-        )
-        axis.annotate(one.choice, (one.surplus_replica_seconds, one.unserved_seconds), fontsize=6,
+        places.setdefault((one.surplus_replica_seconds, one.unserved_seconds), []).append(one.choice)
+    for (surplus, unserved), choices in places.items():
+        colour = RED if "as shipped" in choices else BLUE
+        axis.scatter(surplus, unserved, color=colour, s=30, zorder=3)
+        axis.annotate(", ".join(choices), (surplus, unserved), fontsize=6, color=colour, rotation=20,
                       xytext=(5, 3), textcoords="offset points")  # fmt: skip
     axis.set_xlabel("replica-seconds beyond need, mean of a run")
     axis.set_ylabel("seconds not served, mean of a run")
