@@ -31,6 +31,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.checkout_variants import VARIANTS, WITHOUT_IDEMPOTENCY, WITHOUT_STORED_STEPS, make_variant
+from benchmarks.command import measure_and_tell
 from benchmarks.floor import Pgbench
 from benchmarks.hops import interleave
 from benchmarks.http_client import BadAnswerError, KeepAlive, render_request
@@ -38,14 +39,10 @@ from benchmarks.own_platform import own_platform
 from benchmarks.quantiles import Block, Ratio, pooled, quantile, ratio_of_quantiles
 from benchmarks.report import (
     BenchmarkError,
-    is_quiet,
-    load_settings,
-    table_console,
     whole_number,
-    write_result,
 )
 from db.seed.token import TokenRequest, mint
-from localfaas.settings import Settings, SettingsError
+from localfaas.settings import Settings
 from localfaas.status import rows
 from localfaas.supervisor import Supervisor, SupervisorError
 from localfaas.up import admin_url
@@ -416,21 +413,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    options = build_parser().parse_args(arguments)
-    console = table_console()
-    try:
-        settings = load_settings()
-        quiet = is_quiet()
-        measured = run(settings, options, console)
-    except (BenchmarkError, SettingsError, psycopg2.Error, subprocess.TimeoutExpired) as exc:
-        print(f"bench-checkout: {exc}", file=sys.stderr)
-        return 1
-    show(console, measured)
-    if not quiet:
-        console.print("The machine was busy before the run: the figures say more about its neighbours.")
-    path = write_result(settings, "checkout", as_result(measured) | {"quiet": quiet})
-    console.print(f"Written to {path}", soft_wrap=True)
-    return 0
+    return measure_and_tell("checkout", build_parser().parse_args(arguments), run, show, as_result)
 
 
 if __name__ == "__main__":

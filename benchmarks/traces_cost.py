@@ -11,7 +11,6 @@ same code differ, by where their memory lies and what they have served, and no o
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,12 +19,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psycopg2
 import requests
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks import checkout
+from benchmarks.command import measure_and_tell
 from benchmarks.hops import interleave
 from benchmarks.http_client import KeepAlive, render_request
 from benchmarks.own_platform import OWN_OFFSET, own_platform
@@ -33,13 +32,9 @@ from benchmarks.quantiles import Block, Ratio, pooled, quantile, ratio_of_quanti
 from benchmarks.report import (
     PROJECT,
     BenchmarkError,
-    is_quiet,
-    load_settings,
-    table_console,
     whole_number,
-    write_result,
 )
-from localfaas.settings import Settings, SettingsError
+from localfaas.settings import Settings
 from localfaas.status import rows
 from localfaas.supervisor import Supervisor
 
@@ -220,21 +215,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    options = build_parser().parse_args(arguments)
-    console = table_console()
-    try:
-        settings = load_settings()
-        quiet = is_quiet()
-        measured = run(settings, options, console)
-    except (BenchmarkError, SettingsError, psycopg2.Error, subprocess.TimeoutExpired) as exc:
-        print(f"bench-traces: {exc}", file=sys.stderr)
-        return 1
-    show(console, measured)
-    if not quiet:
-        console.print("The machine was busy before the run: the figures say more about its neighbours.")
-    path = write_result(settings, "traces", as_result(measured) | {"quiet": quiet})
-    console.print(f"Written to {path}", soft_wrap=True)
-    return 0
+    return measure_and_tell("traces", build_parser().parse_args(arguments), run, show, as_result)
 
 
 if __name__ == "__main__":
