@@ -72,7 +72,7 @@ def overhead() -> Row:
         "What does each hop add?",
         [
             note(
-                "How this is computed", "What the four panels below subtract from what.", EXPLAINED, height=5
+                "How this is computed", "What the four panels below subtract from what.", EXPLAINED, height=3
             ),
             added("edge", "p50", Query(f"{edge_gateway} or {edge_replica}", "{{function}}"), style.SECONDS),
             added("edge", "mean", Query(f"({own}) / ({count} > 0)", "{{service}}"), style.MILLISECONDS),

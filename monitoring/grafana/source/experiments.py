@@ -37,7 +37,7 @@ def arriving() -> Row:
     return Row(
         "What arrives at each hop, and how is it answered?",
         [
-            note("Before you trust a line", "What to know of this page's figures.", BEFORE, height=5),
+            note("Before you trust a line", "What to know of this page's figures.", BEFORE, height=3),
             graph(
                 "Rate by hop",
                 "Requests in a second. What was sent and is not at the edge did not get in; what is at the edge "
