@@ -16,8 +16,8 @@ down: $(VENV)/.ready ## stop everything; data stays
 	@$(LOCALFAAS) down
 status: $(VENV)/.ready ## every process and replica
 	@$(LOCALFAAS) status
-logs: $(VENV)/.ready ## follow logs: f=cart, f=postgres, ...
-	@$(LOCALFAAS) logs --follow $(or $(f),$(error which function? make logs f=cart))
+logs: $(VENV)/.ready ## follow logs: f=cart, f=postgres, ...; or show one request in all of them: request=ID
+	@$(LOCALFAAS) logs $(if $(request),--request="$(request)",--follow $(or $(f),$(error which function, or which request? make logs f=cart, make logs request=ID)))
 scale: $(VENV)/.ready ## set replicas: f=cart n=4
 	@$(LOCALFAAS) scale $(or $(f),$(error which function? make scale f=cart n=4)) $(or $(n),$(error how many replicas? make scale f=cart n=4))
 deploy: $(VENV)/.ready ## build and deploy stack.yml (f=cart for one function)
@@ -35,6 +35,10 @@ import: $(VENV)/.ready ## load a catalogue and its opening stock in the Online R
 	  $(if $(what),--what $(what)) $(if $(store),--store $(store))
 token: $(VENV)/.ready ## print a development token: role=hq (customer, staff, hq)
 	@$(PY) -m db.seed.token --role $(or $(role),hq) $(if $(store),--store $(store))
+psql: $(VENV)/.ready ## ask the database as one function's role: as=inventory, q="SELECT ..." for one question
+	@$(PY) -m localfaas.psql $(as) $(if $(q),-c "$(q)")
+rules: $(VENV)/.ready ## check Prometheus' rules and run their tests
+	@$(PY) -m pytest tests/contract/test_prometheus_rules.py
 rotate-keys: $(VENV)/.ready ## replace the key that signs users' tokens, while everything runs: keep=20m
 	@$(PY) -m db.seed.rotate_keys $(if $(keep),--keep $(keep))
 
@@ -52,6 +56,10 @@ bench-sign-in: $(VENV)/.ready ## reads beside five times as many sign-ins as can
 	@$(PY) -m benchmarks.sign_in
 bench-checkout: $(VENV)/.ready ## a checkout's time, parts, rate, and what idempotency and stored steps cost, on a platform of its own
 	@$(PY) -m benchmarks.checkout
+bench-telemetry: $(VENV)/.ready ## what metrics and log lines cost a read and a checkout, on a platform of its own
+	@$(PY) -m benchmarks.telemetry_cost
+bench-traces: $(VENV)/.ready ## what spans cost when they are on, and when they are off: before=PATH, a checkout of the project without them
+	@$(PY) -m benchmarks.traces_cost $(if $(before),--before "$(before)")
 bench-kill: $(VENV)/.ready ## kill -9 each kind of process under load and count what fails
 	@$(PY) -m benchmarks.kill
 edge-faults: $(VENV)/.ready ## kill, freeze, slow and fail a replica behind an edge of its own, and count what is lost
@@ -61,7 +69,13 @@ edge-balance: $(VENV)/.ready ## how evenly three equal replicas are asked, by an
 edge-hostile: $(VENV)/.ready ## slow, large, many and ambiguous requests to an edge of its own, and what they cost a good client
 	@$(PY) -m benchmarks.edge_hostile
 
+experiment: $(VENV)/.ready ## ask a question that takes minutes: name=autoscale (shapes=step,spike repeats=2 full=1 resume=FOLDER)
+	@$(PY) -m tests.experiments.$(or $(name),$(error which experiment? make experiment name=autoscale)) $(if $(shapes),--shapes $(shapes)) \
+	  $(if $(repeats),--repeats $(repeats)) $(if $(full),--full) $(if $(resume),--resume "$(resume)")
+
 ##@ Develop
+screenshots: $(VENV)/.ready ## pictures of every dashboard, after some minutes of trade at a shop of its own, into docs/images
+	@SCREENSHOTS=docs/images LOAD_SECONDS=$(or $(seconds),180) $(PY) -m pytest tests/e2e/test_dashboards_page.py --timeout 600
 test: $(VENV)/.ready ## all tests, beside a running platform
 	@$(PY) -m pytest -n 3 --dist loadfile
 crash-points: $(VENV)/.ready ## the points at which a checkout can be killed
@@ -78,6 +92,8 @@ check: $(VENV)/.ready ## what CI runs: lint, types, tests
 format: $(VENV)/.ready ## format the code
 	@$(VENV)/bin/ruff format .
 	@$(VENV)/bin/ruff check --fix .
+dashboards: $(VENV)/.ready ## write the dashboards' JSON from monitoring/grafana/source
+	@$(PY) -m monitoring.grafana.source
 lock: $(VENV)/.ready ## resolve requirements.in into requirements.lock, with hashes
 	@$(VENV)/bin/uv pip compile -q --upgrade --generate-hashes --python-version 3.11 --universal \
 	  --no-emit-find-links --no-emit-index-url --no-header requirements.in -o requirements.lock
@@ -99,4 +115,5 @@ $(VENV)/.ready: requirements.lock
 	       $(PY) -m pip install --disable-pip-version-check --require-hashes -r requirements.lock; }
 	@touch $@
 
-.PHONY: up down status logs scale deploy edge-reload reset new import token rotate-keys bench bench-memory bench-hot-sku bench-reports bench-sign-in bench-checkout bench-kill edge-hostile edge-balance edge-faults test crash-points crash-test race-test check format lock help
+HASH := \#
+.PHONY: $(shell awk -F: '/^[a-z-]+:.*$(HASH)$(HASH) / {print $$1}' Makefile)

@@ -31,6 +31,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.checkout_variants import VARIANTS, WITHOUT_IDEMPOTENCY, WITHOUT_STORED_STEPS, make_variant
+from benchmarks.command import measure_and_tell
 from benchmarks.floor import Pgbench
 from benchmarks.hops import interleave
 from benchmarks.http_client import BadAnswerError, KeepAlive, render_request
@@ -38,14 +39,10 @@ from benchmarks.own_platform import own_platform
 from benchmarks.quantiles import Block, Ratio, pooled, quantile, ratio_of_quantiles
 from benchmarks.report import (
     BenchmarkError,
-    is_quiet,
-    load_settings,
-    table_console,
     whole_number,
-    write_result,
 )
 from db.seed.token import TokenRequest, mint
-from localfaas.settings import Settings, SettingsError
+from localfaas.settings import Settings
 from localfaas.status import rows
 from localfaas.supervisor import Supervisor, SupervisorError
 from localfaas.up import admin_url
@@ -98,7 +95,7 @@ class Shop:
         headers = {"Authorization": token, "Idempotency-Key": str(uuid.uuid4())}
         content = b"" if body is None else json.dumps(body).encode()
         client = self.clients.setdefault(port, KeepAlive(port))
-        return json.loads(_succeed(client, render_request("localhost", method, path, content, headers))[1])
+        return json.loads(succeed(client, render_request("localhost", method, path, content, headers))[1])
 
     @property
     def gateway(self) -> int:
@@ -137,7 +134,7 @@ class Shop:
             client.close()
 
 
-def _succeed(client: KeepAlive, request: bytes) -> tuple[float, bytes]:
+def succeed(client: KeepAlive, request: bytes) -> tuple[float, bytes]:
     """Seconds and body of a success. Raises BenchmarkError for anything else."""
     try:
         reply = client.send(request)
@@ -163,7 +160,7 @@ class Arm:
         carts = [self.shop.fill_cart() for _ in range(count)]
         taken = []
         for cart in carts:
-            seconds, body = _succeed(self.client, cart.request(self.function))
+            seconds, body = succeed(self.client, cart.request(self.function))
             taken.append(seconds)
             self.bought.append(json.loads(body)["checkout_id"])
         return taken
@@ -177,7 +174,7 @@ class HttpReads:
 
     def measure(self, count: int) -> list[float]:
         request = render_request("localhost", "GET", f"/{PRODUCT_READ}")
-        return [_succeed(self.client, request)[0] for _ in range(count)]
+        return [succeed(self.client, request)[0] for _ in range(count)]
 
 
 @dataclass
@@ -200,9 +197,9 @@ def running_shop(like: Settings) -> Iterator[Shop]:
             Supervisor(settings).stop("alertmanager")
         except SupervisorError as exc:
             raise BenchmarkError(f"scaling could not be switched off: {exc}") from exc
-        _localfaas(settings, "remove", "maintenance")
+        run_localfaas(settings, "remove", "maintenance")
         for variant in VARIANTS:
-            _localfaas(settings, "--project", str(make_variant(variant, Path(directory))), "deploy")
+            run_localfaas(settings, "--project", str(make_variant(variant, Path(directory))), "deploy")
         shop = Shop(settings)
         for variant in VARIANTS:
             for function in variant.functions:
@@ -212,7 +209,7 @@ def running_shop(like: Settings) -> Iterator[Shop]:
         shop.close()
 
 
-def _localfaas(settings: Settings, *words: str) -> None:
+def run_localfaas(settings: Settings, *words: str) -> None:
     environment = {**os.environ, "STATE_DIR": str(settings.state), "PORT_OFFSET": str(settings.port_offset)}
     command = [sys.executable, "-m", "localfaas", *words]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -284,7 +281,7 @@ def _select(shop: Shop, statement: str, parameters: Mapping[str, Any] | None = N
 
 def measure_rate(shop: Shop, replicas: int, checkouts: int) -> float:
     """Checkouts a second by so many replicas, `CLIENTS` customers at a time."""
-    _localfaas(shop.settings, "scale", "checkout", str(replicas))
+    run_localfaas(shop.settings, "scale", "checkout", str(replicas))
     wait_for_replicas(shop.settings, "checkout", replicas)
     carts: SimpleQueue[Cart] = SimpleQueue()
     for _ in range(checkouts + CLIENTS * 2):
@@ -307,7 +304,7 @@ def _buy(client: KeepAlive, carts: SimpleQueue[Cart], most: int) -> int:
             cart = carts.get_nowait()
         except Empty:  # another client took the last one
             return done
-        _succeed(client, cart.request("checkout"))
+        succeed(client, cart.request("checkout"))
     return most
 
 
@@ -416,21 +413,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    options = build_parser().parse_args(arguments)
-    console = table_console()
-    try:
-        settings = load_settings()
-        quiet = is_quiet()
-        measured = run(settings, options, console)
-    except (BenchmarkError, SettingsError, psycopg2.Error, subprocess.TimeoutExpired) as exc:
-        print(f"bench-checkout: {exc}", file=sys.stderr)
-        return 1
-    show(console, measured)
-    if not quiet:
-        console.print("The machine was busy before the run: the figures say more about its neighbours.")
-    path = write_result(settings, "checkout", as_result(measured) | {"quiet": quiet})
-    console.print(f"Written to {path}", soft_wrap=True)
-    return 0
+    return measure_and_tell("checkout", build_parser().parse_args(arguments), run, show, as_result)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,24 +27,31 @@ TIMEOUT_SECONDS = 20
 
 
 @contextmanager
-def own_platform(like: Settings) -> Iterator[Settings]:
-    """A platform beside whatever runs, on ports `OWN_OFFSET` above."""
+def own_platform(
+    like: Settings, *, project: Path = PROJECT, offset: int = OWN_OFFSET, **variables: str
+) -> Iterator[Settings]:
+    """A platform beside whatever runs, on ports `offset` above, started with `variables`, of `project` as it stands."""
     state = Path(tempfile.mkdtemp(prefix="magasin-bench-"))
-    settings = Settings(PROJECT, state, like.port_offset + OWN_OFFSET, pg_bin=like.pg_bin)
+    settings = Settings(project, state, like.port_offset + offset, pg_bin=like.pg_bin)
     try:
-        _localfaas(settings, "up")
+        _localfaas(settings, "up", variables)
         yield settings
     finally:
         _localfaas(settings, "down", must_succeed=False)
         shutil.rmtree(state, ignore_errors=True)
 
 
-def _localfaas(settings: Settings, verb: str, *, must_succeed: bool = True) -> None:
-    environment = {name: value for name, value in os.environ.items() if name not in {"DATABASE_URL", "BIND"}}
+_NOT_INHERITED = {"DATABASE_URL", "BIND", "TRACES", "TRACES_URL", "TRACES_RATIO"}
+
+
+def _localfaas(
+    settings: Settings, verb: str, variables: Mapping[str, str] | None = None, *, must_succeed: bool = True
+) -> None:
+    environment = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
     environment |= {"STATE_DIR": str(settings.state), "PORT_OFFSET": str(settings.port_offset)}
-    environment["RATE_LIMITS"] = "off"
+    environment |= {"RATE_LIMITS": "off", **(variables or {})}
     done = subprocess.run(
-        [sys.executable, "-m", "localfaas", verb], cwd=PROJECT, env=environment, capture_output=True, text=True,
+        [sys.executable, "-m", "localfaas", verb], cwd=settings.project, env=environment, capture_output=True, text=True,
         timeout=UP_SECONDS, check=False,
     )  # fmt: skip
     if must_succeed and done.returncode != 0:

@@ -6,14 +6,16 @@ import argparse
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from localfaas import __version__, monitoring
+from localfaas import __version__, monitoring, request_log
 from localfaas.build import BuildError, build
 from localfaas.client import ClientError
+from localfaas.dashboards import serve as serve_dashboards
 from localfaas.database import MigrationError
 from localfaas.deploy import DeployError, deploy_stack
 from localfaas.down import down, reset
@@ -27,7 +29,7 @@ from localfaas.scaffold import ScaffoldError, new_function
 from localfaas.serve import serve
 from localfaas.settings import Settings, SettingsError
 from localfaas.stack import Stack, StackError, StackFunction, load_stack, stack_file
-from localfaas.status import rows, show
+from localfaas.status import rows, show, traces_sent
 from localfaas.supervisor import SupervisorError
 from localfaas.up import KONG_FILE, UpError, gateway_client, up
 
@@ -72,7 +74,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="localfaas",
         description="Run OpenFaaS functions, a function gateway and an embedded edge on this machine, without containers.",
-        epilog="Settings from the environment: STATE_DIR (.local), PORT_OFFSET (0), BIND (127.0.0.1), PG_BIN, DATABASE_URL, RATE_LIMITS (on).",
+        epilog="Settings from the environment: STATE_DIR (.local), PORT_OFFSET (0), BIND (127.0.0.1), PG_BIN, DATABASE_URL, RATE_LIMITS (on), TRACES (off), TRACES_URL, TRACES_RATIO (1).",
     )
     top.add_argument("--version", action="version", version=f"localfaas {__version__}")
     top.add_argument(
@@ -104,9 +106,13 @@ def parser() -> argparse.ArgumentParser:
     scale.add_argument("function")
     scale.add_argument("replicas", type=int)
     logs = verb(
-        "logs", run_logs, "show the log of a function's replicas, or of a part such as postgres or edge"
+        "logs",
+        run_logs,
+        "show the log of a function's replicas or of a part such as postgres or edge, or one request in all logs",
     )
-    logs.add_argument("name")
+    shown = logs.add_mutually_exclusive_group(required=True)
+    shown.add_argument("name", nargs="?", help="whose log")
+    shown.add_argument("--request", metavar="ID", help="a request's id (X-Request-Id) or its trace's")
     logs.add_argument("--follow", "-f", action="store_true", help="go on as lines are written")
     logs.add_argument(
         "--tail", type=int, default=50, metavar="N", help="begin with the last N lines (default 50)"
@@ -117,6 +123,7 @@ def parser() -> argparse.ArgumentParser:
     new = verb("new", run_new, "make a function from a template, with its entries in stack.yml and kong.yml")
     new.add_argument("name")
     new.add_argument("--lang", default="python3-flask-granian", help="template (default: %(default)s)")
+    verb("dashboards", run_dashboards, "draw the project's dashboards at :8011 (run by supervisord)")
     wipe = verb("reset", run_reset, "stop everything and delete all state")
     wipe.add_argument("--yes", action="store_true", required=True, help="confirm that data is to be deleted")
     verb("serve", run_serve, "run the API process (supervisord does this)")
@@ -182,6 +189,9 @@ def run_scale(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def run_logs(settings: Settings, options: argparse.Namespace) -> int:
+    if options.request is not None:
+        console = Console(highlight=False)
+        return 0 if request_log.show(settings.logs, options.request.strip(), console) else 1
     files = [settings.logs / f"{options.name}.log", *sorted(settings.logs.glob(f"{options.name}-[0-9].log"))]
     files = [file for file in files if file.exists()]
     if not files:
@@ -223,7 +233,14 @@ def run_serve(settings: Settings, options: argparse.Namespace) -> int:
     return 0
 
 
+def run_dashboards(settings: Settings, options: argparse.Namespace) -> int:
+    serve_dashboards(settings)
+    return 0
+
+
 def _stack(settings: Settings) -> Stack:
+    """stack.yml as the running platform reads it: `up` alone decides whether and where spans are sent."""
+    settings = replace(settings, traces=traces_sent(settings))
     stack = load_stack(stack_file(settings.project), settings.stack_variables(os.environ))
     for warning in stack.warnings:
         print(warning, file=sys.stderr)

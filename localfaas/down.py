@@ -19,14 +19,17 @@ STATE = (
     "build",
     "envoy",
     "functions",
+    "grafana",
     "logs",
     "ports.json",
     "postgres",
+    "postgres-exporter",
     "prometheus",
     "run",
     "secrets",
     "secrets-of",
     "supervisor",
+    "traces",
 )
 """Everything the platform makes below the state directory."""
 

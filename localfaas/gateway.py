@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from localfaas import __version__
+from localfaas import __version__, tracer
 from localfaas.deployment import NAMESPACE
 from localfaas.envoy import Address, EnvoyFiles, Resource
 from localfaas.gateway_errors import ROUTE_METADATA, filter_enabled, unknown_function_routes
@@ -85,6 +85,7 @@ def bootstrap(settings: Settings) -> Resource:
         },
         "dynamic_resources": {"lds_config": files.lds_source(), "cds_config": files.cds_source()},
         "overload_manager": {"resource_monitors": [_connection_limit()]},
+        "layered_runtime": tracer.runtime(),
     }
 
 
@@ -109,8 +110,9 @@ def routes(desired: Sequence[Desired]) -> list[Resource]:
 
 
 def clusters(desired: Sequence[Desired], settings: Settings) -> list[Resource]:
-    """The API's cluster and one per function, named as the function."""
-    return [_api_cluster(settings), *(_function_cluster(one, settings) for one in desired)]
+    """The API's cluster, one per function, named as the function, and who takes spans, if anybody does."""
+    own = [_api_cluster(settings), *(_function_cluster(one, settings) for one in desired)]
+    return [*own, *tracer.clusters(settings.traces)]
 
 
 def write_gateway(settings: Settings, desired: Sequence[Desired]) -> None:

@@ -14,13 +14,21 @@ from localfaas.gateway_errors import (
     error_mappers,
     unknown_function_filter,
 )
-from localfaas.settings import Settings
+from localfaas.settings import Settings, Traces
+from localfaas.tracer import early_mutations, traced
 
 CALL_ID_FILTER = "call-id"
 CONTENT_TYPE_FILTER = "content-type"
 API_BODY_FILTER = "api-body-limit"
 API_BODY_LIMIT_BYTES = 4 * 1024 * 1024
 STATS_PREFIX = "gateway"
+SPAN_TAGS = {
+    "request.id": "%REQ(X-REQUEST-ID)%",
+    "function": f"%METADATA(ROUTE:{ROUTE_METADATA}:function)%",
+    "replica": "%RESP(X-SERVED-BY)%",
+    "upstream.address": "%UPSTREAM_HOST%",
+    "upstream.attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
+}
 
 _TYPE = "type.googleapis.com/envoy."
 
@@ -50,7 +58,7 @@ def _manager(settings: Settings) -> Resource:
         "access_log": _access_loggers(),
         "access_log_options": {"flush_access_log_on_new_request": True},
         "local_reply_config": {"mappers": error_mappers()},
-        "early_header_mutation_extensions": [_early_headers()],
+        "early_header_mutation_extensions": [_early_headers(settings.traces)],
         "generate_request_id": False,
         "preserve_external_request_id": True,
         "server_header_transformation": "PASS_THROUGH",
@@ -62,17 +70,20 @@ def _manager(settings: Settings) -> Resource:
         "request_timeout": "65s",
         "stream_idle_timeout": "65s",
         "path_with_escaped_slashes_action": "KEEP_UNCHANGED",
+        **traced(settings.traces, "gateway", "%REQ(:METHOD)% %ROUTE_NAME%", SPAN_TAGS),
     }
 
 
-def _early_headers() -> Resource:
+def _early_headers(traces: Traces | None) -> Resource:
     """Drop what would let a client steer Envoy itself (timeouts, retries)."""
-    mutations = [{"remove_on_match": {"key_matcher": {"prefix": "x-envoy-", "ignore_case": True}}}]
+    mutations: list[Resource] = [
+        {"remove_on_match": {"key_matcher": {"prefix": "x-envoy-", "ignore_case": True}}}
+    ]
     return {
         "name": "early-headers",
         "typed_config": {
             "@type": _TYPE + "extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
-            "mutations": mutations,
+            "mutations": [*mutations, *early_mutations(traces)],
         },
     }
 

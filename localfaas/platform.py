@@ -23,6 +23,8 @@ ENVOY_FLAGS = (
     "immediate",
     "--log-level",
     "warning",
+    "--component-log-level",
+    "tracing:critical",  # else a line for each batch of spans that nobody takes
 )
 
 
@@ -57,13 +59,24 @@ def api_program(settings: Settings) -> Program:
             "PORT_OFFSET": str(settings.port_offset),
             "BIND": settings.bind,
             "RATE_LIMITS": "on" if settings.rate_limits else "off",
+            **_traces(settings),
             "PYTHONPATH": str(Path(__file__).parents[1]),
             "PYTHONUNBUFFERED": "1",
             "PYTHONDONTWRITEBYTECODE": "1",
         },
-        about={"port": settings.port("edge-admin"), "rate_limits": settings.rate_limits},
+        about={
+            "port": settings.port("edge-admin"),
+            "rate_limits": settings.rate_limits,
+            "traces": _traces(settings),
+        },
         priority=API_PRIORITY,
     )
+
+
+def _traces(settings: Settings) -> dict[str, str]:
+    """The variables that say where spans go, nothing where they are off."""
+    traces = settings.traces
+    return {"TRACES_URL": traces.url, "TRACES_RATIO": f"{traces.ratio:g}"} if traces else {}
 
 
 def envoy_program(settings: Settings, node: str) -> Program:

@@ -87,6 +87,7 @@ class Reconciler:
         self._slots: dict[str, _Slot] = {}
         self._published: dict[str, tuple[Address, ...]] = {}
         self._deployed: list[Desired] | None = None
+        self._pids: dict[str, int] = {}
         self._wake = threading.Event()
         self._stopped = threading.Event()
         self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="ready")
@@ -120,11 +121,16 @@ class Reconciler:
         """How many replicas of the function take traffic: both Envoys have been told of them."""
         return len(self._published.get(function, ()))
 
+    def programs(self) -> dict[str, int]:
+        """The pid of every program (0: not running), as supervisord said last, which is not asked again."""
+        return self._pids
+
     def step(self) -> bool:
         """One round: observe, publish, act. Returns whether something is under way."""
         desired = {one.name: one for one in self._registry.all()}
         self._publish_deployments(list(desired.values()))
         processes = self._supervisor.processes()
+        self._pids = {name: process.pid for name, process in processes.items()}
         self._observe(processes)
         self._retire(processes)
         acted = False

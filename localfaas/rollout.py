@@ -78,7 +78,9 @@ def _replace_one(
     if surge is None:
         return [Start(SURGE_SLOT)]
     if surge.generation != wanted.generation:
-        return _leave([surge])
+        # Of a deployment that another one has overtaken: it may be the only one that serves.
+        needed = surge.phase is Phase.SERVING and not _all_serving(here, wanted)
+        return [] if needed else _leave([surge])
     changing = any(replica.phase is not Phase.SERVING for replica in here)
     if surge.phase is not Phase.SERVING or changing or not settled:
         return []

@@ -74,6 +74,7 @@ def _servers(settings: Settings, registry: Registry, edge: Edge, reconciler: Rec
         available=reconciler.available,
         replicas=reconciler.replicas,
         resolve_image=lambda image: resolve_image(settings.builds, image),
+        programs=reconciler.programs,
     )
     settings.api_socket.unlink(missing_ok=True)
     return [

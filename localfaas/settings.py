@@ -1,6 +1,6 @@
 """Where everything is: directories, ports and the few settings of the local platform.
 
-All of it derives from six environment variables, read once by `Settings.load` and passed on as a value:
+All of it derives from nine environment variables, read once by `Settings.load` and passed on as a value:
 
 | name | default | meaning |
 |---|---|---|
@@ -10,6 +10,9 @@ All of it derives from six environment variables, read once by `Settings.load` a
 | `PG_BIN` | the pinned wheel | directory with `initdb` and `postgres` |
 | `DATABASE_URL` | none | use this PostgreSQL (a superuser's address) instead of starting one |
 | `RATE_LIMITS` | `on` | `off` leaves the rate limits of kong.yml out, for experiments from one address |
+| `TRACES` | `off` | `on` records what every request passes through, and shows it at the port `traces` |
+| `TRACES_URL` | the local store | where spans go instead, by OTLP over HTTP, such as `http://localhost:4318` |
+| `TRACES_RATIO` | `1` | the share of requests that is recorded, where the client has not begun the trace itself |
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 PORTS = {
     "edge": 8000,
@@ -40,6 +44,14 @@ REPLICA_PORT_STEP = 10
 LOOPBACK = "127.0.0.1"
 
 
+@dataclass(frozen=True)
+class Traces:
+    """Where the spans of all parts go, by OTLP over HTTP to `/v1/traces` below `url`, and which share of traces."""
+
+    url: str
+    ratio: float = 1.0
+
+
 class SettingsError(ValueError):
     """A setting cannot be used; the message names it and says what it should be."""
 
@@ -55,20 +67,18 @@ class Settings:
     pg_bin: Path | None = None
     database_url: str | None = None
     rate_limits: bool = True
+    traces: Traces | None = None
 
     @classmethod
     def load(cls, environ: Mapping[str, str], project: Path) -> Settings:
         """Read the table above from `environ`; relative paths count from `project`.
 
         Raises SettingsError when `PORT_OFFSET` is not a whole number that keeps every port in range,
-        or `RATE_LIMITS` neither on nor off.
+        or a variable that is on or off is neither, or a trace setting makes no sense.
         """
         offset_text = environ.get("PORT_OFFSET") or "0"
         if not (offset_text.isascii() and offset_text.isdecimal()) or int(offset_text) > 56000:
             raise SettingsError(f"PORT_OFFSET must be a whole number from 0 to 56000, not {offset_text!r}")
-        limits = environ.get("RATE_LIMITS") or "on"
-        if limits not in ("on", "off"):
-            raise SettingsError(f"RATE_LIMITS must be on or off, not {limits!r}")
         pg_bin = environ.get("PG_BIN")
         return cls(
             project=project.resolve(),
@@ -77,7 +87,8 @@ class Settings:
             bind=environ.get("BIND") or LOOPBACK,
             pg_bin=Path(pg_bin).resolve() if pg_bin else None,
             database_url=environ.get("DATABASE_URL") or None,
-            rate_limits=limits == "on",
+            rate_limits=_is_on(environ, "RATE_LIMITS", "on"),
+            traces=_traces(environ, f"http://{LOOPBACK}:{PORTS['traces'] + int(offset_text)}"),
         )
 
     def port(self, name: str) -> int:
@@ -89,9 +100,22 @@ class Settings:
         return f"http://{LOOPBACK}:{self.port(name)}"
 
     def stack_variables(self, environ: Mapping[str, str]) -> dict[str, str]:
-        """What stack.yml is read with: this platform's own addresses, and `environ`, which may say otherwise."""
-        own = {"EDGE_URL": "edge", "PROMETHEUS_URL": "prometheus"}
-        return {**{name: f"http://localhost:{self.port(part)}" for name, part in own.items()}, **environ}
+        """What stack.yml is read with: this platform's own addresses, which `environ` may replace, and its traces."""
+        own = {"EDGE_URL": "edge", "PROMETHEUS_URL": "prometheus", "DASHBOARDS_URL": "dashboards"}
+        traces = {
+            "TRACES_URL": self.traces.url if self.traces else "",
+            "TRACES_RATIO": f"{self.traces.ratio:g}" if self.traces else "",
+        }
+        return {
+            **{name: f"http://localhost:{self.port(part)}" for name, part in own.items()},
+            **environ,
+            **traces,
+        }
+
+    @property
+    def stores_traces(self) -> bool:
+        """Whether spans go to the store of this platform."""
+        return self.traces is not None and self.traces.url == self.url("traces")
 
     # Directories and files below the state directory: each has one owner, named here.
 
@@ -122,7 +146,7 @@ class Settings:
 
     @property
     def supervisor(self) -> Path:
-        """supervisord.conf and `conf.d/<program>.conf`, written by supervisor.py."""
+        """supervisord.conf, written by supervisord.py, and `conf.d/<program>.conf`, by supervisor.py."""
         return self.state / "supervisor"
 
     @property
@@ -150,3 +174,39 @@ class Settings:
     def programs(self) -> Path:
         """The directory of this interpreter's console programs (envoy, dbmate, supervisord)."""
         return Path(sys.executable).parent
+
+
+def _is_on(environ: Mapping[str, str], name: str, default: str) -> bool:
+    value = environ.get(name) or default
+    if value not in ("on", "off"):
+        raise SettingsError(f"{name} must be on or off, not {value!r}")
+    return value == "on"
+
+
+def _traces(environ: Mapping[str, str], store: str) -> Traces | None:
+    """TRACES_URL alone switches on too; TRACES=off wins over it."""
+    url = (environ.get("TRACES_URL") or "").rstrip("/")
+    if not _is_on(environ, "TRACES", "on" if url else "off"):
+        return None
+    return Traces(_collector(url) if url else store, _ratio(environ.get("TRACES_RATIO") or "1"))
+
+
+def _collector(url: str) -> str:
+    parts = urlsplit(url)
+    try:
+        usable = parts.scheme == "http" and parts.hostname and parts.port != 0 and not parts.query
+    except ValueError:
+        usable = False
+    if not usable:
+        raise SettingsError(f"TRACES_URL must be an address such as http://localhost:4318, not {url!r}")
+    return url
+
+
+def _ratio(text: str) -> float:
+    try:
+        ratio = float(text)
+    except ValueError:
+        ratio = -1.0
+    if not 0 <= ratio <= 1:
+        raise SettingsError(f"TRACES_RATIO must be a number from 0 to 1, not {text!r}")
+    return ratio

@@ -11,8 +11,8 @@ from rich.table import Table
 
 from localfaas.envoy import EnvoyFiles
 from localfaas.replicas import endpoints
-from localfaas.settings import LOOPBACK, Settings
-from localfaas.supervisor import Supervisor, SupervisorError, abouts, starts_file
+from localfaas.settings import LOOPBACK, Settings, Traces
+from localfaas.supervisor import Supervisor, SupervisorError, abouts, restarts
 
 LIMITS_OFF = (
     "Rate limits are off (RATE_LIMITS=off); `make up` without it puts those of kong.yml in force again."
@@ -49,7 +49,7 @@ def rows(settings: Settings) -> list[Row]:
                 pid=process.pid,
                 port=port,
                 uptime_seconds=process.uptime_seconds,
-                restarts=_restarts(settings, name),
+                restarts=restarts(settings, name),
                 rss_bytes=_resident_bytes(process.pid),
             )
         )
@@ -81,6 +81,15 @@ def rate_limits_hold(settings: Settings) -> bool:
     return bool(api and api.get("rate_limits", True))
 
 
+def traces_sent(settings: Settings) -> Traces | None:
+    """Where spans go on the platform as it was started; as `settings` say where none was."""
+    api = abouts(settings).get("api")
+    if api is None:
+        return settings.traces
+    sent = api.get("traces") or {}
+    return Traces(sent["TRACES_URL"], float(sent["TRACES_RATIO"])) if sent else None
+
+
 def _table(found: list[Row]) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for title in ("process", "state", "traffic"):
@@ -108,13 +117,6 @@ def _table(found: list[Row]) -> Table:
 def _traffic(settings: Settings, function: str, port: int) -> str:
     serving = endpoints(EnvoyFiles(settings.envoy("gateway")).eds_path(function))
     return "yes" if (LOOPBACK, port) in serving else "no"
-
-
-def _restarts(settings: Settings, name: str) -> int:
-    try:
-        return max(0, starts_file(settings, name).read_text().count("\n") - 1)
-    except FileNotFoundError:
-        return 0
 
 
 def _resident_bytes(pid: int) -> int:

@@ -7,11 +7,11 @@ A third, `<name>.json`, says what the program is (`about`), for status and for t
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import json
 import os
 import shlex
-import subprocess
 import time
 import xmlrpc.client
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,6 @@ from typing import Any
 
 from supervisor.xmlrpc import SupervisorTransport
 
-from localfaas.open_files import allow_open_files
 from localfaas.settings import Settings
 
 START_RETRIES = 100
@@ -40,6 +39,8 @@ class Program:
     directory: Path
     environment: Mapping[str, str] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
+    reads: Sequence[Path] = ()
+    """Files that it reads at its start only: it is another program when one of them has changed."""
     priority: int = 500
     """Lower starts first and stops last."""
     stop_signal: str = "TERM"
@@ -61,39 +62,11 @@ class SupervisorError(RuntimeError):
     """supervisord is away or refused; the message says what was asked."""
 
 
-def render_main(settings: Settings) -> str:
-    """The text of supervisord.conf."""
-    run, logs = _ini(settings.run), _ini(settings.logs)
-    return f"""[supervisord]
-logfile={logs}/supervisord.log
-logfile_maxbytes=10MB
-logfile_backups=1
-pidfile={run}/supervisord.pid
-childlogdir={logs}
-directory={_ini(settings.state)}
-minfds=4096
-silent=true
-
-[unix_http_server]
-file={_ini(settings.supervisor_socket)}
-chmod=0600
-
-[rpcinterface:supervisor]
-supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
-
-[supervisorctl]
-serverurl=unix://{_ini(settings.supervisor_socket)}
-
-[include]
-files={_ini(settings.supervisor)}/conf.d/*.conf
-"""
-
-
 def render_program(settings: Settings, program: Program) -> str:
     """The text of one program's section."""
     script = settings.supervisor / "conf.d" / f"{program.name}.sh"
     return f"""[program:{program.name}]
-command=/bin/sh {_ini(shlex.quote(str(script)))}
+command=/bin/sh {ini_value(shlex.quote(str(script)))}
 priority={program.priority}
 autostart=true
 autorestart=true
@@ -134,8 +107,16 @@ def render_script(settings: Settings, program: Program) -> str:
 
 
 def starts_file(settings: Settings, name: str) -> Path:
-    """A file with one line for each time the program was started since it was written."""
+    """A file with one line for each time the program was started by this supervisord."""
     return settings.run / "starts" / name
+
+
+def restarts(settings: Settings, name: str) -> int:
+    """How often a program has come back since supervisord was started."""
+    try:
+        return max(0, starts_file(settings, name).read_text().count("\n") - 1)
+    except FileNotFoundError:
+        return 0
 
 
 def write_program(settings: Settings, program: Program) -> bool:
@@ -145,7 +126,7 @@ def write_program(settings: Settings, program: Program) -> bool:
     starts_file(settings, program.name).parent.mkdir(parents=True, exist_ok=True)
     changed = False
     for suffix, text in (
-        ("json", json.dumps(dict(program.about), indent=1)),
+        ("json", json.dumps({**program.about, **_digest(program.reads)}, indent=1)),
         ("sh", render_script(settings, program)),
         ("conf", render_program(settings, program)),
     ):
@@ -157,6 +138,15 @@ def write_program(settings: Settings, program: Program) -> bool:
             temporary.replace(path)
             changed = True
     return changed
+
+
+def _digest(files: Sequence[Path]) -> dict[str, str]:
+    if not files:
+        return {}
+    content = hashlib.sha256()
+    for path in files:
+        content.update(path.read_bytes() + b"\0")
+    return {"reads": content.hexdigest()}
 
 
 def delete_program(settings: Settings, name: str) -> None:
@@ -175,7 +165,7 @@ def abouts(settings: Settings) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _ini(value: Path | str) -> str:
+def ini_value(value: Path | str) -> str:
     """supervisord's configuration expands %(name)s, so a literal % is doubled."""
     return str(value).replace("%", "%%")
 
@@ -226,16 +216,24 @@ class Supervisor:
     def signal(self, name: str, signal_name: str) -> None:
         self._call("signalProcess", name, signal_name, tolerate=("NOT_RUNNING",))
 
-    def replace(self, program: Program, timeout: float = 30.0) -> None:
-        """Make supervisord run `program` as written: restart it if its files changed, start it if it is new."""
+    def replace(self, program: Program, timeout: float = 30.0) -> bool:
+        """Make supervisord run `program` as written: restart it if its files changed, start it if it is new.
+
+        Returns whether it runs on from before, with what it read then.
+        """
         known = self.processes()
+        kept = program.name in known
         if write_program(self._settings, program) and program.name in known:
             self.stop(program.name)
             self.wait_stopped([program.name], timeout)
             self.forget(program.name)
+            starts_file(self._settings, program.name).unlink(missing_ok=True)
+            kept = False
         self.add(program.name)
         if self.processes()[program.name].state in {"STOPPED", "EXITED", "FATAL"}:
             self.start(program.name)
+            kept = False
+        return kept
 
     def remove(self, name: str, timeout: float = 30.0) -> None:
         """Stop a program for good and delete its files."""
@@ -271,26 +269,3 @@ class Supervisor:
             raise SupervisorError(f"supervisord does not answer {method}: {exc}") from exc
         finally:
             transport.close()
-
-
-def start_supervisord(settings: Settings, timeout: float = 10.0) -> None:
-    """Start supervisord as a daemon with what is written below `supervisor/`."""
-    for folder in (settings.run, settings.logs, settings.supervisor / "conf.d"):
-        folder.mkdir(parents=True, exist_ok=True)
-    configuration = settings.supervisor / "supervisord.conf"
-    configuration.write_text(render_main(settings))
-    settings.supervisor_socket.unlink(missing_ok=True)
-    allow_open_files()
-    subprocess.run(
-        [settings.programs / "supervisord", "-c", configuration],
-        check=True,
-        env={**os.environ, PLATFORM_MARK: str(settings.state)},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-    )
-    supervisor, deadline = Supervisor(settings), time.monotonic() + timeout
-    while not supervisor.is_running():
-        if time.monotonic() > deadline:
-            raise SupervisorError(f"supervisord did not start; see {settings.logs / 'supervisord.log'}")
-        time.sleep(0.05)

@@ -27,7 +27,8 @@ from localfaas.settings import Settings
 from localfaas.stack import Stack, StackFunction, load_stack, stack_file
 from localfaas.status import LIMITS_OFF
 from localfaas.strays import end_strays
-from localfaas.supervisor import Supervisor, start_supervisord
+from localfaas.supervisor import Supervisor
+from localfaas.supervisord import start_supervisord
 
 READY_SECONDS = 60.0
 LONGEST_SOCKET_PATH = 107
@@ -64,7 +65,8 @@ def up(settings: Settings, environ: dict[str, str], steps: Steps) -> None:
             _wait_for_api(settings)
             _load_edge(settings)
         with steps.step("Monitoring") as notes:
-            notes.extend(monitoring.start(settings, supervisor, metrics, steps) or ["nothing"])
+            watching = monitoring.start(settings, supervisor, metrics, steps)
+            notes.extend(watching.running.values() or ["nothing"])
     with steps.step("Functions") as notes:
         notes.append(_deploy(settings, stack))
         _wait_for_functions(settings, stack)
@@ -73,6 +75,8 @@ def up(settings: Settings, environ: dict[str, str], steps: Steps) -> None:
     if hooks.check:
         with steps.step(f"GET {settings.url('edge')}{hooks.check}"):
             _wait_for(settings.url("edge") + hooks.check)
+    if watching.refused:
+        raise UpError("everything is up, but:\n" + "\n".join(watching.refused))
 
 
 def start_processes(settings: Settings, supervisor: Supervisor, stack: Stack) -> None:
@@ -124,12 +128,13 @@ def _make_secrets(settings: Settings, hooks: Hooks) -> None:
 
 def _needs_database(settings: Settings, stack: Stack) -> bool:
     return (settings.project / MIGRATIONS).is_dir() or any(
-        name.endswith(database.SECRET_SUFFIX) for name in _secret_names(stack)
+        name.endswith(database.SECRET_SUFFIX) for name in _secret_names(settings, stack)
     )
 
 
-def _secret_names(stack: Stack) -> set[str]:
-    return {
+def _secret_names(settings: Settings, stack: Stack) -> set[str]:
+    """What functions and what watches them need."""
+    return monitoring.secret_names(settings) | {
         secret for function in stack.functions.values() for secret in function.deployment().get("secrets", [])
     }
 
@@ -150,7 +155,7 @@ def _prepare_database(settings: Settings, stack: Stack) -> str:
     applied = ""
     if migrations.is_dir():
         applied = database.migrate(url, migrations, settings.programs / "dbmate")
-    database.login_secrets(settings, url, _secret_names(stack))
+    database.login_secrets(settings, url, _secret_names(settings, stack))
     count = applied.count("Applied:")
     return f"{count} migrations applied" if count else "nothing to migrate"
 

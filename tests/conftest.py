@@ -27,6 +27,7 @@ hypothesis.settings.register_profile("any machine", deadline=None)
 hypothesis.settings.load_profile("any machine")
 
 WHOLE_SHOP = "tests/e2e/"
+PLATFORMS_OF_THEIR_OWN = frozenset({"tests/e2e/test_localfaas.py", "tests/e2e/test_autoscaling.py"})
 
 
 class FileScheduling(LoadFileScheduling):  # type: ignore[misc]
@@ -34,7 +35,7 @@ class FileScheduling(LoadFileScheduling):  # type: ignore[misc]
 
     def _split_scope(self, nodeid: str) -> str:
         file = str(super()._split_scope(nodeid))
-        return WHOLE_SHOP if file.startswith(WHOLE_SHOP) and file != "tests/e2e/test_localfaas.py" else file
+        return WHOLE_SHOP if file.startswith(WHOLE_SHOP) and file not in PLATFORMS_OF_THEIR_OWN else file
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -63,6 +64,15 @@ def postgres_server() -> Iterator[PostgresServer]:
         migrate(server.url(TEMPLATE), PROJECT / "db" / "migrations", Path(sys.executable).parent / "dbmate")
         server.set_passwords()
         yield server
+
+
+@pytest.fixture(autouse=True)
+def _settled() -> Iterator[None]:
+    """What a test's requests left to be logged is in that test's output."""
+    yield
+    later = sys.modules.get("functions.shared.later")
+    if later is not None:
+        later.settle()
 
 
 @pytest.fixture

@@ -99,7 +99,7 @@ def add_item(body: NewItem, connection: Connection) -> Answer:
             domain.check_size(store.count_items(connection, cart_id), rules().limits)
 
     changed = open_and_change(connection, holder, offers, add)
-    CHANGES.labels("add").inc()
+    connection.after_commit(CHANGES.labels("add").inc)
     return shown(changed)
 
 
@@ -210,7 +210,7 @@ def merge_carts(connection: Connection) -> Answer:
     changed = carts[0]
     if carts[1] is not None:
         changed = open_and_change(connection, customer, offers or {}, merge)
-        CHANGES.labels("merge").inc()
+        connection.after_commit(CHANGES.labels("merge").inc)
     holders.drop_cookie()
     answer = shown(changed, prices_checked=offers is not None)
     return replace(answer, body=answer.body | show_merge(done))

@@ -39,7 +39,7 @@ def _freeze(connection: Connection, body: NewCheckout) -> Row:
     if locked is None or locked["checkout_id"] is None:
         content = _content(connection, body, locked)
         if store_checkout.freeze_cart(connection, body.checkout_id, body.customer_id, content):
-            CHECKOUTS.labels("frozen").inc()
+            connection.after_commit(CHECKOUTS.labels("frozen").inc)
             return content
     # The same checkout was here, or gave up, while this one waited for the cart.
     present = _present(connection, body)
@@ -133,7 +133,7 @@ def _free(connection: Connection, checkout_id: UUID, state: str) -> bool:
         bought = [item["sku"] for item in found["content"]["items"] if item["available"]]
         store_checkout.remove_bought(connection, cart_id, bought)
     store_checkout.settle_checkout(connection, checkout_id, state)
-    CHECKOUTS.labels(state).inc()
+    connection.after_commit(CHECKOUTS.labels(state).inc)
     return True
 
 

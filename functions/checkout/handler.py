@@ -104,6 +104,7 @@ def check_out(body: views.NewCheckout) -> Response:
         with claimed(connection, checkout_id):
             begun = store.begin(connection, _new(checkout_id, body, asked), saga.SAGA[0])
             if begun is not None:
+                running.STARTED.inc()
                 crash.point("checkout.begin.stored")
                 running.run(connection, begun)
                 return _told(store.read_answer(connection, checkout_id))

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from prometheus_client import Counter, Histogram
 
-from functions.shared import Conflict, Connection, Problem, UpstreamTimeout, crash, to_json
+from functions.shared import Conflict, Connection, Problem, Unavailable, UpstreamTimeout, crash, to_json
 from functions.shared.errors import render
 from functions.shared.idempotency import StoredAnswer
 from functions.shared.telemetry import current_trace
@@ -24,6 +24,12 @@ T = TypeVar("T")
 WORTH_ASKING_AGAIN_SECONDS = 4.0
 """With less than this left for the request, an answer that did not come is asked for by the next one."""
 
+STARTED = Counter("checkout_started_total", "Checkouts that were begun.")
+STEPS = Counter(
+    "checkout_steps_total",
+    "Steps of checkouts, or their taking back (undo-…): done, refused, or unknown, which is asked again later.",
+    ["step", "outcome"],
+)
 FINISHED = Counter("checkout_finished_total", "Checkouts that were settled, by outcome.", ["outcome"])
 STEP_SECONDS = Histogram(
     "checkout_step_duration_seconds",
@@ -53,6 +59,7 @@ def _forward(connection: Connection, checkout: Checkout) -> Checkout:
     try:
         learnt = _asked(connection, checkout, step.name, step.act)
     except domain.Refused as refused:
+        STEPS.labels(step.name, "refused").inc()
         return _turn_back(connection, checkout, refused.problem)
     crash.point(f"checkout.{step.name}.effect")
     if following is not None:
@@ -62,6 +69,7 @@ def _forward(connection: Connection, checkout: Checkout) -> Checkout:
         _require(store.complete(connection, checkout, _bought(checkout)))
         checkout = checkout.at(step.name, "complete")
         FINISHED.labels("complete").inc()
+    STEPS.labels(step.name, "done").inc()
     crash.point(f"checkout.{step.name}.stored")
     return checkout
 
@@ -91,6 +99,7 @@ def _backward(connection: Connection, checkout: Checkout) -> Checkout:
     try:
         _asked(connection, checkout, name, step.undo)
     except AlreadyCaptured:
+        STEPS.labels(name, "refused").inc()
         return _turn_forward(connection, checkout)
     crash.point(f"checkout.{name}.effect")
     if earlier is not None:
@@ -101,6 +110,7 @@ def _backward(connection: Connection, checkout: Checkout) -> Checkout:
         _require(code is not None)
         checkout = checkout.at(step.name, "refused")
         FINISHED.labels(code).inc()
+    STEPS.labels(name, "done").inc()
     crash.point(f"checkout.{name}.stored")
     return checkout
 
@@ -116,15 +126,23 @@ def _turn_forward(connection: Connection, checkout: Checkout) -> Checkout:
 
 def _asked(connection: Connection, checkout: Checkout, name: str, ask: Callable[[Checkout], T]) -> T:
     """The outcome of an effect; asked a second time when no answer came and there is time."""
-    with STEP_SECONDS.labels(name).time():
-        try:
-            return ask(checkout)
-        except UpstreamTimeout:
-            trace = current_trace()
-            if trace is None or trace.seconds_left() < WORTH_ASKING_AGAIN_SECONDS:
-                raise
-        store.count_attempt(connection, checkout)
+    try:
+        with STEP_SECONDS.labels(name).time():
+            return _asked_twice(connection, checkout, ask)
+    except (Unavailable, UpstreamTimeout):
+        STEPS.labels(name, "unknown").inc()
+        raise
+
+
+def _asked_twice(connection: Connection, checkout: Checkout, ask: Callable[[Checkout], T]) -> T:
+    try:
         return ask(checkout)
+    except UpstreamTimeout:
+        trace = current_trace()
+        if trace is None or trace.seconds_left() < WORTH_ASKING_AGAIN_SECONDS:
+            raise
+    store.count_attempt(connection, checkout)
+    return ask(checkout)
 
 
 def _require(stored: bool) -> None:

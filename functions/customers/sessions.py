@@ -82,7 +82,7 @@ def _open(connection: Connection, found: Row, verified: Verified, email_key: str
     )
     session_store.end_oldest(connection, account["customer_id"], limits.max_sessions)
     session_store.give_guesses_back(connection, guess, limits.buckets)
-    SIGN_INS.labels("opened").inc()
+    connection.after_commit(SIGN_INS.labels("opened").inc)
     return _tokens(account, session_id, token, 201)
 
 

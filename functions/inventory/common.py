@@ -84,7 +84,7 @@ def move(
     if outcome.lacks:
         refuse_shortage(lines, outcome.lacks, code)
     for movement in outcome.movements:
-        MOVEMENTS.labels(movement["kind"]).inc()
+        connection.after_commit(MOVEMENTS.labels(movement["kind"]).inc)
     return outcome.movements
 
 

@@ -77,7 +77,7 @@ def reserve_stock(body: views.NewReservation, connection: Connection) -> Answer:
     if len(promised) < len(combined):
         changed = [(body.location, sku) for sku in promised]
         refuse_shortage(lines, store.find_lacks(connection, domain.promised(lines), changed))
-    RESERVATIONS.labels("created").inc()
+    connection.after_commit(RESERVATIONS.labels("created").inc)
     return Answer({**row, "lines": store.stored_lines(combined), "movements": []}, 201)
 
 
@@ -138,7 +138,7 @@ def _fulfil(connection: Connection, row: Row, changes: list[domain.Change], outc
     reservations.settle_reservation(connection, UUID(reservation_id), "committed")
     lines = reservations.lines_of(row)
     move(connection, changes, lines, code="reservation_expired", reference=reservation_id)
-    RESERVATIONS.labels(outcome).inc()
+    connection.after_commit(RESERVATIONS.labels(outcome).inc)
 
 
 @api.post(
@@ -160,7 +160,7 @@ def release_reservation(reservation_id: UUID, connection: Connection) -> Answer:
     if row["state"] == "open":
         lines = reservations.lines_of(row)
         move(connection, domain.released(lines), lines)
-        RESERVATIONS.labels("released").inc()
+        connection.after_commit(RESERVATIONS.labels("released").inc)
     return Answer(_shown(connection, _found(reservations.find_reservation(connection, reservation_id))))
 
 

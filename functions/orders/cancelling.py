@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from functions.shared import Connection, Row, Unavailable, UpstreamTimeout, claimed, identity
 from functions.shared.payments import PaymentRefused
+from functions.shared.returns import count_refund
 from functions.shared.stock import StockLacking, StockRefused, take_back
 
 from . import domain, store
-from .common import STEPS, find_order, in_flight, provider
+from .common import CHANNEL, count_step, find_order, in_flight, provider
 
 
 def cancel(connection: Connection, reference: str, reason: str) -> str:
@@ -36,7 +37,7 @@ def cancel(connection: Connection, reference: str, reason: str) -> str:
 def _begin(connection: Connection, order: Row, reason: str) -> None:
     if order["status"] == "paid":
         store.step(connection, order["order_id"], "paid", "cancelled", identity().subject, note=reason)
-        STEPS.labels("cancelled").inc()
+        count_step(connection, "cancelled")
 
 
 def finish_cancel(connection: Connection, order_id: str, who: str) -> bool:
@@ -55,7 +56,8 @@ def finish_cancel(connection: Connection, order_id: str, who: str) -> bool:
         connection.commit()
         raise _unfinished() from refused
     if store.refund_cancelled(connection, order_id, who):
-        STEPS.labels("refunded").inc()
+        count_step(connection, "refunded")
+        count_refund(connection, CHANNEL, order["location"], order["total_cents"])
     return True
 
 

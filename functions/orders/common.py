@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -28,7 +29,31 @@ EVERYBODY = ("customer", "staff", "hq", "service")
 SHOP = ("staff", "hq")
 WIDE = ("hq", "service")
 
+CHANNEL = "web"
+
 STEPS = Counter("orders_steps_total", "Steps that orders made, by the status they came to.", ["status"])
+ORDERS = Counter(
+    "orders_total", "Orders that were paid, by the place that fulfils them.", ["channel", "store"]
+)
+ORDERS_CENTS = Counter(
+    "orders_cents_total",
+    "What the orders in orders_total came to, in cents with taxes.",
+    ["channel", "store"],
+)
+
+
+def count_step(connection: Connection, status: str) -> None:
+    """An order came to `status`, once the transaction is committed."""
+    connection.after_commit(STEPS.labels(status).inc)
+
+
+def count_paid(connection: Connection, order: Row) -> None:
+    """An order is paid, once the transaction is committed. Needs `location` and `total_cents`."""
+    count_step(connection, "paid")
+    connection.after_commit(ORDERS.labels(CHANNEL, order["location"]).inc)
+    connection.after_commit(
+        partial(ORDERS_CENTS.labels(CHANNEL, order["location"]).inc, order["total_cents"])
+    )
 
 
 api = Api(

@@ -15,12 +15,12 @@ from typing import Any
 from functions.shared import Connection, Row, Unavailable, UpstreamTimeout, claimed, identity
 from functions.shared.idempotency import NamedRequest
 from functions.shared.payments import PaymentRefused
-from functions.shared.returns import Wanted, refund_taxes, take_back
+from functions.shared.returns import Wanted, count_refund, refund_taxes, take_back
 from functions.shared.stock import StockLacking, StockRefused
 from functions.shared.stock import take_back as book_in
 
 from . import bodies, domain, return_store, store
-from .common import STEPS, find_order, in_flight, provider
+from .common import CHANNEL, count_step, find_order, in_flight, provider
 
 _log = logging.getLogger("magasin")
 
@@ -134,16 +134,17 @@ def _book(connection: Connection, found: Row) -> None:
     return_store.mark_booked(connection, found["return_id"])
     if order["status"] in domain.RETURNABLE and return_store.all_is_back(connection, order["order_id"]):
         store.step(connection, order["order_id"], order["status"], "returned", found["returned_by"])
-        STEPS.labels("returned").inc()
+        count_step(connection, "returned")
     connection.commit()
 
 
 def _complete(connection: Connection, found: Row) -> None:
     order = store.lock_order(connection, found["order_id"])
-    return_store.complete_return(connection, found["return_id"])
+    if return_store.complete_return(connection, found["return_id"]):
+        count_refund(connection, CHANNEL, found["location"], found["total_cents"])
     if order["status"] == "returned" and return_store.all_is_refunded(connection, order["order_id"]):
         store.step(connection, order["order_id"], "returned", "refunded", found["returned_by"])
-        STEPS.labels("refunded").inc()
+        count_step(connection, "refunded")
 
 
 def _unfinished() -> Unavailable:

@@ -24,10 +24,10 @@ from . import bodies, cancelling, domain, returning, store, views
 from .common import (
     EVERYBODY,
     SHOP,
-    STEPS,
     WIDE,
     api,
     check_location,
+    count_step,
     find_order,
     order_id_or_number,
     shown,
@@ -131,7 +131,7 @@ def _step(connection: Connection, reference: str, to_status: str, **more: Any) -
     status = store.lock_order(connection, order_id)["status"]
     domain.check_step(status, to_status)
     store.step(connection, order_id, status, to_status, identity().subject, **more)
-    STEPS.labels(to_status).inc()
+    count_step(connection, to_status)
     return shown(connection, order_id)
 
 

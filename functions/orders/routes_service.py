@@ -14,7 +14,7 @@ from functions.shared import Answer, Conflict, Connection, Row, current, identit
 from functions.shared.idempotency import KEY_HEADER, attempt
 
 from . import bodies, domain, store, views
-from .common import STEPS, api, order_not_found, shown, time_zone_of
+from .common import api, count_paid, count_step, order_not_found, shown, time_zone_of
 from .order_numbers import new_number
 
 NUMBER_ATTEMPTS = 10
@@ -76,7 +76,7 @@ def _record(connection: Connection, order: dict[str, Any]) -> Answer:
         return Answer(_same_order(connection, order))
     for _ in range(NUMBER_ATTEMPTS):
         if store.record_order(connection, {**order, "number": new_number()}):
-            STEPS.labels("pending").inc()
+            count_step(connection, "pending")
             location = f"/api/orders/{order['order_id']}"
             return Answer(shown(connection, order["order_id"]), 201, {"Location": location})
     raise RuntimeError("no order number is free")
@@ -122,7 +122,7 @@ def mark_order_paid(checkout_id: UUID, body: bodies.Payment) -> dict[str, Any]:
         payment = {**body.model_dump(), "order_id": present["order_id"], "who": identity().subject}
         if present["status"] == "pending":
             store.mark_paid(connection, payment)
-            STEPS.labels("paid").inc()
+            count_paid(connection, present)
         return shown(connection, present["order_id"])
 
     return current().database.change(work)
@@ -159,7 +159,7 @@ def abandon_order(checkout_id: UUID, body: bodies.Abandonment) -> dict[str, Any]
         order_id = present["order_id"]
         if present["status"] == "pending":
             store.step(connection, order_id, "pending", "cancelled", identity().subject, note=body.reason)
-            STEPS.labels("cancelled").inc()
+            count_step(connection, "cancelled")
         return {"checkout_id": name, "order_id": order_id, "status": "cancelled"}
 
     return current().database.change(work)

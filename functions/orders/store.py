@@ -164,7 +164,7 @@ SELECT order_id FROM recorded
 """
 
 _LOCK_OF_CHECKOUT = """
-SELECT order_id::text AS order_id, status, content_sha256, total_cents, payment_reference
+SELECT order_id::text AS order_id, status, location, content_sha256, total_cents, payment_reference
 FROM orders
 WHERE checkout_id = %(checkout_id)s
 FOR UPDATE

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final
 
-from functions.shared import Connection, Row, execute, fetch_all, fetch_one
+from functions.shared import Connection, Row, execute, fetch_all, fetch_one, metrics
 
 from .periods import NOTHING, Cover, Period, Shift, cover, shift_of
 
@@ -112,10 +113,14 @@ def stream(connection: Connection, statement: str, parameters: dict[str, Any]) -
     One at a time in a transaction, unless it is read to its end; who stops before that ends the transaction.
     """
     cursor = connection.cursor("report")
-    cursor.itersize = ROWS_PER_FETCH
+    started = time.perf_counter()
     cursor.execute(statement, parameters)
-    for row in cursor:
-        yield dict(zip([column[0] for column in cursor.description or ()], row, strict=True))
+    rows = cursor.fetchmany(ROWS_PER_FETCH)
+    metrics.QUERY_SECONDS.observe(metrics.operation(statement), time.perf_counter() - started)
+    names = [column[0] for column in cursor.description or ()]
+    while rows:
+        yield from (dict(zip(names, row, strict=True)) for row in rows)
+        rows = cursor.fetchmany(ROWS_PER_FETCH)
     cursor.close()
 
 

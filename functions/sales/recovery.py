@@ -24,7 +24,7 @@ def _settle_sale(connection: Connection, sale_id: str) -> str | None:
         selling.finish_void(connection, sale)
         return "voided"
     if sale["status"] == "pending" and (not sale["goods"] or stock.has_left(sale_id)):
-        store.complete_sale(connection, sale_id)
+        selling.complete_sale(connection, sale)
         return "complete"
     if sale["status"] in {"pending", "undoing"}:
         selling.undo_sale(connection, sale)

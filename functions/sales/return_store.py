@@ -53,7 +53,7 @@ def record_return(connection: Connection, record: Mapping[str, Any]) -> bool:
 
 
 def unsettled_return(connection: Connection, return_id: str) -> Row:
-    """`return_id`, `status`, `store`, and `goods`: [sku, quantity, restock] of each line that moves stock."""
+    """`return_id`, `status`, `origin`, `store`, `total_cents`, and `goods`: [sku, quantity, restock] of each line that moves stock."""
     row = fetch_one(connection, _UNSETTLED, {"return_id": return_id})
     assert row is not None
     return row
@@ -150,7 +150,7 @@ SELECT return_id FROM recorded
 
 _UNSETTLED = """
 SELECT
-    return_id::text AS return_id, status, store,
+    return_id::text AS return_id, status, origin, store, total_cents,
     coalesce((
         SELECT jsonb_agg(jsonb_build_array(sku, quantity, restock) ORDER BY line)
         FROM return_lines

@@ -19,9 +19,9 @@ from functions.shared.returns import Returned, Wanted, refund_taxes
 from functions.shared.returns import take_back as taken_back
 from functions.shared.taxes import Tax
 
-from . import domain, people, register_store, return_store, stock, store
+from . import counting, domain, people, register_store, return_store, stock, store
 from .bodies import NewReturn
-from .selling import DOCUMENTS, card_digest, refusal_columns, unfinished, unknown_gift_card
+from .selling import card_digest, refusal_columns, unfinished, unknown_gift_card
 from .views import show_taxes
 
 _log = logging.getLogger("magasin")
@@ -151,13 +151,13 @@ def finish_return(connection: Connection, found: Row) -> None:
     except stock.StockRefused as refused:
         problem = stock.refusal(refused, ())
         return_store.refuse_return(connection, return_id, refusal_columns(problem))
+        counting.count_document(connection, "return", "refused")
         connection.commit()
-        DOCUMENTS.labels("return", "refused").inc()
         raise problem from refused
     except (Unavailable, UpstreamTimeout) as away:
         raise unfinished("return") from away
-    return_store.complete_return(connection, return_id)
-    DOCUMENTS.labels("return", "complete").inc()
+    if return_store.complete_return(connection, return_id):
+        counting.count_paid_back(connection, "return", found)
 
 
 def _book_in(found: Row) -> None:

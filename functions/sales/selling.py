@@ -13,8 +13,6 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from prometheus_client import Counter
-
 from functions.shared import (
     Conflict,
     Connection,
@@ -29,13 +27,11 @@ from functions.shared import (
 from functions.shared.catalogue import Product
 from functions.shared.idempotency import NamedRequest
 
-from . import domain, people, register_store, stock, store
+from . import counting, domain, people, register_store, stock, store
 from .bodies import NewLine, NewSale, NewVoid
 from .catalogue import check_products, products_of
 from .domain import Bill, Line, Payment, Tender
 from .views import show_taxes
-
-DOCUMENTS = Counter("sales_documents_total", "Sales, voids and returns, by outcome.", ["kind", "outcome"])
 
 
 def sell(connection: Connection, body: NewSale, request: NamedRequest) -> str:
@@ -219,19 +215,24 @@ def finish_sale(connection: Connection, sale: Row) -> None:
     except (stock.StockLacking, stock.StockRefused) as refused:
         problem = _refusal(sale, refused)
         store.end_sale(connection, sale["sale_id"], "refused", refusal_columns(problem))
+        counting.count_document(connection, "sale", "refused")
         connection.commit()
-        DOCUMENTS.labels("sale", "refused").inc()
         raise problem from refused
     except (Unavailable, UpstreamTimeout) as away:
         store.give_up_sale(connection, sale["sale_id"])
+        counting.count_document(connection, "sale", "given_up")
         connection.commit()
-        DOCUMENTS.labels("sale", "given_up").inc()
         raise Unavailable(
             "Stock cannot be reached right now, so nothing was sold; try again shortly.",
             code="stock_unavailable",
         ) from away
-    store.complete_sale(connection, sale["sale_id"])
-    DOCUMENTS.labels("sale", "complete").inc()
+    complete_sale(connection, sale)
+
+
+def complete_sale(connection: Connection, sale: Row) -> None:
+    """Complete a sale whose stock has left, if it is still pending."""
+    if store.complete_sale(connection, sale["sale_id"]):
+        counting.count_sale(connection, sale)
 
 
 def _refusal(sale: Row, refused: stock.StockLacking | stock.StockRefused) -> Problem:
@@ -249,8 +250,8 @@ def undo_sale(connection: Connection, sale: Row) -> None:
     if sale["goods"]:
         stock.undo_issue(sale["sale_id"])
     store.end_sale(connection, sale["sale_id"], "undone", None)
+    counting.count_document(connection, "sale", "undone")
     connection.commit()
-    DOCUMENTS.labels("sale", "undone").inc()
 
 
 def void(connection: Connection, sale_id: str, body: NewVoid, request: NamedRequest) -> None:
@@ -305,8 +306,8 @@ def finish_void(connection: Connection, sale: Row) -> None:
             stock.undo_issue(sale["sale_id"])
     except (Unavailable, UpstreamTimeout) as away:
         raise unfinished("void") from away
-    store.finish_void(connection, sale["sale_id"])
-    DOCUMENTS.labels("void", "complete").inc()
+    if store.finish_void(connection, sale["sale_id"]):
+        counting.count_paid_back(connection, "void", sale)
 
 
 def unfinished(kind: str) -> Unavailable:

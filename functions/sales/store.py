@@ -32,7 +32,7 @@ def record_sale(connection: Connection, sale: Mapping[str, Any]) -> bool:
 
 
 def unsettled_sale(connection: Connection, sale_id: str) -> Row:
-    """`sale_id`, `status`, `store`, and `goods`: [sku, quantity] of each line that moves stock."""
+    """`sale_id`, `status`, `origin`, `store`, `total_cents`, and `goods`: [sku, quantity] of each line that moves stock."""
     row = fetch_one(connection, _UNSETTLED_SALE, {"sale_id": sale_id})
     assert row is not None
     return row
@@ -171,7 +171,7 @@ SELECT sale_id FROM sale
 
 _UNSETTLED_SALE = """
 SELECT
-    sale_id::text AS sale_id, status, store,
+    sale_id::text AS sale_id, status, origin, store, total_cents,
     coalesce((
         SELECT jsonb_agg(jsonb_build_array(sku, quantity) ORDER BY line)
         FROM sale_lines

@@ -41,7 +41,8 @@ function itself sees to what it is for.
 Roles: `roles=("hq", "service")` on the route (401 without a token, 403 without the role), where `identity()` is who asks;
 `require_owner(identity, id)`.
 A route for `service` alone is internal: whatever comes through the edge gets 404 from it, token or not.
-Log: `logging.getLogger("magasin")`. Own metrics: module-level prometheus_client objects in handler.py.
+Log: `logging.getLogger("magasin")`. Own metrics: module-level prometheus_client objects, each with a row in docs/metrics.md;
+what a transaction counts is counted after its commit: `connection.after_commit(SALES.labels(store).inc)`.
 Handlers may return a plain dict or list (200), or an Answer; without that transaction also a Flask Response, for what is
 not JSON or is sent in pieces. Raise any Problem of errors.py anywhere.
 Calls: `current().client`, with `timeout_seconds` where less time is left for one than for the request. What several

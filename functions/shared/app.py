@@ -16,7 +16,7 @@ from flask.sessions import SessionInterface
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BaseConverter
 
-from . import errors, openapi
+from . import errors, metrics, openapi
 from .api import Answer, Api, Route
 from .database import Connection
 from .idempotency import KEY_HEADER, REPLAYED_HEADER, StoredAnswer, attempt
@@ -24,6 +24,7 @@ from .refusals import translate
 from .service import FunctionApp, Service, current
 from .settings import FunctionSettings, load
 from .telemetry import Telemetry, configure_logging, current_trace
+from .tracing import make_tracer
 from .validation import validate_body, validate_query
 
 LARGEST_BODY_BYTES = 4 * 1024 * 1024
@@ -56,7 +57,9 @@ def create_app(api: Api, settings: type[FunctionSettings], environ: Mapping[str,
     app.add_url_rule("/openapi.json", "openapi", _openapi_view(api))
     _handle_errors(app, api)
     configure_logging(api.name, values.replica, values.log_level)
-    app.wsgi_app = Telemetry(app.wsgi_app, api.name, values.replica, values.exec_timeout)  # type: ignore[method-assign]
+    metrics.THREADS.set(values.threads)
+    tracer = make_tracer(api.name, values)
+    app.wsgi_app = Telemetry(app.wsgi_app, api.name, values.replica, values.exec_timeout, tracer)  # type: ignore[method-assign]
     return app
 
 

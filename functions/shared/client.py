@@ -18,6 +18,7 @@ from urllib.parse import quote
 import requests
 from requests.adapters import HTTPAdapter
 
+from . import metrics, tracing
 from .errors import Unavailable, UpstreamTimeout
 from .telemetry import Trace, current_trace
 
@@ -80,11 +81,12 @@ class ServiceClient:
         repeatable = method in IDEMPOTENT_METHODS or idempotency_key is not None
         headers = self._headers(trace, idempotency_key)
         for left in reversed(range(ATTEMPTS if repeatable else 1)):
-            response = self._attempt(method, url, headers, give_up_at, params=params, json=json)
+            response = self._attempt(function, method, url, headers, give_up_at, params=params, json=json)
             if response is not None and response.status_code not in PASSING_STATUSES:
                 return response
             if left:
                 _pause(ATTEMPTS - left, give_up_at)
+                metrics.CALL_RETRIES.labels(function).inc()
         raise Unavailable(
             f"{function} cannot be reached right now; try again shortly.", code="upstream_unavailable"
         )
@@ -105,24 +107,41 @@ class ServiceClient:
             self._idle.get_nowait().close()
 
     def _attempt(
-        self, method: str, url: str, headers: Mapping[str, str], give_up_at: float, **content: Any
+        self,
+        function: str,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        give_up_at: float,
+        **content: Any,
     ) -> requests.Response | None:
         """One try; None when the connection failed."""
         seconds = give_up_at - time.monotonic()
         if seconds < LEAST_USEFUL_SECONDS:
             raise UpstreamTimeout
+        headers = {**headers, "X-Timeout": f"{int(seconds * 1000)}ms"}
+        trace = current_trace()
+        span = tracing.begin_call(trace, function, method)
+        if span:
+            headers["traceparent"] = tracing.traceparent_of(span)
         session = self._session()
+        started, status = time.perf_counter(), "none"
         try:
-            return session.request(
-                method, url, headers={**headers, "X-Timeout": f"{int(seconds * 1000)}ms"},
-                timeout=(min(CONNECT_TIMEOUT_SECONDS, seconds), seconds), allow_redirects=False, **content,
+            response = session.request(
+                method, url, headers=headers, timeout=(min(CONNECT_TIMEOUT_SECONDS, seconds), seconds),
+                allow_redirects=False, **content,
             )  # fmt: skip
         except requests.ReadTimeout as error:
             raise UpstreamTimeout from error
         except requests.RequestException:
             return None
+        else:
+            status = str(response.status_code)
+            return response
         finally:
+            metrics.CALL_SECONDS.observe((function, method, status), time.perf_counter() - started)
             self._idle.put(session)
+            tracing.end_call(trace, span, status)
 
     def _headers(self, trace: Trace | None, idempotency_key: str | None) -> dict[str, str]:
         headers = {"Accept": "application/json"}
@@ -130,6 +149,8 @@ class ServiceClient:
             headers["Authorization"] = f"Bearer {self._token()}"
         if trace:
             headers |= {"X-Request-Id": trace.request_id, "traceparent": trace.traceparent()}
+            if trace.tracestate:
+                headers["tracestate"] = trace.tracestate
         if idempotency_key:
             headers["Idempotency-Key"] = idempotency_key
         return headers

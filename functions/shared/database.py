@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import logging
 import select
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from queue import Empty, SimpleQueue
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import psycopg2
 import psycopg2.extensions
 import psycopg2.extras
-from prometheus_client import Counter
 
+from . import metrics, tracing
 from .errors import Unavailable
+from .telemetry import current_trace
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -34,11 +35,6 @@ COOL_DOWN_SECONDS = 0.25
 TRANSACTION_ATTEMPTS = 4
 """How often a change is tried that PostgreSQL rolls back for the sake of others."""
 
-REPEATED = Counter(
-    "database_transactions_repeated_total",
-    "Transactions begun again after a deadlock or serialization failure.",
-)
-
 
 class Connection(psycopg2.extensions.connection):
     """A connection of the pool; it knows what was prepared on it and whether its server still listens."""
@@ -46,12 +42,38 @@ class Connection(psycopg2.extensions.connection):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.prepared: set[str] = set()
+        self._acts: list[Callable[[], object]] = []
         self._poll = select.poll()
         self._poll.register(self.fileno(), select.POLLIN | select.POLLHUP | select.POLLERR)
 
     def looks_alive(self) -> bool:
         """Whether nothing waits to be read: an idle server speaks only to say goodbye. No round trip."""
         return not self.closed and not self._poll.poll(0)
+
+    def after_commit(self, act: Callable[[], object]) -> None:
+        """Have `act` called once what was done here so far is committed (at once on autocommit), never when it is not.
+
+        For counters: what a transaction counts before it ends may never have been.
+        """
+        if self.autocommit:
+            act()
+        else:
+            self._acts.append(act)
+
+    def commit(self) -> None:
+        if self.info.transaction_status != psycopg2.extensions.TRANSACTION_STATUS_IDLE:
+            trace, started = current_trace(), time.perf_counter()
+            if trace is None:
+                super().commit()
+            else:
+                tracing.commit(trace, super().commit)
+            metrics.QUERY_SECONDS.observe(("commit",), time.perf_counter() - started)
+        while self._acts:
+            self._acts.pop(0)()
+
+    def rollback(self) -> None:
+        self._acts.clear()
+        super().rollback()
 
 
 class Database:
@@ -74,8 +96,11 @@ class Database:
             f"-c statement_timeout={statement_timeout_ms} -c lock_timeout={lock_timeout_ms} -c timezone=UTC"
         )
         self._idle: list[Connection] = []
-        self._permits = threading.Semaphore(size)
+        self._permits: SimpleQueue[None] = SimpleQueue()
+        for _ in range(size):
+            self._permits.put(None)
         self._down_until = 0.0
+        metrics.watch_pool(size, self._idle, lambda: size - self._permits.qsize())
 
     def read(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call `query(connection, …)`, which runs one statement that changes nothing.
@@ -127,7 +152,7 @@ class Database:
             except psycopg2.extensions.TransactionRollbackError:
                 if not left:
                     raise
-                REPEATED.inc()
+                metrics.REPEATED.inc()
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     def close(self) -> None:
@@ -136,8 +161,17 @@ class Database:
             self._idle.pop().close()
 
     def _wait_for_permit(self) -> None:
-        if not self._permits.acquire(timeout=self._wait_seconds):
-            raise Unavailable("All database connections of this replica are in use.", code="database_busy")
+        try:
+            self._permits.get_nowait()
+        except Empty:
+            self._wait_in_line()
+
+    def _wait_in_line(self) -> None:
+        with metrics.POOL_WAITING.track_inprogress(), metrics.POOL_WAIT_SECONDS.time():
+            try:
+                self._permits.get(timeout=self._wait_seconds)
+            except Empty:
+                raise Unavailable(_BUSY, code="database_busy") from None
 
     def _take(self) -> Connection:
         while self._idle:
@@ -159,7 +193,7 @@ class Database:
         except psycopg2.Error:
             _log.warning("a broken database connection was dropped")
         finally:
-            self._permits.release()
+            self._permits.put(None)
 
     def _connect(self) -> Connection:
         if time.monotonic() < self._down_until:
@@ -177,12 +211,14 @@ class Database:
                 tcp_user_timeout=10_000,
             )
         except psycopg2.OperationalError as error:
+            metrics.CONNECT_FAILURES.inc()
             self._down_until = time.monotonic() + COOL_DOWN_SECONDS
             raise Unavailable(_AWAY, code="database_unavailable") from error
         connection.autocommit = True
         return connection
 
 
+_BUSY = "All database connections of this replica are in use."
 _AWAY = "The database cannot be reached right now; try again shortly."
 _log = logging.getLogger("magasin")
 
@@ -217,7 +253,19 @@ class Prepared:
             cursor.execute(f"PREPARE {self.name} AS {self.statement}")
             connection.prepared.add(self.name)
         marks = ", ".join(["%s"] * len(parameters))
-        cursor.execute(f"EXECUTE {self.name} ({marks})", parameters)
+        _run(cursor, f"EXECUTE {self.name} ({marks})", parameters)
+
+
+def _run(cursor: psycopg2.extensions.cursor, statement: str, parameters: Any) -> None:
+    """Every statement that a function asks for passes through here."""
+    trace, started = current_trace(), time.perf_counter()
+    try:
+        if trace is None or not trace.is_sampled:
+            cursor.execute(statement, parameters)
+        else:
+            tracing.execute(trace, cursor, statement, parameters)
+    finally:
+        metrics.QUERY_SECONDS.observe(metrics.operation(statement), time.perf_counter() - started)
 
 
 def fetch_all(
@@ -225,7 +273,7 @@ def fetch_all(
 ) -> list[Row]:
     """Run `statement`; its rows as dictionaries by column name."""
     with connection.cursor() as cursor:
-        cursor.execute(statement, parameters)
+        _run(cursor, statement, parameters)
         return _all(cursor)
 
 
@@ -239,7 +287,7 @@ def fetch_one(
 ) -> Row | None:
     """Run `statement`; its only row, or None when it has none."""
     with connection.cursor() as cursor:
-        cursor.execute(statement, parameters)
+        _run(cursor, statement, parameters)
         return _first(cursor)
 
 
@@ -255,5 +303,5 @@ def execute(
 ) -> int:
     """Run `statement`; the number of rows that it changed."""
     with connection.cursor() as cursor:
-        cursor.execute(statement, parameters)
+        _run(cursor, statement, parameters)
         return int(cursor.rowcount)

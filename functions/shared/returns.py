@@ -8,9 +8,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import ROUND_HALF_UP, Decimal
+from functools import partial
 
+from prometheus_client import Counter
+
+from .database import Connection
 from .errors import Conflict, Invalid
 from .taxes import Tax
+
+REFUNDS = Counter(
+    "refunds_total", "Voids, returns and cancelled orders that were paid back.", ["channel", "store"]
+)
+REFUNDS_CENTS = Counter(
+    "refunds_cents_total",
+    "What the refunds in refunds_total came to, in cents with taxes.",
+    ["channel", "store"],
+)
+
+
+def count_refund(connection: Connection, channel: str, store: str, cents: int) -> None:
+    """Money went back, once the transaction is committed."""
+    connection.after_commit(REFUNDS.labels(channel, store).inc)
+    connection.after_commit(partial(REFUNDS_CENTS.labels(channel, store).inc, cents))
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,16 @@ class Duration(float):
         return super().__new__(cls, value)
 
 
+class Share(float):
+    """A number from 0 to 1."""
+
+    def __new__(cls, value: str | float) -> Share:
+        share = super().__new__(cls, value)
+        if not 0 <= share <= 1:
+            raise ValueError(f"not from 0 to 1: {value}")
+        return share
+
+
 def _seconds(text: str) -> float:
     if not re.fullmatch(r"([0-9]{1,9}(\.[0-9]{1,9})?(ms|s|m|h))+|[0-9]{1,9}", text):
         raise ValueError(f"not a duration: {text}")
@@ -65,6 +75,14 @@ class FunctionSettings:
     threads: int = setting("Requests worked on at once by one replica.", default=1)
     exec_timeout: Duration = setting(  # noqa: RUF009 - it makes a field, as dataclasses.field does
         "A request is given up after this long.", default="10s"
+    )
+    traces_url: str = setting(
+        "Spans are sent by OTLP over HTTP to /v1/traces below this address; without one none are recorded.",
+        default="",
+    )
+    traces_ratio: Share = setting(  # noqa: RUF009 - it makes a field, as dataclasses.field does
+        "The share of traces begun here that is recorded; where a caller began it, the caller says.",
+        default=1.0,
     )
     log_level: str = setting("Least level of log lines: DEBUG, INFO, WARNING or ERROR.", default="INFO")
 

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,7 +64,9 @@ class Documents:
 
     def _gather(self) -> Gathered:
         with ThreadPoolExecutor(max_workers=len(self._functions)) as pool:
-            found = dict(zip(self._functions, pool.map(self._fetch, self._functions), strict=True))
+            # Each call belongs to the request that is worked on, whichever thread makes it.
+            calls = [pool.submit(copy_context().run, self._fetch, function) for function in self._functions]
+            found = {function: call.result() for function, call in zip(self._functions, calls, strict=True)}
         away = {function: result for function, result in found.items() if isinstance(result, str)}
         present = {function: result for function, result in found.items() if isinstance(result, dict)}
         document = merge(present, title=_TITLE, description=_ABOUT + _absence(away))

@@ -32,7 +32,7 @@ class ApiContext:
 
     `available(function)` is the number of replicas that take traffic, `replicas()` all that exist,
     `resolve_image(image)` the layout an image name stands for, or None. `invocation_counts` gives finished
-    invocations by function name; by default the gateway Envoy's counters.
+    invocations by function name; by default the gateway Envoy's counters. `programs()` gives the pid of every program.
     """
 
     settings: Settings
@@ -41,6 +41,7 @@ class ApiContext:
     replicas: Callable[[], Iterable[Replica]]
     resolve_image: Callable[[str], Path | None]
     invocation_counts: Callable[[], Mapping[str, int]] | None = None
+    programs: Callable[[], Mapping[str, int]] = dict
 
     def counts(self) -> Mapping[str, int]:
         return (self.invocation_counts or counter_of(self.settings))()

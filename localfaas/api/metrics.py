@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import Flask, Response
 
-from localfaas import gateway_metrics
+from localfaas import gateway_metrics, own_metrics
 from localfaas.api import answers
 from localfaas.api.app import as_plain_text
 from localfaas.api.context import ApiContext
@@ -25,13 +25,15 @@ def create_metrics_app(context: ApiContext) -> Flask:
 
 
 def metrics(context: ApiContext) -> Response:
-    """OpenFaaS' gateway metrics; 503 while the gateway's Envoy is away, so that the target counts as down."""
+    """OpenFaaS' gateway metrics and localfaas' own; 503 while the gateway's Envoy is away: the target counts as down."""
     try:
         stats = gateway_metrics.read_stats(context.settings)
     except (OSError, RuntimeError):
         return answers.error(503, "the function gateway's Envoy is not answering")
-    text = gateway_metrics.render(stats, context.registry.all())
-    return Response(text, content_type=PROMETHEUS_TEXT)
+    deployed = context.registry.all()
+    available = {one.name: context.available(one.name) for one in deployed}
+    own = own_metrics.render(context.settings, available, context.programs())
+    return Response(gateway_metrics.render(stats, deployed) + own, content_type=PROMETHEUS_TEXT)
 
 
 def targets(context: ApiContext) -> list[dict[str, Any]]:

@@ -52,8 +52,12 @@ def compile_edge(
     *,
     eds_source: Callable[[str], Resource],
     without: frozenset[str] = frozenset(),
+    beside: Sequence[Resource] = (),
 ) -> Compiled:
-    """Envoy's resources for `configuration` as `membership` stands; plugins named in `without` are left out."""
+    """Envoy's resources for `configuration` as `membership` stands, and the clusters `beside` those of kong.yml.
+
+    Plugins named in `without` are left out.
+    """
     kept = tuple(plugin for plugin in configuration.plugins if plugin.name not in without)
     configuration = replace(configuration, plugins=kept)
     backends = {
@@ -63,7 +67,7 @@ def compile_edge(
     }
     clusters = {item.name: item for item in backends.values()}
     return Compiled(
-        clusters=tuple(cluster(item, eds_source(item.name)) for item in clusters.values()),
+        clusters=(*(cluster(item, eds_source(item.name)) for item in clusters.values()), *beside),
         endpoints={item.name: load_assignment(item) for item in clusters.values() if not item.by_dns},
         routes=_route_configuration(configuration, backends),
     )

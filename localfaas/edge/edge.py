@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from localfaas import tracer
 from localfaas.edge import certificate, listener
 from localfaas.edge.apply import EdgeEnvoy, EnvoyRefusedError
 from localfaas.edge.certificate import CertificateError, ensure_certificate
@@ -187,6 +188,7 @@ def _compile(settings: Settings, configuration: Configuration, membership: Membe
         membership,
         eds_source=EnvoyFiles(settings.envoy(_NODE)).eds_source,
         without=frozenset() if settings.rate_limits else frozenset({"rate-limiting"}),
+        beside=tracer.clusters(settings.traces),
     )
 
 
@@ -212,6 +214,7 @@ def _door(settings: Settings) -> Door:
         node=node,
         counts=str(settings.run / "edge-counts"),
         certificate=EnvoyFiles(settings.envoy(_NODE)).secrets_source() if node.listen.tls else None,
+        traces=settings.traces,
     )
 
 

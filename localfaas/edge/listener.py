@@ -11,12 +11,13 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
-from localfaas import __version__
+from localfaas import __version__, tracer
 from localfaas.edge import limits, lua
 from localfaas.edge.kong_conf import Gzip, Node
 from localfaas.edge.plugins.ip_restriction import ACCESS_FILTER, VERDICT_FILTER
 from localfaas.edge.plugins.request_size_limiting import BUFFER_FILTER
 from localfaas.envoy import Resource
+from localfaas.settings import Traces
 
 PRODUCT = f"localfaas/{__version__}"
 """How the edge names itself in Server and Via: it answers as Kong does, but it is not Kong."""
@@ -25,6 +26,14 @@ LUA_FILTER = "edge"
 ROUTES_NAME = "edge"
 CERTIFICATE_NAME = "edge"
 STATS_SCOPE = "kong"
+SPAN_TAGS = {
+    "request.id": "%REQ(X-REQUEST-ID)%",
+    "kong.service": "%METADATA(ROUTE:kong:service)%",
+    "kong.request.id": "%REQ(X-KONG-REQUEST-ID)%",
+    "replica": "%RESP(X-SERVED-BY)%",
+    "upstream.address": "%UPSTREAM_HOST%",
+    "upstream.attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
+}
 
 KONG_LATENCY_MS = (1, 2, 5, 7, 10, 15, 20, 30, 50, 75, 100, 200, 500, 750, 1000, 3000, 6000)
 UPSTREAM_LATENCY_MS = (25, 50, 80, 100, 250, 400, 700, 1000, 2000, 5000, 10000, 30000, 60000)
@@ -48,6 +57,7 @@ class Door:
     node: Node
     counts: str
     certificate: Resource | None = None
+    traces: Traces | None = None
 
 
 def listeners(door: Door, routes: Resource) -> list[Resource]:
@@ -122,6 +132,7 @@ def bootstrap(admin_socket: str, lds_source: Resource, cds_source: Resource, ope
         "overload_manager": limits.overload_manager(limits.LIMITS, open_files),
         "memory_allocator_manager": {"soft_memory_limit_bytes": limits.LIMITS.kept_heap_bytes},
         "dynamic_resources": {"lds_config": lds_source, "cds_config": cds_source},
+        "layered_runtime": tracer.runtime(),
     }
 
 
@@ -183,6 +194,20 @@ def _connection_manager(door: Door, *, tls: bool) -> dict[str, Any]:
         "local_reply_config": {"mappers": _reply_mappers()},
         "access_log": [_stats_logger()],
         "http_filters": _filters(door, script, tls=tls, bodies=True),
+        **_traced(door.traces),
+    }
+
+
+def _traced(traces: Traces | None) -> Resource:
+    if traces is None:
+        return {}
+    mutation = {
+        "@type": f"{_EXTENSIONS}.http.early_header_mutation.header_mutation.v3.HeaderMutation",
+        "mutations": tracer.early_mutations(traces),
+    }
+    return {
+        "early_header_mutation_extensions": [{"name": "traceparent", "typed_config": mutation}],
+        **tracer.traced(traces, "edge", "%REQ(:METHOD)% %ROUTE_NAME%", SPAN_TAGS),
     }
 
 

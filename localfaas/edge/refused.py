@@ -46,7 +46,7 @@ PLUGINS: Mapping[str, str] = {
     "ldap-auth": _TOKENS,
     "loggly": _LOGS,
     "oauth2": _TOKENS,
-    "opentelemetry": "send traceparent, which passes as it is",
+    "opentelemetry": "set TRACES=on; see docs/tracing.md",
     "post-function": _FUNCTION,
     "pre-function": _FUNCTION,
     "proxy-cache": "send ETag and Cache-Control from the function",
@@ -59,7 +59,7 @@ PLUGINS: Mapping[str, str] = {
     "syslog": _LOGS,
     "tcp-log": _LOGS,
     "udp-log": _LOGS,
-    "zipkin": "send traceparent, which passes as it is",
+    "zipkin": "set TRACES=on; see docs/tracing.md",
 }
 """Kong 3.9's bundled plugins that the edge has not."""
 

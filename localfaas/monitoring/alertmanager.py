@@ -48,6 +48,7 @@ def program(settings: Settings, binary: Path, running: Collection[str]) -> Progr
         ],
         directory=state,
         about={"port": settings.port("alertmanager")},
+        reads=(file,),
         priority=PRIORITY,
     )
 

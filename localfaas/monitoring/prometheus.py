@@ -1,13 +1,18 @@
-"""Prometheus on one machine: its configuration, computed, and its program."""
+"""Prometheus on one machine: its configuration, computed, checked before it is used, and its program."""
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import time
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+import requests
 import yaml
 
+from localfaas.monitoring.refused import RefusedError
 from localfaas.settings import LOOPBACK, Settings
 from localfaas.supervisor import Program
 from localfaas.tools import Tool
@@ -17,16 +22,32 @@ SCRAPE_INTERVAL = "5s"
 RETENTION = "2d"
 PRIORITY = 700
 RULES = Path("monitoring") / "prometheus" / "rules"
+PARTS_WATCHED = {"alertmanager": "alertmanager", "postgres-exporter": "postgres"}
+"""Parts that have metrics of their own, and the job that collects them."""
+RELABELLED = {
+    "postgres": [
+        {"action": "labeldrop", "regex": "server"},  # there is one, whose address is nobody's concern
+        {"source_labels": ["__name__"], "regex": "(shop_.+)_now", "target_label": "__name__"},
+    ]
+}
+"""By job; why `_now` goes is said in monitoring/postgres_exporter/queries.yml."""
+CHECK_SECONDS = 30
+RELOAD_SECONDS = 10.0
 
 
 def configuration(settings: Settings, running: Collection[str]) -> dict[str, Any]:
-    """Scrape the functions (found through localfaas, so that discovery follows scaling), both hops and itself.
+    """Scrape the functions (found through localfaas, so that discovery follows scaling), both hops and what watches.
 
     `running` names the other monitoring parts that run: alerts go to Alertmanager where there is one.
     """
     result: dict[str, Any] = {
-        "global": {"scrape_interval": SCRAPE_INTERVAL, "evaluation_interval": SCRAPE_INTERVAL},
-        "rule_files": [str(settings.project / RULES / "*.yml")],
+        "global": {
+            "scrape_interval": SCRAPE_INTERVAL,
+            "evaluation_interval": SCRAPE_INTERVAL,
+            # Alerts lead to their runbooks by it.
+            "external_labels": {"dashboards": f"http://localhost:{settings.port('dashboards')}"},
+        },
+        "rule_files": ["rules/*.yml"],
         "scrape_configs": [
             {
                 "job_name": "functions",
@@ -40,6 +61,7 @@ def configuration(settings: Settings, running: Collection[str]) -> dict[str, Any
             _static("openfaas", settings.port("gateway-metrics")),
             _static("edge", settings.port("edge-admin")),
             _static("prometheus", settings.port("prometheus")),
+            *(_static(job, settings.port(part)) for part, job in PARTS_WATCHED.items() if part in running),
         ],
     }
     if "alertmanager" in running:
@@ -49,16 +71,18 @@ def configuration(settings: Settings, running: Collection[str]) -> dict[str, Any
 
 
 def program(settings: Settings, binary: Path, running: Collection[str]) -> Program:
-    """Write Prometheus' configuration and return its program."""
+    """Write Prometheus' configuration and rules, and return its program.
+
+    Raises RefusedError when a file is faulty; what was written before is then as it was.
+    """
     state = settings.state / "prometheus"
     state.mkdir(parents=True, exist_ok=True)
-    file = state / "prometheus.yml"
-    file.write_text(yaml.safe_dump(configuration(settings, running), sort_keys=False))
-    return Program(
+    present, candidate = state / "configuration", state / "candidate"
+    made = Program(
         name="prometheus",
         command=[
             str(binary),
-            f"--config.file={file}",
+            f"--config.file={present / 'prometheus.yml'}",
             f"--storage.tsdb.path={state / 'data'}",
             f"--storage.tsdb.retention.time={RETENTION}",
             f"--web.listen-address={LOOPBACK}:{settings.port('prometheus')}",
@@ -68,7 +92,74 @@ def program(settings: Settings, binary: Path, running: Collection[str]) -> Progr
         about={"port": settings.port("prometheus")},
         priority=PRIORITY,
     )
+    _write(settings, candidate, running)
+    if faults := _faults(candidate, binary):
+        message = faults.replace(str(candidate / "rules"), str(RULES))
+        raise RefusedError(
+            f"{RULES.parent} was refused, Prometheus goes on with what it had:\n{message}",
+            made if present.exists() else None,
+        )
+    _put_in_place(candidate, present)
+    return made
+
+
+def reload(settings: Settings) -> None:
+    """Have the running Prometheus read its files again. Raises RefusedError when it will not have them.
+
+    One that does not answer is starting, and reads them then.
+    """
+    deadline = time.monotonic() + RELOAD_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            response = requests.post(settings.url("prometheus") + "/-/reload", timeout=CHECK_SECONDS)
+        except requests.ConnectionError:
+            time.sleep(0.2)
+            continue
+        if response.status_code != 200:
+            raise RefusedError(f"Prometheus goes on with what it had: {response.text.strip()}")
+        return
+
+
+def _write(settings: Settings, folder: Path, running: Collection[str]) -> None:
+    """The configuration with a copy of the rules: a fault in the project's file is then not yet Prometheus'."""
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "rules").mkdir(parents=True)
+    for path in sorted((settings.project / RULES).glob("*.yml")):
+        shutil.copyfile(path, folder / "rules" / path.name)
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(configuration(settings, running), sort_keys=False))
+
+
+def _faults(folder: Path, binary: Path) -> str:
+    """What promtool has against a configuration; nothing where there is no promtool, as Prometheus checks too."""
+    promtool = binary.with_name("promtool")
+    if not promtool.exists():
+        return ""
+    told = subprocess.run(
+        [promtool, "check", "config", folder / "prometheus.yml"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=CHECK_SECONDS,
+    )
+    lines = [line.strip() for line in (told.stderr or told.stdout).splitlines()]
+    return "\n".join(line for line in lines if line and line != "FAILED:") if told.returncode else ""
+
+
+def _put_in_place(candidate: Path, present: Path) -> None:
+    """Two renames: whoever starts between them finds no file, and is started again."""
+    former = present.with_name("former")
+    shutil.rmtree(former, ignore_errors=True)
+    if present.exists():
+        present.rename(former)
+    candidate.rename(present)
+    shutil.rmtree(former, ignore_errors=True)
 
 
 def _static(job: str, port: int) -> dict[str, Any]:
-    return {"job_name": job, "static_configs": [{"targets": [f"{LOOPBACK}:{port}"]}]}
+    found: dict[str, Any] = {
+        "job_name": job,
+        "static_configs": [{"targets": [f"{LOOPBACK}:{port}"]}],
+    }
+    if job in RELABELLED:
+        found["metric_relabel_configs"] = RELABELLED[job]
+    return found

@@ -22,6 +22,9 @@ FUNCTIONS = sorted(
     name for name, function in STACK["functions"].items() if f"{name}-db" in function.get("secrets", [])
 )
 OTHERS = [(role, schema) for role in FUNCTIONS for schema in FUNCTIONS if role != schema]
+MONITORING = "monitoring"
+"""The role of PostgreSQL's exporter, and the schema of the views that it reads; no function."""
+EVERYBODY = sorted([*FUNCTIONS, MONITORING])
 
 
 @pytest.fixture(scope="module")
@@ -65,9 +68,9 @@ def test_every_database_secret_has_its_schema_owner_and_login(database: Database
         "SELECT nspname, pg_get_userbyid(nspowner) FROM pg_namespace"
         " WHERE nspname !~ '^pg_' AND nspname NOT IN ('public', 'extensions', 'information_schema')",
     )
-    assert sorted(schemas) == [(name, f"{name}_owner") for name in FUNCTIONS]
+    assert sorted(schemas) == [(name, f"{name}_owner") for name in EVERYBODY]
     logins = rows(database, "SELECT rolname FROM pg_roles WHERE rolcanlogin AND NOT rolsuper ORDER BY 1")
-    assert [row[0] for row in logins] == FUNCTIONS
+    assert [row[0] for row in logins] == EVERYBODY
 
 
 def test_no_role_has_power_over_the_server(database: Database):
@@ -78,9 +81,11 @@ def test_no_role_has_power_over_the_server(database: Database):
     )
     assert powers == []
     memberships = rows(
-        database, "SELECT member::regrole FROM pg_auth_members WHERE member::regrole::text !~ '^pg_'"
+        database,
+        "SELECT member::regrole::text, roleid::regrole::text, admin_option FROM pg_auth_members"
+        " WHERE member::regrole::text !~ '^pg_'",
     )
-    assert memberships == []
+    assert memberships == [(MONITORING, "pg_monitor", False)]
 
 
 def test_every_table_belongs_to_its_schemas_owner(database: Database):
@@ -136,7 +141,79 @@ def test_only_reports_has_a_grant_on_anothers_objects_and_only_to_read_views(dat
     ] + [("reports", "products", "report_products", "v", False)]
 
 
-@pytest.mark.parametrize("role", FUNCTIONS)
+def views(database: Database) -> list[str]:
+    found = rows(database, "SELECT viewname FROM pg_views WHERE schemaname = %(schema)s", schema=MONITORING)
+    return sorted(str(row[0]) for row in found)
+
+
+def test_monitoring_reads_its_views_and_the_statistics(database: Database):
+    assert views(database)
+    for view in views(database):
+        statement = sql.SQL("SELECT * FROM {}").format(sql.Identifier(MONITORING, view))
+        assert not refused(database, MONITORING, statement)
+    for statement in (
+        "SELECT * FROM pg_stat_activity WHERE backend_type = 'checkpointer' AND backend_start IS NOT NULL",
+        "SELECT pg_database_size('postgres')",
+        "SELECT * FROM pg_stat_user_tables",
+    ):
+        assert not refused(database, MONITORING, statement)
+
+
+@pytest.mark.parametrize("schema", FUNCTIONS)
+@pytest.mark.parametrize("verb", ["SELECT * FROM {}", "DELETE FROM {}", "TRUNCATE {}", "LOCK TABLE {}"])
+def test_monitoring_reaches_no_functions_tables(database: Database, schema: str, verb: str):
+    for table in tables(database, schema):
+        assert refused(database, MONITORING, sql.SQL(verb).format(sql.Identifier(schema, table)))
+
+
+def test_monitoring_has_no_grant_but_on_its_views_and_only_to_read(database: Database):
+    """The catalogue itself; what everybody may read of PostgreSQL's own is left out."""
+    grants = rows(
+        database,
+        """
+        SELECT namespace.nspname, class.relname, acl.privilege_type, acl.is_grantable
+        FROM pg_class class
+        JOIN pg_namespace namespace ON namespace.oid = class.relnamespace
+        CROSS JOIN aclexplode(class.relacl) acl
+        WHERE acl.grantee = 'monitoring'::regrole
+        UNION ALL
+        SELECT 'schema', nspname, acl.privilege_type, acl.is_grantable
+        FROM pg_namespace CROSS JOIN aclexplode(nspacl) acl
+        WHERE acl.grantee = 'monitoring'::regrole
+        UNION ALL
+        SELECT 'database', '', acl.privilege_type, acl.is_grantable
+        FROM pg_database CROSS JOIN aclexplode(datacl) acl
+        WHERE acl.grantee = 'monitoring'::regrole AND datname = current_database()
+        """,
+    )
+    expected = [(MONITORING, view, "SELECT", False) for view in views(database)]
+    expected += [("schema", MONITORING, "USAGE", False), ("database", "", "CONNECT", False)]
+    assert sorted(grants) == sorted(expected)
+    callable_by_it = "SELECT proname FROM pg_proc WHERE position('monitoring=' IN proacl::text) > 0"
+    assert rows(database, callable_by_it) == []
+
+
+def test_no_function_may_look_at_or_into_the_monitoring_schema(database: Database):
+    allowed = rows(
+        database,
+        "SELECT rolname FROM pg_roles WHERE rolname = ANY(%(roles)s)"
+        " AND has_schema_privilege(rolname, 'monitoring', 'USAGE, CREATE')",
+        roles=[*FUNCTIONS, *(f"{name}_owner" for name in FUNCTIONS)],
+    )
+    assert allowed == []
+
+
+def test_views_of_monitoring_tell_numbers_and_small_sets_of_words(database: Database):
+    """No id, no address, no SKU: whoever reads the metrics learns of nobody."""
+    columns = rows(
+        database,
+        "SELECT DISTINCT column_name::text FROM information_schema.columns"
+        " WHERE table_schema = 'monitoring' AND data_type NOT IN ('bigint', 'double precision')",
+    )
+    assert {row[0] for row in columns} == {"state", "step", "location"}
+
+
+@pytest.mark.parametrize("role", EVERYBODY)
 @pytest.mark.parametrize(
     "statement",
     [

@@ -278,3 +278,39 @@ def test_a_client_that_left_is_not_served_by_further_attempts(edge: RunningEdge,
         wait_for(lambda: upstream.seen, what="the first attempt")
     wait_for(lambda: edge.stat("http.edge.downstream_rq_active") == 0, what="nothing in flight")
     assert len(upstream.seen) == 1
+
+
+# Trace context
+
+TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+def sent_on(edge: RunningEdge, **headers: str) -> tuple[str, dict[str, str]]:
+    """Kong's id of a request with these headers, and what the upstream saw of it."""
+    answer = edge.get("/b", headers)
+    return str(answer.header("x-kong-request-id")), dict(answer.json["headers"])
+
+
+def test_a_client_s_trace_passes_as_it_is(edge: RunningEdge, upstream: Upstream) -> None:
+    load(edge, upstream)
+    for sent in (TRACEPARENT, TRACEPARENT[:-2] + "00"):
+        _, seen = sent_on(edge, traceparent=sent, tracestate="a=1")
+        assert (seen["traceparent"], seen["tracestate"]) == (sent, "a=1")
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        None, "", "nonsense", TRACEPARENT.upper(), TRACEPARENT + "-00", "01" + TRACEPARENT[2:],
+        f"00-{'0' * 32}-00f067aa0ba902b7-01", f"00-4bf92f3577b34da6a3ce929d0e0e4736-{'0' * 16}-01",
+        TRACEPARENT.replace("-", "a"), f"{TRACEPARENT}, {TRACEPARENT}", "é" * 27 + "x",
+    ],
+)  # fmt: skip
+def test_where_a_client_began_none_a_trace_begins_that_nobody_records(
+    edge: RunningEdge, upstream: Upstream, sent: str | None
+) -> None:
+    load(edge, upstream)
+    headers = {} if sent is None else {"traceparent": sent, "tracestate": "a=1"}
+    request_id, seen = sent_on(edge, **headers)
+    assert seen["traceparent"] == f"00-{request_id}-{request_id[16:]}-00"
+    assert "tracestate" not in seen

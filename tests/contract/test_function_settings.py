@@ -12,9 +12,11 @@ import yaml
 
 from functions.shared import DatabaseSettings, FunctionSettings
 from functions.shared.settings import environment_name, load
+from localfaas.substitution import substitute
 
 PROJECT = Path(__file__).resolve().parents[2]
-FUNCTIONS: dict[str, dict[str, Any]] = yaml.safe_load((PROJECT / "stack.yml").read_text())["functions"]
+STACK = yaml.safe_load(substitute((PROJECT / "stack.yml").read_text(), {}))
+FUNCTIONS: dict[str, dict[str, Any]] = STACK["functions"]
 OURS = {name: spec for name, spec in FUNCTIONS.items() if spec["handler"].startswith("./functions/")}
 READ_BY_THE_WATCHDOG = {
     "exec_timeout", "healthcheck_interval", "max_inflight", "read_timeout", "ready_path", "write_timeout",

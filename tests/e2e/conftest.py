@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.platform import PROJECT, Platform, discard, new_platform
+from tests.support.watching import Prometheus, trade_until_all_is_seen
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +33,14 @@ def shop() -> Iterator[Platform]:
         yield platform
     finally:
         discard(platform)
+
+
+@pytest.fixture(scope="session")
+def watched(shop: Platform) -> Iterator[Prometheus]:
+    """The shop's Prometheus, once it has seen one of everything that a dashboard counts."""
+    missing = {"prometheus", "postgres-exporter"} - shop.processes().keys()
+    if missing:
+        pytest.skip(f"neither on PATH nor to be had as Debian's package here: {', '.join(sorted(missing))}")
+    client = trade_until_all_is_seen(shop)
+    yield client
+    client.close()

@@ -36,6 +36,34 @@ def test_up_again_leaves_every_process_alone(small):
     assert {name: row["pid"] for name, row in small.processes().items()} == before
 
 
+def test_up_again_has_prometheus_take_changed_rules_and_refuse_faulty_ones(small):
+    if "prometheus" not in small.processes():
+        pytest.skip("neither a Prometheus on PATH nor Debian's package is to be had here")
+
+    def recorded():
+        groups = requests.get(small.settings.url("prometheus") + "/api/v1/rules", timeout=10).json()["data"]
+        return [rule["name"] for group in groups["groups"] for rule in group["rules"]]
+
+    def write(text):
+        path = small.project / "monitoring" / "prometheus" / "rules" / "own.yml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"groups: [{{name: own, rules: [{text}]}}]")
+
+    pid = small.processes()["prometheus"]["pid"]
+    write("{record: 'own:one', expr: up}")
+    small.run("up")
+    assert recorded() == ["own:one"]
+    write("{record: 'own:two', expr: 'sum(up'}")
+    refused = small.run("up", check=False)
+    assert refused.returncode == 1
+    assert "monitoring/prometheus/rules/own.yml" in refused.stderr
+    assert recorded() == ["own:one"]
+    assert small.processes()["prometheus"]["pid"] == pid
+    write("{record: 'own:three', expr: sum(up)}")
+    small.run("up")
+    assert recorded() == ["own:three"]
+
+
 def test_up_ends_with_the_addresses_and_what_to_try(small):
     output = small.run("up").stdout
     assert small.settings.url("edge") in output

@@ -188,19 +188,6 @@ def test_schedule_runs_maintenance(shop):
     wait_for(lambda: calls() > before, 20, "the next one")
 
 
-def test_prometheus_sees_every_replica(shop):
-    if "prometheus" not in shop.processes():
-        pytest.skip("neither a Prometheus on PATH nor Debian's package is to be had here")
-
-    def healthy():
-        targets = requests.get(shop.settings.url("prometheus") + "/api/v1/targets", timeout=10).json()
-        active = targets["data"]["activeTargets"]
-        return {t["labels"].get("replica", t["labels"]["job"]) for t in active if t["health"] == "up"}
-
-    wanted = {"products-1", "cart-1", "cart-2", "cart-3", "maintenance-1", "openfaas", "edge", "prometheus"}
-    wait_for(lambda: wanted <= healthy(), 30, "all targets up")
-
-
 def test_real_catalogue_is_imported_and_found(shop):
     if not RETAIL.exists():
         pytest.skip("the Online Retail file is not in ../shared/data")

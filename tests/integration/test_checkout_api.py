@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support.functions import faulty_fields, problem
+from tests.support.metrics import growth
 from tests.support.postgres import PostgresServer
 from tests.support.webshop import ADDRESS, WebShop, checkout_body, running_webshop
 
@@ -382,3 +383,26 @@ def test_housekeeping_is_for_services(shop_of_all: WebShop, path: str) -> None:
     body = {"customer_id": "ada"} if path == "/erasures" else None
     for who in (shop_of_all.customer(), shop_of_all.hq, shop_of_all.staff("S1")):
         assert problem(shop_of_all.ask("checkout", f"POST {path}", who, body))[0] == 403
+
+
+def test_a_checkout_is_counted_once_by_step_and_outcome(shop: WebShop, ada: dict[str, str]) -> None:
+    step, labels = "checkout_steps_total", {"step": "authorise"}
+    cart = shop.cart(ada)
+    with growth("checkout_started_total") as started, growth(step, **labels, outcome="done") as done:
+        declined = shop.check_out(ada, cart, card_token="tok_declined")
+        assert declined.status_code == 402
+        for _ in range(2):
+            assert shop.check_out(ada, cart, key="k").status_code == 201
+    assert (started.by, done.by) == (2, 1)
+
+
+def test_a_refusal_is_counted_at_its_step_and_so_is_what_is_taken_back(
+    shop: WebShop, ada: dict[str, str]
+) -> None:
+    step = "checkout_steps_total"
+    with (
+        growth(step, step="authorise", outcome="refused") as refused,
+        growth(step, step="undo-reserve", outcome="done") as undone,
+    ):
+        assert shop.check_out(ada, card_token="tok_declined").status_code == 402
+    assert (refused.by, undone.by) == (1, 1)

@@ -12,6 +12,7 @@ import pytest
 from functions.checkout.saga import NAMES, PIVOT
 from tests.support.functions import problem
 from tests.support.hand_made_gateway import Hold
+from tests.support.metrics import growth
 from tests.support.postgres import PostgresServer
 from tests.support.webshop import WebShop, running_webshop
 
@@ -260,3 +261,15 @@ def test_a_database_that_is_away_loses_nothing(shop: WebShop, ada: dict[str, str
         assert shop.check_out(ada, cart, "k").status_code == 503
     assert shop.recover() in {0, 1}
     assert shop.check_out(ada, cart, "k").status_code == 201
+
+
+def test_an_outcome_that_is_not_known_is_counted_as_that(shop: WebShop, ada: dict[str, str]) -> None:
+    labels = {"step": "authorise"}
+    break_calls(shop, "failed", CALLS["authorise"])
+    with growth("checkout_steps_total", **labels, outcome="unknown") as unknown:
+        assert shop.check_out(ada, key="k").status_code == 503
+    assert unknown.by == 1
+    shop.gateway.mend()
+    with growth("checkout_steps_total", **labels, outcome="done") as done:
+        assert shop.check_out(ada, key="k").status_code == 201
+    assert done.by == 1

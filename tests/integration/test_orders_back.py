@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from tests.support.chain import make_app
 from tests.support.functions import faulty_fields, problem
 from tests.support.hand_made_gateway import Hold
+from tests.support.metrics import growth
 from tests.support.orders import OrderDesk, running_desk
 from tests.support.platform import wait_for
 from tests.support.postgres import PostgresServer
@@ -358,3 +359,12 @@ class ForwardTo:
     ) -> Any:
         headers = {**headers, **({"Content-Type": content_type} if content_type else {})}
         return requests.request(method, f"{self.url}{path}", headers=headers, data=data, timeout=20)
+
+
+def test_money_that_goes_back_is_counted_once(desk: OrderDesk):
+    labels = {"channel": "web", "store": "W1"}
+    order = desk.paid(A=1)
+    with growth("refunds_total", **labels) as refunds, growth("refunds_cents_total", **labels) as cents:
+        for key in ("k", "k", "another"):
+            assert desk.cancel(order, key=key).status_code == 200
+    assert (refunds.by, cents.by) == (1, order["total_cents"])

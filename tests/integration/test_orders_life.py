@@ -15,6 +15,7 @@ from functions.orders import routes_service
 from functions.orders.domain import STEPS
 from functions.orders.order_numbers import read_number
 from tests.support.functions import faulty_fields, problem
+from tests.support.metrics import growth
 from tests.support.orders import ADDRESS, OrderDesk, new_order, running_desk
 from tests.support.postgres import PostgresServer
 
@@ -480,3 +481,13 @@ def test_erasure_takes_the_person_out_of_what_is_closed_and_keeps_the_sums(desk:
 def erased(desk: OrderDesk) -> dict[str, int]:
     answer: dict[str, int] = desk.post("/erasures", {"customer_id": "ada"}, desk.maintenance).get_json()
     return answer
+
+
+def test_an_order_is_counted_when_it_is_paid_and_once(desk: OrderDesk):
+    labels = {"channel": "web", "store": "W1"}
+    order = desk.pending(A=2)
+    with growth("orders_total", **labels) as orders, growth("orders_cents_total", **labels) as cents:
+        assert desk.pay(order, captured_cents=1).status_code == 409
+        for _ in range(3):
+            assert desk.pay(order).status_code == 200
+    assert (orders.by, cents.by) == (1, order["total_cents"])

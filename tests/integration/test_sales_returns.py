@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.functions import faulty_fields, problem
 from tests.support.hand_made_gateway import Hold
+from tests.support.metrics import growth
 from tests.support.postgres import PostgresServer
 from tests.support.tills import Till, running_till
 
@@ -337,3 +338,14 @@ def test_hostile_lines_are_refused(till: Till, lines: Any):
 def test_hostile_register_is_refused(till: Till, register: str):
     response = till.post(f"/registers/{register}/open", {"opening_cash_cents": 1})
     assert response.status_code in {404, 422}
+
+
+def test_what_is_paid_back_is_counted_once(till: Till):
+    at_s1 = {"channel": "store", "store": "S1"}
+    returned, voided = till.sold(("A", 3)), till.sold(("B", 1))
+    with growth("refunds_total", **at_s1) as refunds, growth("refunds_cents_total", **at_s1) as cents:
+        back = till.take_back(returned, (1, 1), key="k").get_json()
+        assert till.take_back(returned, (1, 1), key="k").get_json() == back
+        for _ in range(2):
+            assert till.void(voided, key="v").status_code == 200
+    assert (refunds.by, cents.by) == (2, back["total_cents"] + voided["total_cents"])

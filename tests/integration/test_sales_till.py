@@ -12,6 +12,7 @@ import pytest
 from functions.sales.views import SaleView
 from tests.support.functions import faulty_fields, problem
 from tests.support.hand_made_gateway import Hold
+from tests.support.metrics import growth
 from tests.support.postgres import PostgresServer
 from tests.support.tills import Till, running_till
 
@@ -282,3 +283,12 @@ def test_each_store_counts_its_own_receipts(till: Till):
     assert till.sold(("A", 1))["receipt"].startswith("S1-")
     sale = till.sold(("A", 1), who=other)
     assert (sale["receipt_number"], sale["store"]) == (1, "S2")
+
+
+def test_a_sale_is_counted_once_with_its_cents_and_a_refused_one_never(till: Till):
+    at_s1 = {"channel": "store", "store": "S1"}
+    with growth("sales_total", **at_s1) as sales, growth("sales_cents_total", **at_s1) as cents:
+        sale = till.sold(("A", 2), key="k")
+        assert till.sell(("A", 2), key="k").get_json() == sale
+        assert till.sell(("A", 10_000)).status_code == 409
+    assert (sales.by, cents.by) == (1, sale["total_cents"])

@@ -11,6 +11,8 @@ import psycopg2
 import pytest
 
 from functions.shared import Connection, Database, Unavailable, execute, fetch_one
+from tests.support.metrics import growth, value
+from tests.support.platform import wait_for
 from tests.support.postgres import Database as Cloned
 
 
@@ -175,3 +177,62 @@ def answers(pool: Database) -> bool:
         return pool.read(backend) > 0
     except Unavailable:
         return False
+
+
+def test_a_pool_shows_who_uses_it_and_who_waits(database: Cloned) -> None:
+    pool = make_pool(database, size=1)
+    seen = {}
+    with growth("database_pool_wait_seconds_count") as waits:
+        with pool.transaction() as connection:
+            backend(connection)
+            seen = {state: value("database_pool_connections", state=state) for state in ("idle", "used")}
+            other = threading.Thread(target=pool.read, args=(backend,))
+            other.start()
+            wait_for(lambda: value("database_pool_waiting") == 1, seconds=2)
+        other.join()
+    assert seen == {"idle": 0, "used": 1}
+    assert [value("database_pool_connections", state=state) for state in ("idle", "used")] == [1, 0]
+    assert (value("database_pool_size"), value("database_pool_waiting"), waits.by) == (1, 0, 1)
+    with growth("database_pool_wait_seconds_count") as waits:
+        pool.read(backend)
+    assert waits.by == 0, "who need not wait is not counted among those who did"
+    pool.close()
+
+
+def test_statements_and_commits_are_timed_failed_ones_too(pool: Database) -> None:
+    name = "database_query_duration_seconds_count"
+    with growth(name, operation="select") as selects, growth(name, operation="commit") as commits:
+        with pool.transaction() as connection:
+            backend(connection)
+        with pytest.raises(psycopg2.Error):
+            pool.read(setting, "no.such.setting")
+        with pool.transaction():
+            pass
+    assert (selects.by, commits.by) == (2, 1)
+
+
+def test_a_failed_connection_is_counted(database: Cloned) -> None:
+    away = Database(
+        "postgresql://127.0.0.1:9/x", application_name="x", size=1, statement_timeout_ms=1, lock_timeout_ms=1
+    )
+    with growth("database_connect_failures_total") as failures:
+        for _ in range(3):
+            with pytest.raises(Unavailable):
+                away.read(backend)
+    assert failures.by == 1, "nobody tries again for a while"
+
+
+def test_what_is_counted_after_the_commit_was_committed(pool: Database) -> None:
+    done: list[str] = []
+    with pool.transaction() as connection:
+        backend(connection)
+        connection.after_commit(lambda: done.append("committed"))
+        assert done == []
+    assert done == ["committed"]
+    with pytest.raises(KeyError), pool.transaction() as connection:
+        connection.after_commit(lambda: done.append("rolled back"))
+        raise KeyError
+    with pool.transaction() as connection:
+        backend(connection)
+    pool.read(lambda connection: connection.after_commit(lambda: done.append("at once")))
+    assert done == ["committed", "at once"]

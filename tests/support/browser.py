@@ -22,7 +22,7 @@ from tests.support.edge import wait_for
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 LONGEST_VISIT_SECONDS = 60
-_KINDS = {".html": "text/html; charset=utf-8", ".js": "text/javascript"}
+_KINDS = {".html": "text/html; charset=utf-8", ".js": "text/javascript", ".css": "text/css"}
 
 
 def chromium() -> str | None:
@@ -98,11 +98,19 @@ def visit(folder: Path, origin: str, path: str) -> dict[str, Any]:
             browser.wait(20)
 
 
-def render(url: str) -> tuple[str, list[str]]:
-    """The page at `url` once its scripts have come to rest, as HTML, and what they and the browser said of it."""
+def render(
+    url: str, size: tuple[int, int] = (800, 600), picture: Path | None = None, *options: str
+) -> tuple[str, list[str]]:
+    """The page at `url` once its scripts have come to rest, as HTML, and what they and the browser said of it.
+
+    `size` is the window's, in pixels; `picture` is where a PNG of it goes.
+    """
+    more = [f"--window-size={size[0]},{size[1]}", *options]
+    if picture:
+        more.append(f"--screenshot={picture}")
     with _profile() as profile:
         done = subprocess.run(
-            [*_command(profile), "--dump-dom", "--virtual-time-budget=15000", url],
+            [*_command(profile), *more, "--dump-dom", "--virtual-time-budget=15000", url],
             capture_output=True, text=True, errors="replace", timeout=LONGEST_VISIT_SECONDS, check=True,
         )  # fmt: skip
     return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]

@@ -10,9 +10,10 @@ import yaml
 from benchmarks.checkout import shares
 from benchmarks.checkout_variants import VARIANTS, Variant, make_variant
 from benchmarks.report import BenchmarkError
+from benchmarks.telemetry_switch import WITH_SWITCH
 
 
-@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.function)
+@pytest.mark.parametrize("variant", (*VARIANTS, WITH_SWITCH), ids=lambda variant: variant.function)
 def test_variant_is_a_project_whose_changed_files_compile(variant: Variant, tmp_path: Path):
     project = make_variant(variant, tmp_path)
     for name in [*variant.appended, *variant.replaced]:

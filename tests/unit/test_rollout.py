@@ -88,3 +88,32 @@ def test_every_starting_point_settles_on_the_wanted_slots(slots, count):
 def test_rolling_replacement_never_serves_with_fewer_than_wanted(count):
     _, fewest = settle(Wanted("new", count), [serving(slot, "old") for slot in range(1, count + 1)])
     assert fewest >= count
+
+
+def act(wanted: Wanted, replicas: list[Replica]) -> list[Replica]:
+    """What is there once the actions of now are taken."""
+    for action in plan(wanted, replicas):
+        if isinstance(action, Start):
+            replicas = [*replicas, Replica(action.slot, wanted.generation, Phase.STARTING)]
+        else:
+            replicas = [
+                Replica(r.slot, r.generation, Phase.LEAVING) if r.slot == action.slot else r for r in replicas
+            ]
+    return replicas
+
+
+@given(count=st.integers(1, 5), events=st.lists(st.integers(0, 9), max_size=80))
+def test_deployments_that_overtake_each_other_never_serve_with_fewer_than_wanted(count, events):
+    """Each event is one replica that comes up or is gone, or, now and then, a deployment of something newer."""
+    generation, replicas = 0, [serving(slot, "0") for slot in range(1, count + 1)]
+    for event in events:
+        moving = [replica for replica in replicas if replica.phase is not Phase.SERVING]
+        if event == 0 or not moving:
+            generation += 1
+        else:
+            one = moving[event % len(moving)]
+            replicas.remove(one)
+            if one.phase is Phase.STARTING:
+                replicas.append(serving(one.slot, one.generation))
+        replicas = act(Wanted(str(generation), count), replicas)
+        assert sum(replica.phase is Phase.SERVING for replica in replicas) >= count

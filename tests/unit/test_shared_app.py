@@ -22,6 +22,7 @@ from functions.shared import (
     TokenSettings,
     Unavailable,
     current,
+    later,
 )
 from functions.shared import create_app as build
 from functions.shared.auth import ServiceTokens
@@ -271,6 +272,7 @@ def test_each_request_leaves_one_json_line(client: FlaskClient, capsys: pytest.C
     client.get(
         "/7?q=secret", headers={"X-Request-Id": "r1", "traceparent": f"00-{trace_id}-00f067aa0ba902b7-01"}
     )
+    later.settle()
     line = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert line["milliseconds"] >= 0
     expected = {"function": "toys", "replica": "test-1", "request_id": "r1", "trace_id": trace_id,

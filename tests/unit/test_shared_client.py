@@ -14,6 +14,7 @@ from flask import Flask
 from functions.shared import Unavailable, UpstreamTimeout
 from functions.shared.client import ServiceClient
 from functions.shared.telemetry import Telemetry, begin_trace
+from tests.support.metrics import growth
 
 
 class Gateway:
@@ -181,3 +182,28 @@ def test_a_caller_can_shorten_the_deadline_and_never_lengthen_it() -> None:
     assert left("2s") == pytest.approx(2.0, abs=0.1)
     for header in ("60s", "soon", "-1s", "", "0s"):
         assert left(header) == pytest.approx(10.0, abs=0.1)
+
+
+def test_each_attempt_is_timed_by_callee_and_status_and_each_repetition_counted(
+    gateway: Gateway, client: ServiceClient
+) -> None:
+    name, labels = "function_call_duration_seconds_count", {"callee": "toys", "method": "GET"}
+    gateway.statuses = [503, 200]
+    with (
+        growth(name, **labels, status="503") as failed,
+        growth(name, **labels, status="200") as done,
+        growth("function_call_retries_total", callee="toys") as repeated,
+    ):
+        client.get("toys", "/7")
+    assert (failed.by, done.by, repeated.by) == (1, 1, 1)
+
+
+def test_an_attempt_without_an_answer_has_no_status(gateway: Gateway, client: ServiceClient) -> None:
+    name, labels = "function_call_duration_seconds_count", {"callee": "toys", "status": "none"}
+    gateway.delay_seconds = 60.0
+    with growth(name, **labels, method="POST") as late, pytest.raises(UpstreamTimeout):
+        client.call("POST", "toys", "/", timeout_seconds=0.1)
+    away = ServiceClient("http://127.0.0.1:9", lambda: "", default_budget_seconds=5.0)
+    with growth(name, **labels, method="GET") as refused, pytest.raises(Unavailable):
+        away.get("toys", "/")
+    assert (late.by, refused.by) == (1, 3)

@@ -7,7 +7,15 @@ import subprocess
 import pytest
 
 from localfaas.settings import Settings
-from localfaas.supervisor import Program, abouts, delete_program, render_program, starts_file, write_program
+from localfaas.supervisor import (
+    Program,
+    abouts,
+    delete_program,
+    render_program,
+    restarts,
+    starts_file,
+    write_program,
+)
 
 
 @pytest.fixture
@@ -59,6 +67,22 @@ def test_writing_the_same_program_again_changes_nothing(settings, tmp_path):
     assert write_program(settings, program(tmp_path))
     assert not write_program(settings, program(tmp_path))
     assert write_program(settings, program(tmp_path, NEW="1"))
+
+
+def test_program_is_another_when_a_file_that_it_reads_has_changed(settings, tmp_path):
+    (tmp_path / "read").write_text("one")
+    reading = Program("cart-1", ["env"], tmp_path, reads=(tmp_path / "read",))
+    assert [write_program(settings, reading) for _ in range(2)] == [True, False]
+    (tmp_path / "read").write_text("two")
+    assert [write_program(settings, reading) for _ in range(2)] == [True, False]
+
+
+def test_restarts_are_starts_but_the_first(settings, tmp_path):
+    write_program(settings, program(tmp_path))
+    assert restarts(settings, "cart-1") == 0
+    for expected in (0, 1, 2):
+        run_script(settings)
+        assert restarts(settings, "cart-1") == expected
 
 
 def test_deleted_program_leaves_no_file(settings, tmp_path):

@@ -225,12 +225,25 @@ local function deadline_ms(text)
   return total > 0 and format("%d", math.min(math.max(total, 1), 86400000)) or nil
 end
 
+-- W3C Trace Context: a client's own trace goes on; where it sent none, or nonsense, one begins whose id is the
+-- request's, which nobody records. Where spans are recorded Envoy has begun it and sets its own afterwards.
+local function check_trace(headers, id)
+  local sent = headers:get("traceparent")
+  if sent then
+    local whole = #sent == 55 and byte(sent, 36) == 45 and byte(sent, 53) == 45
+    if whole and find(sent, "^00%-[%da-f]+%-[%da-f]+%-[%da-f]+$") and not find(sent, "%-0+%-") then return end
+    headers:remove("tracestate")
+  end
+  headers:replace("traceparent", "00-" .. id .. "-" .. sub(id, 17) .. "-00")
+end
+
 function envoy_on_request(handle)
   local conf = configuration(handle)
   if not conf then return end
   local headers = handle:headers()
   local stream = {headers = headers, conf = conf, id = format(HEX, sixteen_bytes()), now = os.time()}
   headers:replace("x-kong-request-id", stream.id)
+  check_trace(headers, stream.id)
   local authority = headers:get(":authority")
   headers:replace("x-forwarded-host", lower((gsub(authority, ":%d+$", ""))))
   local timeout = headers:get("x-timeout")

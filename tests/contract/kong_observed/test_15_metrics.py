@@ -8,6 +8,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.edge import wait_for
+from tests.support.exposition import exposed_rows
+from tests.support.metrics_table import differences, documented
 from tests.support.observed import Asked, Differs, HeldBy, Site, Table, cases
 
 SECTION = 15
@@ -232,3 +234,9 @@ def test_what_never_reached_an_upstream_has_no_upstream_time(site: Site) -> None
         of("d") not in found["kong_upstream_latency_ms_count"]
         or found["kong_upstream_latency_ms_count"][of("d")] == 0
     )
+
+
+def test_every_metric_has_its_row_in_the_documents(site: Site) -> None:
+    site.edge.send("POST", "/a", {"X-Who": "documented"}, body=b"x")
+    wait_for(lambda: "localfaas_edge_request_duration_seconds_count" in text(site), 5, "a request counted")
+    assert differences(documented("Embedded edge"), exposed_rows(text(site))) == ""

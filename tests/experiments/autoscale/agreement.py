@@ -58,7 +58,9 @@ def step_times(wanted: Steps) -> list[tuple[str, float]]:
     ]
 
 
-def matched(one: Sequence[tuple[str, float]], other: Sequence[tuple[str, float]]) -> list[tuple[float, float]]:
+def matched(
+    one: Sequence[tuple[str, float]], other: Sequence[tuple[str, float]]
+) -> list[tuple[float, float]]:
     """Pairs of times of the same step in the same turn: the second `2 up` with the second `2 up`."""
     pairs = []
     for name in dict(one).keys() & dict(other).keys():

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 from tests.experiments.autoscale.shapes import Shape, Stage
 from tests.experiments.autoscale.simulator import Function, simulate
@@ -97,7 +98,8 @@ def most_reversals(wanted: Steps, changes: Sequence[float]) -> int:
     ]
     edges = [*changes, math.inf]
     return max(
-        (sum(start <= turn < end for turn in turns) for start, end in zip(edges, edges[1:], strict=False)), default=0
+        (sum(start <= turn < end for turn in turns) for start, end in pairwise(edges)),
+        default=0,
     )
 
 
@@ -126,12 +128,14 @@ def _around(answers: Answers, moment: float) -> list[Request]:
 def _jumps(shape: Shape) -> list[tuple[float, float]]:
     """(when, until the next change) of every jump upwards."""
     corners = shape.points()
-    jumps = [t0 for (t0, r0), (t1, r1) in zip(corners, corners[1:], strict=False) if t0 == t1 and r1 > r0]
+    jumps = [t0 for (t0, r0), (t1, r1) in pairwise(corners) if t0 == t1 and r1 > r0]
     later = [moment for moment, _ in shape.changes] + [shape.duration]
     return [(jump, min(moment for moment in later if moment > jump)) for jump in jumps]
 
 
-def _rise(start: float, end: float, served: Sequence[bool], ready: Sequence[int], need: Sequence[int]) -> Rise:
+def _rise(
+    start: float, end: float, served: Sequence[bool], ready: Sequence[int], need: Sequence[int]
+) -> Rise:
     """Seconds are counted from 1: the element at index i is what was seen at second i + 1."""
     span = range(int(start), int(end) - 1)
     enough = [ready[index] >= need[index] for index in span]

@@ -19,15 +19,23 @@ from tests.experiments.autoscale.trajectory import Answers, Trajectory, count_at
 TITLES = {"ours": "this project's rules", "ce": "OpenFaaS CE's rule"}
 BLUE, GREY, RED, GREEN = "#1f5fa8", "#8a8f98", "#c0392b", "#2e8b57"
 HIGHEST_SECONDS = 10.0
-mpl.rcParams.update({"font.size": 8, "axes.spines.top": False, "axes.spines.right": False, "svg.hashsalt": "magasin"})
+mpl.rcParams.update(
+    {"font.size": 8, "axes.spines.top": False, "axes.spines.right": False, "svg.hashsalt": "magasin"}
+)
 
 
 def draw_run(
-    path: Path, shape: Shape, function: Function, runs: Mapping[str, Trajectory], predicted: Mapping[str, Sequence[int]]
+    path: Path,
+    shape: Shape,
+    function: Function,
+    runs: Mapping[str, Trajectory],
+    predicted: Mapping[str, Sequence[int]],
 ) -> None:
     """Write one run's picture, with what the simulator foretold as a dotted line."""
     figure = Figure(figsize=(9.5, 6.4), layout="constrained")
-    axes = figure.subplots(4, len(runs), sharex=True, sharey="row", height_ratios=(2, 2, 2, 1.3), squeeze=False)
+    axes = figure.subplots(
+        4, len(runs), sharex=True, sharey="row", height_ratios=(2, 2, 2, 1.3), squeeze=False
+    )
     for column, (name, run) in enumerate(runs.items()):
         seconds = range(int(shape.duration) + 1)
         _draw_load(axes[0][column], shape, run, seconds)
@@ -52,7 +60,9 @@ def _draw_load(axis: Any, shape: Shape, run: Trajectory, seconds: range) -> None
     axis.set_ylim(bottom=0)
 
 
-def _draw_replicas(axis: Any, shape: Shape, function: Function, run: Trajectory, predicted: Sequence[int]) -> None:
+def _draw_replicas(
+    axis: Any, shape: Shape, function: Function, run: Trajectory, predicted: Sequence[int]
+) -> None:
     fine = [tick / 2 for tick in range(int(shape.duration) * 2 + 1)]
     axis.fill_between(
         fine, [needed(shape.rate(moment), function) for moment in fine],
@@ -73,7 +83,9 @@ def _draw_p99(axis: Any, run: Trajectory, seconds: range) -> None:
     shown = [min(value, HIGHEST_SECONDS) for value in values]
     axis.plot(seconds, shown, color=BLUE, linewidth=0.9)
     lost = [value if math.isinf(value) else math.nan for value in values]
-    axis.plot(seconds, [HIGHEST_SECONDS if math.isinf(one) else math.nan for one in lost], color=RED, linewidth=3)
+    axis.plot(
+        seconds, [HIGHEST_SECONDS if math.isinf(one) else math.nan for one in lost], color=RED, linewidth=3
+    )
     axis.axhline(BOUND_SECONDS, color=GREEN, linewidth=0.8, linestyle="--")
     axis.set_yscale("log")
     axis.set_ylim(0.04, HIGHEST_SECONDS * 1.3)
@@ -103,10 +115,13 @@ def draw_choice(path: Path, outcomes: Sequence[Outcome]) -> None:
     """Write what each choice of thresholds costs, against what it serves."""
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     axis = figure.subplots()
+    places: dict[tuple[float, float], list[str]] = {}
     for one in outcomes:
-        shipped = one.choice == "as shipped"
-        axis.scatter(one.surplus_replica_seconds, one.unserved_seconds, color=RED if shipped else BLUE, s=30, zorder=3)
-        axis.annotate(one.choice, (one.surplus_replica_seconds, one.unserved_seconds), fontsize=6,
+        places.setdefault((one.surplus_replica_seconds, one.unserved_seconds), []).append(one.choice)
+    for (surplus, unserved), choices in places.items():
+        colour = RED if "as shipped" in choices else BLUE
+        axis.scatter(surplus, unserved, color=colour, s=30, zorder=3)
+        axis.annotate(", ".join(choices), (surplus, unserved), fontsize=6, color=colour, rotation=20,
                       xytext=(5, 3), textcoords="offset points")  # fmt: skip
     axis.set_xlabel("replica-seconds beyond need, mean of a run")
     axis.set_ylabel("seconds not served, mean of a run")

@@ -190,8 +190,8 @@ class _Load:
         return self.wanted(seen, now) > self.minimum or (firing and held)
 
     def _arrivals(self, seen: Sequence[Scrape], now: float) -> float:
-        window = [scrape for scrape in seen[-int(self.thresholds.arrival_window) :]]
-        window = [scrape for scrape in window if scrape.at > now - self.thresholds.arrival_window]
+        latest = seen[-int(self.thresholds.arrival_window) :]
+        window = [scrape for scrape in latest if scrape.at > now - self.thresholds.arrival_window]
         used = window[-2:] if self.thresholds.arrivals_are_last_two else window
         return rate(used, now, self.thresholds.arrival_window, lambda scrape: scrape.started)
 
@@ -208,5 +208,7 @@ def _rules(path: Path) -> list[Mapping[str, Any]]:
 
 
 def _route(route: Mapping[str, str], *, tells_end: bool) -> Route:
-    times = (seconds(route[name]) for name in ("group_wait", "group_interval", "repeat_interval"))
-    return Route(*times, tells_end=tells_end)
+    wait, interval, repeat = (
+        seconds(route[name]) for name in ("group_wait", "group_interval", "repeat_interval")
+    )
+    return Route(wait, interval, repeat, tells_end)

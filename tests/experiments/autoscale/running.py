@@ -105,7 +105,9 @@ def _environment(settings: Settings, shape: Shape, function: Function) -> dict[s
     return {
         "TARGETS": json.dumps({name: f"{gateway}/function/{name}/" for name in FUNCTIONS}),
         "START": str(shape.start),
-        "STAGES": json.dumps([{"duration": f"{stage.seconds:g}s", "target": stage.rate} for stage in shape.stages]),
+        "STAGES": json.dumps(
+            [{"duration": f"{stage.seconds:g}s", "target": stage.rate} for stage in shape.stages]
+        ),
         "VUS": str(int(most_open + 2 * shape.peak)),
     }
 
@@ -135,7 +137,9 @@ def _steps(points: list[tuple[float, int]]) -> Steps:
     return steps
 
 
-def _alerts(series: dict[str, list[dict[str, Any]]], name: str, began: float) -> list[tuple[float, str, bool]]:
+def _alerts(
+    series: dict[str, list[dict[str, Any]]], name: str, began: float
+) -> list[tuple[float, str, bool]]:
     """When each alert of a function began and ended to fire."""
     found = []
     for one in series['ALERTS{alertstate="firing"}']:

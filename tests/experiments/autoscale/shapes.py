@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Shape:
     def changes(self) -> list[tuple[float, float]]:
         """(moment, direction +1 or -1) of every change of the rate's direction, jumps included."""
         found: list[tuple[float, float]] = []
-        for (t0, r0), (_, r1) in _pairs(self.points()):
+        for (t0, r0), (_, r1) in pairwise(self.points()):
             if r1 != r0:
                 found.append((t0, 1.0 if r1 > r0 else -1.0))
         return found
@@ -59,10 +59,6 @@ class Shape:
     @property
     def peak(self) -> float:
         return max(rate for _, rate in self.points())
-
-
-def _pairs(points: Sequence[tuple[float, float]]) -> list[tuple[tuple[float, float], tuple[float, float]]]:
-    return list(zip(points, points[1:], strict=False))
 
 
 LOW = 3.0

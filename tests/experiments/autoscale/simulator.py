@@ -13,6 +13,7 @@ import random
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from tests.experiments.autoscale.rule_sets import AlertRule, RuleSet, Scrape
 from tests.experiments.autoscale.shapes import Shape
@@ -45,13 +46,15 @@ class Function:
         return chance.lognormvariate(math.log(self.mean_seconds) - sigma**2 / 2, sigma)
 
 
-def simulate(shape: Shape, function: Function, rules: RuleSet | None, seed: int, replicas: int = 1) -> Trajectory:
+def simulate(
+    shape: Shape, function: Function, rules: RuleSet | None, seed: int, replicas: int = 1
+) -> Trajectory:
     """The trajectory of one run; without rules the count stays at `replicas`.
 
     Scrapes and evaluations begin at a random phase, as they do on a real machine, where it is a matter of the
     names of jobs and groups.
     """
-    return _Run(shape, function, rules, random.Random(seed), replicas).run()  # noqa: S311  a simulation
+    return _Run(shape, function, rules, random.Random(seed), replicas).run()
 
 
 @dataclass
@@ -94,7 +97,9 @@ class _Run:
         self._started = self._ok = self._finished = self._waited = 0
         self._busy_seconds = 0.0
         self._alerts = [_AlertState(rule) for rule in rules.alerts] if rules else []
-        self._result = Trajectory(shape.name, rules.name if rules else "fixed", [], [(0.0, replicas)], [(0.0, replicas)], [])
+        self._result = Trajectory(
+            shape.name, rules.name if rules else "fixed", [], [(0.0, replicas)], [(0.0, replicas)], []
+        )
 
     def run(self) -> Trajectory:
         self._at(0.0, self._arrive)
@@ -120,7 +125,9 @@ class _Run:
         self._at(self._now + self._chance.expovariate(max(rate, 0.01)), self._arrive)
         self._started += 1
         if sum(replica.load for replica in self._replicas) >= self._function.max_inflight * self._wanted:
-            self._result.requests.append(Request(self._now + self._function.hop_seconds, self._function.hop_seconds, 429))
+            self._result.requests.append(
+                Request(self._now + self._function.hop_seconds, self._function.hop_seconds, 429)
+            )
             return
         serving = [replica for replica in self._replicas if not replica.leaving]
         least = min(replica.load for replica in serving)
@@ -133,14 +140,16 @@ class _Run:
             arrived, service = replica.waiting.popleft()
             replica.busy += 1
             self._waited += self._now - arrived > 0.2
-            self._at(self._now + service, lambda arrived=arrived, service=service: self._finish(replica, arrived, service))
+            self._at(self._now + service, partial(self._finish, replica, arrived, service))
 
     def _finish(self, replica: _Replica, arrived: float, service: float) -> None:
         replica.busy -= 1
         self._finished += 1
         self._ok += 1
         self._busy_seconds += service
-        self._result.requests.append(Request(self._now, self._now - arrived + self._function.hop_seconds, 200))
+        self._result.requests.append(
+            Request(self._now, self._now - arrived + self._function.hop_seconds, 200)
+        )
         self._work(replica)
         if replica.leaving and not replica.load:
             self._replicas.remove(replica)
@@ -181,7 +190,13 @@ class _Run:
         self._at(self._now + self._function.scrape_interval, self._scrape)
         self._seen.append(
             Scrape(
-                self._now, self._started, self._ok, self._finished, self._busy_seconds, self._waited, self._wanted
+                self._now,
+                self._started,
+                self._ok,
+                self._finished,
+                self._busy_seconds,
+                self._waited,
+                self._wanted,
             )
         )
 

@@ -1,9 +1,9 @@
 """Where an experiment's results go: one folder, self-explanatory, that an interrupted run can be taken up in again.
 
-    <STATE_DIR>/experiments/<name>-<UTC time>/
-        settings.json   what was asked for, the machine, the versions, the commit
-        runs/<run>/     raw data of each run, complete once it has a done.json
-        result.json  report.html  *.png
+<STATE_DIR>/experiments/<name>-<UTC time>/
+    settings.json   what was asked for, the machine, the versions, the commit
+    runs/<run>/     raw data of each run, complete once it has a done.json
+    result.json  report.html  *.png
 """
 
 from __future__ import annotations
@@ -29,7 +29,12 @@ class Folder:
         now = datetime.now(UTC)
         folder = cls(state / "experiments" / f"{name}-{now:%Y%m%dT%H%M%SZ}")
         folder.path.mkdir(parents=True)
-        about = {"experiment": name, "at": now.isoformat(timespec="seconds"), "commit": commit(), "machine": machine()}
+        about = {
+            "experiment": name,
+            "at": now.isoformat(timespec="seconds"),
+            "commit": commit(),
+            "machine": machine(),
+        }
         folder.write("settings.json", {**about, "settings": dict(settings)})
         return folder
 

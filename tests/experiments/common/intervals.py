@@ -27,4 +27,6 @@ def said(values: Sequence[float], digits: int = 0) -> str:
     if not values:
         return "–"
     low, high = interval(values)
+    if low == high:
+        return f"{low:.{digits}f}"
     return f"{statistics.mean(values):.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"

@@ -49,7 +49,9 @@ def read(output: Path) -> Iterator[Sample]:
     with output.open(newline="") as file:
         for row in csv.DictReader(file):
             if row["metric_name"] == "dropped_iterations":
-                raise BenchmarkError("k6 could not keep its pace (dropped iterations): the run is worth nothing")
+                raise BenchmarkError(
+                    "k6 could not keep its pace (dropped iterations): the run is worth nothing"
+                )
             if row["metric_name"] == "http_req_duration":
                 ended, taken = int(row["timestamp"]) / 1e6, float(row["metric_value"]) / 1000
                 yield Sample(row["scenario"], ended, taken, int(row["status"] or 0))

@@ -45,4 +45,6 @@ def localfaas(settings: Settings, verb: str, *, must_succeed: bool = True) -> No
         cwd=settings.project, env=environment, capture_output=True, text=True, timeout=UP_SECONDS, check=False,
     )  # fmt: skip
     if must_succeed and done.returncode != 0:
-        raise BenchmarkError(f"the platform of the experiment did not come {verb}:\n{done.stdout}{done.stderr}")
+        raise BenchmarkError(
+            f"the platform of the experiment did not come {verb}:\n{done.stdout}{done.stderr}"
+        )

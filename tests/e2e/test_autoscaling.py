@@ -1,0 +1,49 @@
+"""Prometheus, Alertmanager and the gateway scale a function: up under load, down after it, and nobody loses a request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.experiments.autoscale.platform import lay_out
+from tests.support.platform import Platform, discard, new_platform, steady_load, wait_for
+
+pytestmark = pytest.mark.e2e
+
+BUSY_CLIENTS = 8
+"""Each waits for its answer: together they would keep eight threads busy, and a replica has one."""
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """The autoscaling experiment's platform; replicas are let go after five seconds and not after a minute."""
+    project = lay_out(tmp_path_factory.mktemp("work"))
+    rules: Path = project / "monitoring" / "prometheus" / "rules" / "scaling.yml"
+    shipped = rules.read_text()
+    assert shipped.count("keep_firing_for: 1m") == 1
+    rules.write_text(shipped.replace("keep_firing_for: 1m", "keep_firing_for: 5s"))
+    platform = new_platform(project)
+    try:
+        platform.run("up")
+        if not {"prometheus", "alertmanager"} <= platform.processes().keys():
+            pytest.skip("Prometheus and Alertmanager are not to be had here")
+        yield platform
+    finally:
+        discard(platform)
+
+
+def serving(platform: Platform) -> int:
+    """Replicas of `ours` that take traffic."""
+    rows = platform.processes().values()
+    return sum(row["program"].startswith("ours-") and row["traffic"] == "yes" for row in rows)
+
+
+def test_replicas_come_with_the_load_and_go_after_it_without_a_lost_request(work: Platform) -> None:
+    with steady_load(work.gateway("/function/ours/"), workers=1, pause=0.2) as calm:
+        with steady_load(work.gateway("/function/ours/"), workers=BUSY_CLIENTS, pause=0) as busy:
+            wait_for(lambda: serving(work) >= 3, 50, "three replicas under load")
+        wait_for(lambda: serving(work) == 1, 60, "one replica after it")
+    assert (busy.failed, calm.failed) == (0, 0), (busy.failures[:3], calm.failures[:3])
+    assert len(busy.served_by) >= 3

@@ -1,0 +1,56 @@
+"""A report that a sceptic can read alone: one HTML file with its pictures in it."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, select_autoescape
+
+TEMPLATES = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A goal, what was found, and whether that is the goal met; None says that it cannot be told."""
+
+    goal: str
+    found: str
+    met: bool | None
+
+    @property
+    def word(self) -> str:
+        return {True: "met", False: "missed", None: "cannot tell"}[self.met]
+
+
+@dataclass(frozen=True)
+class Table:
+    title: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What an experiment has to say: question, method, results with their goals, pictures, and what may be wrong with it."""
+
+    title: str
+    question: str
+    method: Sequence[str]
+    verdicts: Sequence[Verdict]
+    tables: Sequence[Table]
+    pictures: Sequence[tuple[str, Path]]
+    """Caption and file."""
+    threats: Sequence[str]
+    about: Sequence[tuple[str, str]]
+    """Machine, versions, commit, settings."""
+
+
+def write(report: Report, path: Path) -> None:
+    """Write the report to `path`; pictures are put into the file."""
+    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=select_autoescape(default=True))
+    pictures = [(caption, base64.b64encode(file.read_bytes()).decode()) for caption, file in report.pictures]
+    template = environment.get_template("report.html.j2")
+    path.write_text(template.render(report=report, pictures=pictures))
