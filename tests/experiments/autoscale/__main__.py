@@ -110,6 +110,8 @@ def conclude(folder: Folder, console: Console) -> list[Verdict]:
         if not runs:
             raise BenchmarkError("no run was finished, so there is nothing to tell")
         pictures = [_picture(folder, run, function) for run in runs]
+        for run in runs:
+            folder.run(run.name).write_csv("samples.csv", results.samples(run, function))
         outcomes = [outcome(name, one, function, SEEDS) for name, one in candidates(shipped_thresholds())]
         draw_choice(folder.path / "choice.png", outcomes)
     told = results.verdicts(runs)

@@ -19,8 +19,14 @@ from tests.experiments.autoscale.rule_sets import AlertRule, RuleSet, Scrape
 from tests.experiments.autoscale.shapes import Shape
 from tests.experiments.autoscale.trajectory import Request, Trajectory
 
-NOTICE_SECONDS = 0.05
-"""From Alertmanager's decision until the gateway has scaled."""
+NOTICE_SECONDS = (0.004, 0.014)
+"""From a group's turn until the gateway has scaled and Alertmanager has noted it; it repeats from then on."""
+DRIFT_SECONDS = 0.006
+"""How much later than its interval a group's turn comes, at most.
+
+A turn that falls on the repeat interval itself may so count or not: with OpenFaaS CE's 30 s, real Alertmanagers
+(0.25) repeated after 30 s at some times and after 40 s at others.
+"""
 CLEANING_SECONDS = 30.0
 """How often Alertmanager forgets groups without alerts; a group that it still knows waits for its next turn."""
 
@@ -233,15 +239,17 @@ class _Run:
         """A group's turn: tell of what is new, of what is over, and again after the repeat interval."""
         if not alert.has_group:
             return
-        route = alert.rule.route
-        self._at(self._now + route.interval, lambda: self._flush(alert))
-        if alert.firing and (not alert.told or self._now - alert.told_at > route.repeat - 0.5):
-            alert.told, alert.told_at = True, self._now
-            self._at(self._now + NOTICE_SECONDS, self._step_up)
+        route, noted = alert.rule.route, self._now + self._chance.uniform(*NOTICE_SECONDS)
+        self._at(
+            self._now + route.interval + self._chance.uniform(0, DRIFT_SECONDS), lambda: self._flush(alert)
+        )
+        if alert.firing and (not alert.told or self._now - alert.told_at > route.repeat):
+            alert.told, alert.told_at = True, noted
+            self._at(noted, self._step_up)
         elif not alert.firing and alert.told:
             alert.told = False
             if route.tells_end:
-                self._at(self._now + NOTICE_SECONDS, lambda: self._scale(self._function.minimum))
+                self._at(noted, lambda: self._scale(self._function.minimum))
 
     def _step_up(self) -> None:
         self._scale(min(self._wanted + self._function.step, self._function.maximum))

@@ -2,15 +2,16 @@
 
 <STATE_DIR>/experiments/<name>-<UTC time>/
     settings.json   what was asked for, the machine, the versions, the commit
-    runs/<run>/     raw data of each run, complete once it has a done.json
+    runs/<run>/     raw data of each run, complete once it has a done.json; samples.csv, second by second
     result.json  report.html  *.png
 """
 
 from __future__ import annotations
 
+import csv
 import json
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -59,6 +60,12 @@ class Folder:
     def write(self, name: str, document: Any) -> Path:
         path = self.path / name
         path.write_text(json.dumps(document, indent=1) + "\n")
+        return path
+
+    def write_csv(self, name: str, rows: Iterable[Sequence[Any]]) -> Path:
+        path = self.path / name
+        with path.open("w", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows(rows)
         return path
 
 

@@ -1,0 +1,69 @@
+"""What the autoscaling experiment says of its runs, above all where it cannot tell."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.experiments.autoscale import results
+from tests.experiments.autoscale.agreement import Agreement
+from tests.experiments.autoscale.measures import Measures, Rise
+from tests.experiments.autoscale.results import Run, samples, verdicts
+from tests.experiments.autoscale.rule_sets import openfaas_ce, ours, shipped_thresholds
+from tests.experiments.autoscale.shapes import SHAPES
+from tests.experiments.autoscale.simulator import Function, simulate
+
+AGREED = Agreement(share=1.0, furthest=0.0, notification_interval=20.0, predicted=())
+
+
+def measures(*served_after: float | None, lasted: float = 60.0, lost: int = 0) -> Measures:
+    rises = tuple(Rise(at=30.0, lasted=lasted, served_after=one, enough_after=one) for one in served_after)
+    return Measures(rises, 0, 0, 1, 1, 0, 0, lost, 1, 0, 0, 100)
+
+
+def run(mine: Measures, theirs: Measures) -> Run:
+    return Run("step-1", "step", {}, {"ours": mine, "ce": theirs}, {"ours": AGREED, "ce": AGREED}, 0.0, 0.2)
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "word"),
+    [
+        ([16.0], [100.0], "met"),
+        ([40.0], [100.0], "missed"),
+        ([19.0], [None], "met"),
+        ([21.0], [None], "cannot tell"),
+        ([None], [50.0], "missed"),
+        ([40.0, 0.0, 0.0], [100.0, 100.0, 100.0], "missed"),
+        ([], [], "cannot tell"),
+    ],
+)
+def test_a_jump_speaks_for_the_goal_only_where_it_lasted_long_enough(
+    mine: list[float | None], theirs: list[float | None], word: str
+) -> None:
+    """A third of 60 s is 20; replicas that are still there from an earlier jump prove nothing."""
+    assert verdicts([run(measures(*mine), measures(*theirs))])[0].word == word
+
+
+def test_one_lost_request_is_one_too_many() -> None:
+    told = {one.goal: one.word for one in verdicts([run(measures(10.0, lost=1), measures(50.0))])}
+    assert told["no request lost when replicas are taken away"] == "missed"
+
+
+def test_a_table_says_never_where_it_never_came_to_that() -> None:
+    (table,) = results.tables([run(measures(16.0), measures(None)), run(measures(18.0), measures(90.0))])
+    first = next(row for row in table.rows if row[0].startswith("seconds from the first jump until p99"))
+    assert first[1:] == ["17 (16 to 18)", "90, never in 1 of 2"]
+
+
+def test_samples_have_every_second_of_both_functions() -> None:
+    function, shape = Function(maximum=2), SHAPES["spike"]
+    by_rules = {
+        rules.name: simulate(shape, function, rules, seed=1)
+        for rules in (ours(shipped_thresholds()), openfaas_ce())
+    }
+    head, *rows = samples(Run("spike-1", "spike", by_rules, {}, {}, 0.0, 0.0), function)
+    assert len(rows) == 2 * int(shape.duration)
+    mine = [dict(zip(head, row, strict=True)) for row in rows if row[1] == "ours"]
+    answered = sum(one["answered"] for one in mine)
+    assert answered == pytest.approx(sum(one.status == 200 for one in by_rules["ours"].requests), abs=5)
+    assert any("hold" in one["alerts"] for one in mine)
+    assert mine[-1]["alerts"] == ""
