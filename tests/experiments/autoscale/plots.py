@@ -44,6 +44,7 @@ def draw_run(
         _draw_alerts(axes[3][column], run, shape.duration)
         axes[0][column].set_title(f"{shape.title}: {TITLES.get(name, name)}", fontweight="bold")
         axes[3][column].set_xlabel("seconds")
+        axes[3][column].set_xlim(0, shape.duration)
     for row, label in enumerate(("requests a second", "replicas", "p99, seconds", "alerts firing")):
         axes[row][0].set_ylabel(label)
     figure.savefig(path, dpi=100)
