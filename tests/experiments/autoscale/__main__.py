@@ -8,6 +8,7 @@ report.html. Interrupted, it goes on with `resume=<folder>`.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 import time
@@ -39,6 +40,9 @@ SEEDS = range(1, 4)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
+    # A shell that starts a program in the background has it ignore the key; being ended is being stopped, too.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     console = Console(highlight=False)
     settings = load_settings()
     try:
