@@ -35,6 +35,8 @@ MAY_FIRE = {"LatencyBurnsFast", "LatencyBurns"} | {
     rule["alert"] for name, rule in RULES if name == "scaling.yml" and "alert" in rule
 }
 """A machine that runs tests is slow at times, and some of them are a load."""
+ONLY_WHEN_IT_HAPPENS = {"function:replicas_waited_for"}
+"""Has data only while requests wait although the load seems carried."""
 EXPORTER = "postgres-exporter"
 
 
@@ -164,7 +166,7 @@ def test_stock_changed_past_its_ledger_is_seen(shop: Platform, prometheus: Watch
 def test_every_rule_works_and_every_recorded_series_has_data(prometheus: Watcher) -> None:
     def missing() -> set[str]:
         recorded = prometheus.ask('{__name__=~".+:.+"}')
-        return RECORDED - {labels["__name__"] for labels, _ in recorded}
+        return RECORDED - ONLY_WHEN_IT_HAPPENS - {labels["__name__"] for labels, _ in recorded}
 
     wait_for(lambda: not missing(), 30, "data of every recorded series")
     rules = [rule for group in prometheus.api("rules")["groups"] for rule in group["rules"]]

@@ -104,7 +104,7 @@ def test_a_function_has_emitted_its_metrics(told: Told, function: str) -> None:
     assert {one: told.growth(function, one) for one in wanted if told.growth(function, one) <= 0} == {}
     now = told.after[function]
     replicas = now["function_threads"] / STACK[function]["environment"]["threads"]
-    assert replicas == int(STACK[function]["labels"]["com.openfaas.scale.min"])
+    assert replicas >= int(STACK[function]["labels"]["com.openfaas.scale.min"])  # more after a load
     assert now["http_requests_in_flight"] == 0
     assert now["http_first_request_duration_seconds"] > 0
     if any(secret == f"{function}-db" for secret in STACK[function]["secrets"]):

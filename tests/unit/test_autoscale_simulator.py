@@ -53,7 +53,7 @@ def test_with_little_load_our_rules_change_nothing_and_ces_climb_to_the_top() ->
     assert simulate(QUIET, FUNCTION, CE, seed=1).wanted[-1][1] == FUNCTION.maximum
 
 
-@pytest.mark.parametrize("seed", range(1, 5))
+@pytest.mark.parametrize("seed", (1, 2))
 def test_a_step_is_served_in_a_third_of_ces_time_without_overshoot_or_flapping(seed: int) -> None:
     shape = SHAPES["step"]
     mine, theirs = (measure(simulate(shape, FUNCTION, rules, seed), shape, FUNCTION) for rules in (OURS, CE))
