@@ -77,7 +77,7 @@ experiment: $(VENV)/.ready ## ask a question that takes minutes: name=autoscale 
 screenshots: $(VENV)/.ready ## pictures of every dashboard, after some minutes of trade at a shop of its own, into docs/images
 	@SCREENSHOTS=docs/images LOAD_SECONDS=$(or $(seconds),180) $(PY) -m pytest tests/e2e/test_dashboards_page.py --timeout 600
 test: $(VENV)/.ready ## all tests, beside a running platform
-	@$(PY) -m pytest -n 3 --dist loadfile
+	@$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 crash-points: $(VENV)/.ready ## the points at which a checkout can be killed
 	@$(PY) -m functions.checkout.points
 crash-test: $(VENV)/.ready ## kill -9 a checkout at every point, once and twice in a row, runs=10 times each
