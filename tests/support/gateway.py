@@ -14,12 +14,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from waitress.server import create_server
-
 from localfaas import gateway
 from localfaas.envoy import admin_request
 from localfaas.settings import Settings
 from tests.support.api import BASIC, Api
+from tests.support.serving import Served
 
 PATIENCE_SECONDS = 15.0
 
@@ -52,7 +51,7 @@ class Answer:
 class RunningGateway:
     """What a client sees; `api` is the hand of whoever deploys."""
 
-    def __init__(self, api: Api, server: ApiServer) -> None:
+    def __init__(self, api: Api, server: Served) -> None:
         self.api = api
         self._server = server
         self.port = api.settings.port("gateway")
@@ -66,7 +65,7 @@ class RunningGateway:
         self._server.stop()
 
     def start_api(self) -> None:
-        self._server = ApiServer(self.api)
+        self._server = serve_api(self.api)
 
     def call(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
         """One request on a connection of its own; `_` in the names of headers stands for `-`."""
@@ -106,7 +105,7 @@ def running_gateway(api: Api) -> Iterator[RunningGateway]:
     settings = api.settings
     gateway.write_bootstrap(settings)
     gateway.write_gateway(settings, [])
-    server = ApiServer(api)
+    server = serve_api(api)
     with (settings.logs / "gateway.log").open("wb") as log:
         envoy = subprocess.Popen(
             [
@@ -127,24 +126,11 @@ def running_gateway(api: Api) -> Iterator[RunningGateway]:
             running.stop_api()
 
 
-class ApiServer:
+def serve_api(api: Api) -> Served:
     """The API on its Unix socket, as `localfaas serve` runs it, until it is stopped."""
-
-    def __init__(self, api: Api) -> None:
-        path = api.settings.api_socket
-        path.unlink(missing_ok=True)
-        self._server: Any = create_server(
-            api.app, unix_socket=str(path), threads=8, channel_request_lookahead=1
-        )
-        self._thread = threading.Thread(target=self._server.run, daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Close the socket and every connection, as the end of a process does."""
-        self._server.close()
-        for channel in list(self._server.active_channels.values()):
-            channel.handle_close()
-        self._server.task_dispatcher.shutdown(timeout=2)
+    path = api.settings.api_socket
+    path.unlink(missing_ok=True)
+    return Served(api.app, unix_socket=str(path), threads=8, channel_request_lookahead=1)
 
 
 def gateway_bootstrap(settings: Settings) -> Path:

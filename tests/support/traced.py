@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from waitress.server import create_server
 
 from functions.shared import FunctionApp, later
 from functions.shared.telemetry import Telemetry
@@ -23,23 +20,18 @@ from tests.support.edge import PROJECT, RunningEdge, running_edge, wait_for
 from tests.support.gateway import running_gateway
 from tests.support.ports import free_offset
 from tests.support.postgres import PostgresServer
+from tests.support.serving import Served
 from tests.support.webshop import FUNCTIONS, WebShop, running_webshop
 
 
 @contextmanager
 def served(app: Any, port: int = 0) -> Iterator[int]:
     """A WSGI application on a port of this machine, until the block ends."""
-    server = create_server(app, host="127.0.0.1", port=port, threads=4)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
+    serving = Served(app, host="127.0.0.1", port=port, threads=4)
     try:
-        yield server.effective_port
+        yield serving.server.effective_port
     finally:
-        server.close()
-        for channel in list(server.active_channels.values()):
-            channel.handle_close()
-        server.task_dispatcher.shutdown(timeout=2)
-        thread.join(5)
+        serving.stop()
 
 
 def tracer_of(function: FunctionApp) -> Tracer:
