@@ -81,7 +81,7 @@ def test_a_checkout_is_one_trace_of_all_that_took_part(
 
 
 def test_spans_say_who_worked_and_for_which_request_and_nothing_of_people(traced: TracedShop) -> None:
-    request_id = str(check_out(traced, "bea").header("x-request-id"))
+    request_id = str(check_out(traced, "beatrix").header("x-request-id"))
     spans = traced.spans_of(traced.trace_of(request_id))
     edge = next(span for span in spans if span.service == "edge")
     gateway = next(span for span in spans if span.service == "gateway")
@@ -93,7 +93,7 @@ def test_spans_say_who_worked_and_for_which_request_and_nothing_of_people(traced
         assert span.attributes["replica"] == "test-1"
         assert span.attributes["http.status_code"] == "201"
     kept = json.dumps([span.attributes for span in spans], ensure_ascii=False)
-    for secret in ("Lovelace", "Érables", "tok_ok", "Bearer", "bea"):
+    for secret in ("Lovelace", "Érables", "tok_ok", "Bearer", "beatrix"):
         assert secret not in kept
 
 
