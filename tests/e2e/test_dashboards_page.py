@@ -33,7 +33,7 @@ pytestmark = [
 
 BOARDS = dashboards.boards()
 DARK = "--blink-settings=preferredColorScheme=0"
-WALL, PHONE = (1500, 3000), (420, 900)
+WALL, PHONE = (1500, 3600), (420, 900)
 AT_ONCE = 2
 MAY_BE_EMPTY = {query.panel for query in QUERIES if str(query) in WITHOUT_DATA and query.instant}
 """Tables of what is wrong."""
