@@ -123,7 +123,8 @@ def parser() -> argparse.ArgumentParser:
     new = verb("new", run_new, "make a function from a template, with its entries in stack.yml and kong.yml")
     new.add_argument("name")
     new.add_argument("--lang", default="python3-flask-granian", help="template (default: %(default)s)")
-    verb("dashboards", run_dashboards, "draw the project's dashboards at :8011 (run by supervisord)")
+    page = verb("dashboards", run_dashboards, "draw the project's dashboards (run by supervisord)")
+    page.add_argument("--port", type=int, help="where to listen (default: 8011 with the offset)")
     wipe = verb("reset", run_reset, "stop everything and delete all state")
     wipe.add_argument("--yes", action="store_true", required=True, help="confirm that data is to be deleted")
     verb("serve", run_serve, "run the API process (supervisord does this)")
@@ -234,7 +235,7 @@ def run_serve(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def run_dashboards(settings: Settings, options: argparse.Namespace) -> int:
-    serve_dashboards(settings)
+    serve_dashboards(settings, options.port or settings.port("dashboards"))
     return 0
 
 

@@ -33,6 +33,7 @@ PORTS = {
     "alertmanager": 8093,
     "postgres-exporter": 8094,
     "traces": 8095,
+    "pages": 8096,
     "postgres": 8432,
     "edge-tls": 8443,
 }

@@ -16,6 +16,8 @@ from localfaas.settings import LOOPBACK, Settings
 TIMEOUT_SECONDS = (2, 30)
 """To connect to Prometheus, and between two parts of its answer."""
 LARGEST_QUESTION_BYTES = 256 * 1024
+LARGEST_ANSWER_BYTES = 32 * 1024 * 1024
+"""No panel can draw as much; more would only fill the memory of this process and of the browser."""
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     "connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
@@ -99,18 +101,31 @@ def _add_data(app: Flask, settings: Settings) -> None:
 
 
 def _asked(settings: Settings, path: str) -> Response:
-    """Prometheus' own answer; 502 with a sentence when it is away."""
+    """Prometheus' own answer; 502 with a sentence when it is away or says too much."""
     values = list(request.values.items(multi=True))
+    form, query = (values, None) if request.method == "POST" else (None, values)
     url = settings.url("prometheus") + path
     try:
-        if request.method == "POST":
-            answer = requests.post(url, data=values, timeout=TIMEOUT_SECONDS)
-        else:
-            answer = requests.get(url, params=values, timeout=TIMEOUT_SECONDS)
+        with requests.request(
+            request.method, url, data=form, params=query, timeout=TIMEOUT_SECONDS, stream=True
+        ) as answer:
+            body = _bounded(answer)
     except requests.RequestException:
         message = f"Prometheus does not answer at {settings.url('prometheus')}; see `make status`."
         return _json_error(502, message)
-    return Response(answer.content, answer.status_code, content_type="application/json")
+    if body is None:
+        return _json_error(502, "Prometheus' answer is too large to draw; choose a shorter time.")
+    return Response(body, answer.status_code, content_type="application/json")
+
+
+def _bounded(answer: requests.Response) -> bytes | None:
+    """The whole answer; None, and the rest unread, when it is too large."""
+    body = bytearray()
+    for part in answer.iter_content(64 * 1024):
+        body += part
+        if len(body) > LARGEST_ANSWER_BYTES:
+            return None
+    return bytes(body)
 
 
 def _json_error(status: int, message: str) -> Response:

@@ -11,6 +11,6 @@ THREADS = 8
 """A page asks for six panels at a time, which is what a browser opens to one host."""
 
 
-def serve(settings: Settings) -> None:
-    """Serve until SIGTERM."""
-    run(create_app(settings), host=LOOPBACK, port=settings.port("dashboards"), threads=THREADS, ident=None)
+def serve(settings: Settings, port: int) -> None:
+    """Serve on 127.0.0.1 at `port` until SIGTERM."""
+    run(create_app(settings), host=LOOPBACK, port=port, threads=THREADS, ident=None)

@@ -50,6 +50,7 @@ PARTS = (
         path="/metrics",
         secrets=postgres_exporter.secrets,
     ),
+    Part("pages", "runbooks", "runbooks beside Grafana", None, dashboards.pages_program, path="/runbooks/"),
     Part(
         "prometheus", "Prometheus", "metrics", prometheus.TOOL, prometheus.program, reload=prometheus.reload
     ),

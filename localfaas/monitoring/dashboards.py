@@ -1,4 +1,7 @@
-"""What listens at :8011: Grafana with the project's provisioning where it is installed, else our light page."""
+"""What listens at :8011: Grafana with the project's provisioning where it is installed, else our light page.
+
+Beside Grafana the page listens at :8096, because runbooks are its own: alerts lead to them wherever it is.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,13 @@ def program(settings: Settings, binary: Path, running: Collection[str]) -> Progr
         return None
     grafana = find_grafana(os.environ)
     return grafana_program(settings, *grafana) if grafana else page_program(settings, binary)
+
+
+def pages_program(settings: Settings, binary: Path, running: Collection[str]) -> Program | None:
+    """The page at a port of its own; None where it is at :8011 anyway, or the project has no dashboards."""
+    if not (settings.project / FOLDER / "dashboards").is_dir() or not find_grafana(os.environ):
+        return None
+    return page_program(settings, binary, "pages")
 
 
 def find_grafana(environ: Mapping[str, str]) -> tuple[list[str], Path] | None:
@@ -60,6 +70,7 @@ def grafana_program(settings: Settings, command: list[str], home: Path) -> Progr
             "GF_AUTH_ANONYMOUS_ORG_ROLE": "Viewer",
             "GF_USERS_DEFAULT_THEME": "system",
             "GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH": str(folder / "dashboards" / "overview.json"),
+            "GF_PLUGINS_PREINSTALL_DISABLED": "true",  # else it fetches plugins when it starts
             "GF_ANALYTICS_REPORTING_ENABLED": "false",
             "GF_ANALYTICS_CHECK_FOR_UPDATES": "false",
             "GF_ANALYTICS_CHECK_FOR_PLUGIN_UPDATES": "false",
@@ -70,11 +81,12 @@ def grafana_program(settings: Settings, command: list[str], home: Path) -> Progr
     )
 
 
-def page_program(settings: Settings, binary: Path) -> Program:
-    """The light page of localfaas/dashboards."""
+def page_program(settings: Settings, binary: Path, part: str = "dashboards") -> Program:
+    """The light page of localfaas/dashboards, at the port of `part`."""
+    verb = ["dashboards", "--port", str(settings.port(part))]
     return Program(
-        name="dashboards",
-        command=[str(binary), "-m", "localfaas", "--project", str(settings.project), "dashboards"],
+        name=part,
+        command=[str(binary), "-m", "localfaas", "--project", str(settings.project), *verb],
         directory=settings.project,
         environment={
             "STATE_DIR": str(settings.state),
@@ -84,6 +96,6 @@ def page_program(settings: Settings, binary: Path) -> Program:
             "PYTHONUNBUFFERED": "1",
             "PYTHONDONTWRITEBYTECODE": "1",
         },
-        about={"port": settings.port("dashboards"), "kind": "page"},
+        about={"port": settings.port(part), "kind": "page"},
         priority=PRIORITY,
     )

@@ -44,8 +44,10 @@ def configuration(settings: Settings, running: Collection[str]) -> dict[str, Any
         "global": {
             "scrape_interval": SCRAPE_INTERVAL,
             "evaluation_interval": SCRAPE_INTERVAL,
-            # Alerts lead to their runbooks by it.
-            "external_labels": {"dashboards": f"http://localhost:{settings.port('dashboards')}"},
+            # Alerts lead to their runbooks by it: to the page, which has a port of its own where Grafana has :8011.
+            "external_labels": {
+                "dashboards": f"http://localhost:{settings.port('pages' if 'pages' in running else 'dashboards')}"
+            },
         },
         "rule_files": ["rules/*.yml"],
         "scrape_configs": [

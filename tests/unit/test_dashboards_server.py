@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 
-from localfaas.dashboards import create_app
-from localfaas.monitoring import dashboards
+from localfaas.dashboards import app, create_app
+from localfaas.monitoring import PARTS, dashboards
 from localfaas.settings import PORTS, Settings
 
 PROJECT = Path(__file__).parents[2]
@@ -134,6 +134,15 @@ def test_a_huge_question_is_refused(project: Path, prometheus: int) -> None:
     assert answer.status_code == 413
 
 
+def test_a_huge_answer_is_refused_in_words(
+    project: Path, prometheus: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "LARGEST_ANSWER_BYTES", 50)
+    answer = client_of(project, prometheus).get("/api/v1/query?query=" + "a" * 50, headers=LOCAL)
+    assert answer.status_code == 502
+    assert "shorter time" in answer.get_json()["error"]
+
+
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:8011", "localhost.evil.example"])
 def test_only_this_machines_names_are_answered_to(project: Path, host: str) -> None:
     """Else a site could point its own name here and read all that is measured (DNS rebinding)."""
@@ -176,8 +185,33 @@ def test_grafana_runs_instead_where_it_is_installed(tmp_path: Path) -> None:
         assert any(f"${{{variable}}}" in path.read_text() for path in provisioned.rglob("*.yml")), variable
 
 
-def test_the_page_runs_where_no_grafana_is(tmp_path: Path) -> None:
+def test_runbooks_are_beside_grafana(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else every alert would lead to a page that Grafana does not have."""
+    for file in ("bin/grafana", "conf/defaults.ini"):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    settings = Settings(PROJECT, tmp_path / "state", port_offset=1000)
+    both = (
+        dashboards.program(settings, Path("python"), ()),
+        dashboards.pages_program(settings, Path("python"), ()),
+    )
+    assert [one and (one.name, one.about["kind"], one.about["port"]) for one in both] == [
+        ("dashboards", "Grafana", 9011),
+        ("pages", "page", 9096),
+    ]
+    assert both[1] and both[1].command[-3:] == ["dashboards", "--port", "9096"]
+    names = [part.name for part in PARTS]
+    assert names.index("pages") < names.index("prometheus")  # which is told where alerts lead
+
+
+def test_the_page_runs_alone_where_no_grafana_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert dashboards.find_grafana({"PATH": str(tmp_path)}) is None
+    monkeypatch.setenv("PATH", str(tmp_path))
+    settings = Settings(PROJECT, tmp_path / "state", port_offset=1000)
+    page = dashboards.program(settings, Path("python"), ())
+    assert page and page.command[-3:] == ["dashboards", "--port", "9011"]
+    assert dashboards.pages_program(settings, Path("python"), ()) is None
 
 
 def test_a_project_without_dashboards_has_no_page(tmp_path: Path) -> None:

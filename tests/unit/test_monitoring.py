@@ -57,6 +57,8 @@ def test_only_what_runs_is_scraped_and_each_part_under_its_job():
 def test_alerts_know_where_their_runbooks_are():
     labels = prometheus.configuration(SETTINGS, ())["global"]["external_labels"]
     assert labels == {"dashboards": "http://localhost:9011"}
+    labels = prometheus.configuration(SETTINGS, {"pages"})["global"]["external_labels"]
+    assert labels == {"dashboards": "http://localhost:9096"}
 
 
 @pytest.fixture

@@ -1,5 +1,5 @@
 // Each case is a call of one of the page's modules and what it has to give; what differs is posted to the test.
-import { ofValue } from "./colours.js";
+import { ofValue, onGround } from "./colours.js";
 import * as frames from "./frames.js";
 import * as times from "./times.js";
 import { format } from "./units.js";
@@ -61,6 +61,8 @@ const CASES = {
   "buckets are taken apart": [frames.heatCells(HEAT), { times: [1, 2], bounds: [0.1, 0.5, Infinity], cells: [[0, 0, 2], [1, 0, 4], [0, 1, 5], [0, 2, 2]] }],
   "rows of several queries meet": [frames.table(ANSWERS, [{ id: "merge" }, { id: "organize", options: ORGANIZE }]),
     { columns: ["store", "Value #B", "orders"], rows: [{ store: "S1", "Value #B": 7, orders: 3 }, { store: "S2", "Value #B": 4 }] }],
+  "pale colours are darkened on a light ground alone": [[onGround("#FADE2A", "light"), onGround("#705DA0", "light"), onGround("#FADE2A", "dark"), onGround("currentColor", "light")],
+    ["#a29019", "#705da0", "#FADE2A", "currentColor"]],
   "thresholds colour": [[0, 1, 5].map((one) => ofValue(STEPS, one)), ["#73BF69", "#F2495C", "#F2495C"]],
 };
 
