@@ -188,6 +188,7 @@ function showControls() {
   });
   document.getElementById("now").addEventListener("click", refresh);
   addEventListener("themechange", refresh);
+  addEventListener("resize", () => state.panels.forEach((panel) => panel.chart?.resize()));
   document.addEventListener("click", (event) => document.querySelectorAll("details.variable[open]").forEach((one) => {
     if (!one.contains(event.target)) one.open = false;
   }));
