@@ -33,7 +33,10 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
         platform.run("up")
         if not {"prometheus", "alertmanager"} <= platform.processes().keys():
             pytest.skip("Prometheus and Alertmanager are not to be had here")
-        rewrite(platform.state / "prometheus" / "prometheus.yml", {"interval: 5s": "interval: 1s"})
+        rewrite(
+            platform.state / "prometheus" / "configuration" / "prometheus.yml",
+            {"interval: 5s": "interval: 1s"},
+        )
         requests.post(platform.settings.url("prometheus") + "/-/reload", timeout=10).raise_for_status()
         yield platform
     finally:
