@@ -7,6 +7,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from localfaas.locks import locked
 from localfaas.settings import Settings
 
 DOWNLOAD_SECONDS = 120
@@ -44,7 +45,11 @@ def fetch(tool: Tool, settings: Settings) -> Path:
         return found
     if not (shutil.which("apt-get") and shutil.which("dpkg")):
         raise ToolMissingError(f"{tool.name} is not on PATH and this is no Debian or Ubuntu: install it")
-    settings.tools.mkdir(parents=True, exist_ok=True)
+    with locked(settings.tools / f"{tool.package}.lock"):  # platforms of one checkout share what is unpacked
+        return find(tool, settings) or _unpacked(tool, settings)
+
+
+def _unpacked(tool: Tool, settings: Settings) -> Path:
     unfinished = settings.tools / f"{tool.package}.new"
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()

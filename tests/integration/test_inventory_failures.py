@@ -22,7 +22,8 @@ from tests.support.replicas import running_replicas
 from tests.support.stockroom import Stockroom, lines, stockroom
 
 TRANSFER = {"from_location": "S1", "to_location": "S2", "lines": lines(A=1, B=1)}
-PATIENCE_SECONDS = 10
+PATIENCE_SECONDS = 30.0
+"""An idle backend of PostgreSQL reports what it has counted after ten seconds (PGSTAT_IDLE_INTERVAL)."""
 
 
 @pytest.fixture(scope="module")
