@@ -37,7 +37,7 @@ def candidates(shipped: Thresholds) -> Iterator[tuple[str, Thresholds]]:
     yield "as shipped", shipped
     for up, target in ((0.75, 0.65), (0.8, 0.7), (0.9, 0.8), (0.95, 0.85)):
         yield f"up {up}, target {target}", replace(shipped, up_ratio=up, target_ratio=target)
-    for target in (0.65, 0.8, 0.85):
+    for target in (0.65, 0.75, 0.85):
         yield f"target {target}", replace(shipped, target_ratio=target)
     for release in (0.4, 0.7):
         yield f"release {release}", replace(shipped, release_ratio=release)

@@ -107,24 +107,32 @@ def _draw_alerts(axis: Any, run: Trajectory, duration: float) -> None:
     labels = {"APIHighInvocationRate": "high rate"}
     # Both columns share their rows' axis, so names are written beside the bars and not on it.
     for row, name in enumerate(names):
-        axis.text(0, row, labels.get(name, name), va="center", fontsize=6, color="#333")
+        axis.text(0.01 * duration, row, labels.get(name, name), va="center", fontsize=6, color="#333")
     axis.set_ylim(-0.6, 4.6)
     axis.set_yticks([])
 
 
 def draw_choice(path: Path, outcomes: Sequence[Outcome]) -> None:
-    """Write what each choice of thresholds costs, against what it serves."""
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    """Write what each choice of thresholds costs, against what it serves; choices that come to the same share a point."""
+    figure = Figure(figsize=(8, 4), layout="constrained")
     axis = figure.subplots()
     places: dict[tuple[float, float], list[str]] = {}
     for one in outcomes:
         places.setdefault((one.surplus_replica_seconds, one.unserved_seconds), []).append(one.choice)
-    for (surplus, unserved), choices in places.items():
+    for number, ((surplus, unserved), choices) in enumerate(sorted(places.items()), 1):
         colour = RED if "as shipped" in choices else BLUE
-        axis.scatter(surplus, unserved, color=colour, s=30, zorder=3)
-        axis.annotate(", ".join(choices), (surplus, unserved), fontsize=6, color=colour, rotation=20,
-                      xytext=(5, 3), textcoords="offset points")  # fmt: skip
+        label = f"{number}  {', '.join(choices)}"
+        axis.scatter(surplus, unserved, color=colour, s=30, zorder=3, label=label)
+        axis.annotate(
+            str(number),
+            (surplus, unserved),
+            fontsize=7,
+            color=colour,
+            xytext=(4, 4),
+            textcoords="offset points",
+        )
     axis.set_xlabel("replica-seconds beyond need, mean of a run")
     axis.set_ylabel("seconds not served, mean of a run")
     axis.grid(alpha=0.3)
+    figure.legend(loc="outside right upper", fontsize=7, frameon=False, handletextpad=0.2)
     figure.savefig(path, dpi=100)
