@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,6 +20,7 @@ from localfaas.database import DATABASE
 from localfaas.platform import postgres_cluster
 from tests.support.metrics_table import documented
 from tests.support.platform import PROJECT, Platform, wait_for
+from tests.support.traffic import requests_going_on
 
 pytestmark = pytest.mark.e2e
 
@@ -69,26 +69,6 @@ def prometheus(shop: Platform) -> Iterator[Watcher]:
     with requests_going_on(shop):
         yield watcher
     watcher.close()
-
-
-@contextmanager
-def requests_going_on(platform: Platform) -> Iterator[None]:
-    """A few reads a second: through both hops, and through the gateway alone."""
-    done = threading.Event()
-
-    def read() -> None:
-        with requests.Session() as session:
-            while not done.wait(0.1):
-                for url in (platform.edge("/api/products?limit=1"), platform.edge("/api/cart")):
-                    session.get(url, timeout=10)
-
-    reader = threading.Thread(target=read)
-    reader.start()
-    try:
-        yield
-    finally:
-        done.set()
-        reader.join()
 
 
 def test_every_target_is_up(prometheus: Watcher) -> None:
