@@ -2,7 +2,9 @@
 
 <STATE_DIR>/experiments/<name>-<UTC time>/
     settings.json   what was asked for, the machine, the versions, the commit
-    runs/<run>/     raw data of each run, complete once it has a done.json; samples.csv, second by second
+    runs/<run>/     raw data of each run, complete once it has a done.json: answers.csv.gz (every request),
+                    samples.hlog (HdrHistograms), clocks.csv (processor time), and what the experiment adds
+    rejected.json   runs that could not be believed and were made again, and why
     result.json  report.html  *.png
 """
 
@@ -28,7 +30,7 @@ class Folder:
     def new(cls, state: Path, name: str, settings: Mapping[str, Any]) -> Folder:
         """A fresh folder that says what is about to be done, where and with what."""
         now = datetime.now(UTC)
-        folder = cls(state / "experiments" / f"{name}-{now:%Y%m%dT%H%M%SZ}")
+        folder = cls((state / "experiments" / f"{name}-{now:%Y%m%dT%H%M%SZ}").absolute())
         folder.path.mkdir(parents=True)
         about = {
             "experiment": name,
@@ -61,6 +63,11 @@ class Folder:
         path = self.path / name
         path.write_text(json.dumps(document, indent=1) + "\n")
         return path
+
+    def append(self, name: str, entry: Any) -> None:
+        """Add an entry to a list that is kept in a file."""
+        entries = self.read(name) if (self.path / name).is_file() else []
+        self.write(name, [*entries, entry])
 
     def write_csv(self, name: str, rows: Iterable[Sequence[Any]]) -> Path:
         path = self.path / name

@@ -1,4 +1,4 @@
-"""k6: runs a script as a process of its own and reads what every request was."""
+"""k6: runs a script as a process of its own."""
 
 from __future__ import annotations
 
@@ -42,6 +42,19 @@ def start(script: Path, output: Path, environment: Mapping[str, str]) -> subproc
             stderr=subprocess.STDOUT,
             text=True,
         )
+
+
+def finish(process: subprocess.Popen[str], output: Path, seconds: float) -> None:
+    """Wait for k6 to end well. Raises BenchmarkError with what it said when it does not."""
+    try:
+        code = process.wait(seconds)
+    except (KeyboardInterrupt, subprocess.TimeoutExpired):
+        process.kill()
+        process.wait()
+        raise
+    if code != 0:
+        said = output.with_suffix(".log").read_text()
+        raise BenchmarkError(f"k6 ended with {code}:\n{said[-2000:]}")
 
 
 def read(output: Path) -> Iterator[Sample]:

@@ -26,6 +26,21 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class Figure:
+    """A number by which two runs of an experiment are compared, with its 95 % interval.
+
+    `better` is "lower", "higher" or, where neither is, "".
+    """
+
+    name: str
+    unit: str
+    value: float
+    low: float
+    high: float
+    better: str = "lower"
+
+
+@dataclass(frozen=True)
 class Table:
     title: str
     head: Sequence[str]

@@ -1,0 +1,110 @@
+"""The laboratory's command: `python -m tests.experiments NAME | all | compare A B | index | list`.
+
+`make experiment name=NAME`, `make experiments` and `make experiment-compare a=FOLDER b=FOLDER` call it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.table import Table
+
+from benchmarks.report import BenchmarkError, load_settings, table_console
+from tests.experiments.common import index
+from tests.experiments.common.compare import compare
+from tests.experiments.common.experiment import Experiment, main
+from tests.experiments.common.folder import Folder
+
+NAMES = (
+    "harness", "ladder", "first_request", "balance", "autoscale", "failover", "capacity", "soak", "servers",
+)  # fmt: skip
+"""In the order in which `all` makes them: the harness proves itself before anything else is measured."""
+
+
+def experiment(name: str) -> Experiment:
+    """The experiment of that name; tests/experiments/<name>/experiment.py holds it as EXPERIMENT."""
+    module = importlib.import_module(f"tests.experiments.{name}.experiment")
+    found: Experiment = module.EXPERIMENT
+    return found
+
+
+def run_all(arguments: Sequence[str]) -> int:
+    """Every experiment in turn; the exit code is that of the worst. One that is stopped stops the rest."""
+    parser = argparse.ArgumentParser(
+        prog="make experiments", description="Every experiment, in its short form."
+    )
+    parser.add_argument("--full", action="store_true", help="in its long form")
+    options = parser.parse_args(arguments)
+    console, codes = table_console(), []
+    for place, name in enumerate(NAMES, 1):
+        console.print(
+            f"[bold]{name}[/bold] ({place} of {len(NAMES)}): {experiment(name).question}", soft_wrap=True
+        )
+        codes.append(main(experiment(name), ["--full"] if options.full else []))
+        if codes[-1] == 130:
+            break
+    console.print(f"{load_settings().state / 'experiments' / 'index.html'}", soft_wrap=True)
+    return max(codes)
+
+
+def tell_apart(arguments: Sequence[str]) -> int:
+    """Print what differs between two folders."""
+    parser = argparse.ArgumentParser(
+        prog="make experiment-compare",
+        description="Whether run b is better or worse than run a, figure by figure.",
+    )
+    parser.add_argument("a", type=Path, help="the folder of one run")
+    parser.add_argument("b", type=Path, help="the folder of another run of the same experiment")
+    options = parser.parse_args(arguments)
+    console = table_console()
+    try:
+        differences, remarks = compare(Folder(options.a), Folder(options.b))
+    except BenchmarkError as error:
+        print(f"experiment-compare: {error}", file=sys.stderr)
+        return 1
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for title in ("figure", "a", "b", "b / a (95 %)", "b is"):
+        table.add_column(title)
+    for one in differences:
+        name = ", ".join(filter(None, (one.name, one.unit)))
+        table.add_row(name, f"{one.a:.4g}", f"{one.b:.4g}", one.ratio.said(), one.word)
+    console.print(table)
+    for remark in remarks:
+        console.print(f"Beware: {remark}.", markup=False, soft_wrap=True)
+    return 0
+
+
+def show_all() -> int:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for title in ("name", "question"):
+        table.add_column(title)
+    for name in NAMES:
+        table.add_row(name, experiment(name).question)
+    table_console().print(table)
+    return 0
+
+
+def command(arguments: Sequence[str]) -> int:
+    verb, *rest = arguments or ["list"]
+    if verb in NAMES:
+        return main(experiment(verb), rest)
+    if verb == "all":
+        return run_all(rest)
+    if verb == "compare":
+        return tell_apart(rest)
+    if verb == "index":
+        print(index.write(load_settings().state / "experiments"))
+        return 0
+    if verb in {"list", "-h", "--help"}:
+        print(__doc__)
+        return show_all()
+    print(f"there is no experiment {verb}; there are {', '.join(NAMES)}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(command(sys.argv[1:]))

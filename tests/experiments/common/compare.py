@@ -1,0 +1,95 @@
+"""Two folders of one experiment held against each other: better, worse, or not to be told apart."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.quantiles import Ratio
+from benchmarks.report import BenchmarkError
+from tests.experiments.common.folder import Folder
+from tests.experiments.common.report import Figure
+
+LEAST = 1.03
+"""What differs by less is not worth a word: an arm differs as much from itself (the harness' A/A)."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A figure in both folders: b / a with its 95 % interval, and the verdict about b."""
+
+    name: str
+    unit: str
+    a: float
+    b: float
+    ratio: Ratio
+    word: str
+
+
+def compare(a: Folder, b: Folder) -> tuple[list[Difference], list[str]]:
+    """Each figure that both have, and what differs between the two beside the figures. Raises BenchmarkError for what cannot be compared."""
+    one, two = (_result(folder) for folder in (a, b))
+    if one["experiment"] != two["experiment"]:
+        raise BenchmarkError(f"{one['experiment']} and {two['experiment']} are different experiments")
+    figures = {figure.name: figure for figure in _figures(two)}
+    both = [(figure, figures[figure.name]) for figure in _figures(one) if figure.name in figures]
+    return [_difference(*pair) for pair in both], list(_remarks(one, two))
+
+
+def _result(folder: Folder) -> dict[str, Any]:
+    try:
+        return dict(folder.read("result.json"))
+    except OSError as error:
+        raise BenchmarkError(
+            f"{folder.path} has no result.json; name a folder of a finished experiment"
+        ) from error
+
+
+def _figures(result: Mapping[str, Any]) -> list[Figure]:
+    return [Figure(**entry) for entry in result.get("figures", [])]
+
+
+def _difference(a: Figure, b: Figure) -> Difference:
+    ratio = _ratio(a, b)
+    return Difference(a.name, a.unit, a.value, b.value, ratio, _word(a.better, ratio))
+
+
+def _ratio(a: Figure, b: Figure) -> Ratio:
+    """b / a; errors of independent estimates add up in squares, on the logarithm, each from half its interval's width.
+
+    Where a figure is not above zero there are no logarithms: the extremes of both intervals are taken, which is wider.
+    """
+    if min(a.low, b.low) > 0 and all(map(math.isfinite, (a.high, b.high))):
+        middle = math.log(b.value / a.value)
+        width = math.hypot(*(math.log(one.high / one.low) / 2 for one in (a, b)))
+        return Ratio(math.exp(middle), math.exp(middle - width), math.exp(middle + width))
+    if a.value == b.value and a.low == a.high and b.low == b.high:
+        return Ratio(1.0, 1.0, 1.0)
+    low = b.low / a.high if a.high > 0 else 0.0
+    high = b.high / a.low if a.low > 0 else math.inf
+    return Ratio(b.value / a.value if a.value else math.nan, max(0.0, low), high)
+
+
+def _word(better: str, ratio: Ratio) -> str:
+    if ratio.low > LEAST or (ratio.low > 1 and ratio.value > LEAST):
+        return {"lower": "worse", "higher": "better"}.get(better, "greater")
+    if ratio.high < 1 / LEAST or (ratio.high < 1 and ratio.value < 1 / LEAST):
+        return {"lower": "better", "higher": "worse"}.get(better, "less")
+    if ratio.low >= 1 / LEAST and ratio.high <= LEAST:
+        return "the same"
+    return "cannot tell"
+
+
+def _remarks(one: Mapping[str, Any], two: Mapping[str, Any]) -> Iterator[str]:
+    """What a reader should know before believing the table."""
+    for name in sorted({*one["settings"], *two["settings"]}):
+        here, there = one["settings"].get(name), two["settings"].get(name)
+        if here != there:
+            yield f"{name} was {here} and {there}"
+    for name in ("processor", "processors", "system", "python", "granian", "envoy"):
+        if one["machine"].get(name) != two["machine"].get(name):
+            yield f"{name} was {one['machine'].get(name)} and {two['machine'].get(name)}"
+    if any(result["settings"].get("draft") for result in (one, two)):
+        yield "one of them is a draft, measured by a harness that had not proved itself"

@@ -1,0 +1,190 @@
+"""Driving: blocks of load sent by k6, what came back, whose processor time it took, and whether that may be believed."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks.report import BenchmarkError
+from tests.experiments.common import answers, k6
+from tests.experiments.common.answers import Answers
+from tests.experiments.common.clocks import Clocks, Ticks
+from tests.experiments.common.folder import Folder
+from tests.experiments.common.validity import Limits, objections
+
+SCRIPT = Path(__file__).with_name("load.js")
+GAP_SECONDS = 0.5
+"""Between one block and the next, so that the last answers of one do not meet the first requests of the other."""
+ARRIVALS_IN_SPREAD = 20
+"""Requests are displaced by up to the time in which so many are due: within that, they come as a Poisson process does."""
+PATIENCE_SECONDS = 1.0
+"""A request that is not answered by then counts as not answered; an experiment with faults says how long it waits."""
+OPEN_SECONDS = 0.1
+"""Unless told otherwise there are connections for as many requests as are due within this.
+
+Each has its turn, so idle ones cost nothing but their number, of which a replica takes about a thousand.
+"""
+START_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked, and what has to come back. With `key` each POST bears an Idempotency-Key of its own."""
+
+    url: str
+    method: str = "GET"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: str | None = None
+    statuses: Sequence[int] = (200,)
+    contains: str = ""
+    key: bool = False
+
+
+@dataclass(frozen=True)
+class Block:
+    """Load on one arm for some seconds: `rate` requests a second, or `users` who ask as fast as they are answered.
+
+    `connections` is how many requests may be open at once; without it, enough for answers within OPEN_SECONDS.
+    """
+
+    arm: str
+    request: Request
+    seconds: float
+    rate: float | None = None
+    users: int | None = None
+    connections: int | None = None
+    patience: float = PATIENCE_SECONDS
+    start: float | None = None
+    """Seconds from the beginning of the run; without it, after the block before."""
+
+    def __post_init__(self) -> None:
+        if (self.rate is None) == (self.users is None):
+            raise ValueError(f"a block of {self.arm} needs a rate or users")
+
+    @property
+    def spread(self) -> float:
+        return min(1.0, ARRIVALS_IN_SPREAD / self.rate) if self.rate else 0.0
+
+
+@dataclass(frozen=True)
+class Driven:
+    """What a run brought: by block its arm and answers, in the order in which they were sent; and the clocks beside it."""
+
+    arms: Mapping[str, str]
+    blocks: Mapping[str, Answers]
+    ticks: Ticks
+    rejected: Sequence[str]
+    """Why this run may not be believed; empty for one that may."""
+
+    def of(self, arm: str, warm_seconds: float = 0.0) -> list[Answers]:
+        """The blocks of an arm, each without what was due in its first `warm_seconds`."""
+        chosen = [self.blocks[name] for name, its in self.arms.items() if its == arm and name in self.blocks]
+        return [one.after(float(one.due.min()) + warm_seconds) for one in chosen]
+
+
+def interleaved(arms: Mapping[str, Block], rounds: int, seed: int = 0) -> list[Block]:
+    """Each arm's block once a round, in random order within the round, so that what the machine does meets all alike."""
+    chance = random.Random(seed)
+    names = list(arms)
+    return [arms[name] for _ in range(rounds) for name in chance.sample(names, len(names))]
+
+
+def seconds_of(blocks: Iterable[Block]) -> float:
+    """How long driving these takes at most, about."""
+    plan = _laid_out(list(blocks))
+    return max(start + block.seconds + block.spread + block.patience for start, block in plan) + 3.0
+
+
+def drive(
+    folder: Folder,
+    blocks: Sequence[Block],
+    *,
+    watch: Mapping[str, Sequence[int]] | None = None,
+    limits: Limits | None = None,
+    threads: int = 0,
+) -> Driven:
+    """Send the blocks, write what came of them into `folder`, and read it back.
+
+    `watch` names groups of processes whose time is taken. Raises BenchmarkError when k6 fails or cannot begin.
+    """
+    drive_only(folder, blocks, watch=watch, threads=threads)
+    return load(folder, limits)
+
+
+def drive_only(
+    folder: Folder,
+    blocks: Sequence[Block],
+    *,
+    watch: Mapping[str, Sequence[int]] | None = None,
+    threads: int = 0,
+) -> None:
+    """As `drive`, without reading back; whoever calls goes on beside it in a thread of their own."""
+    plan = _laid_out(blocks)
+    named = {f"b{place:04d}": item for place, item in enumerate(plan)}
+    planned = folder.path / "plan.json"
+    document = {
+        "id": f"{time.time_ns():x}",
+        "blocks": [_as_json(name, start, block) for name, (start, block) in named.items()],
+    }
+    planned.write_text(json.dumps(document))
+    output = folder.path / "k6.csv"
+    environment = {"PLAN": str(planned)} | ({"GOMAXPROCS": str(threads)} if threads else {})
+    with Clocks(watch or {}) as clocks:
+        process = k6.start(SCRIPT, output, environment)
+        k6.finish(process, output, seconds_of(blocks) + START_SECONDS)
+    rates = {name: block.rate for name, (_, block) in named.items() if block.rate}
+    found, dropped = answers.from_k6(output, rates)
+    output.unlink()
+    answers.write(folder.path / "answers.csv.gz", found)
+    answers.write_histograms(
+        folder.path / "samples.hlog", found, {name: block.arm for name, (_, block) in named.items()}
+    )
+    clocks.ticks.write(folder)
+    folder.write(
+        "blocks.json",
+        {"arms": {name: block.arm for name, (_, block) in named.items()}, "rates": rates, "dropped": dropped},
+    )
+
+
+def load(folder: Folder, limits: Limits | None = None) -> Driven:
+    """What an earlier `drive` wrote."""
+    about = folder.read("blocks.json")
+    found = answers.read(folder.path / "answers.csv.gz")
+    ticks = Ticks.read(folder)
+    silent = [name for name in about["arms"] if name not in found]
+    rejected = objections(found, about["dropped"], ticks, limits or Limits(), open_blocks=about["rates"])
+    rejected += [f"nothing came back of {about['arms'][name]} ({name})" for name in silent]
+    return Driven(about["arms"], found, ticks, rejected)
+
+
+def closed(arm: str, request: Request, users: int, seconds: float) -> Block:
+    return Block(arm, request, seconds, users=users)
+
+
+def _laid_out(blocks: Sequence[Block]) -> list[tuple[float, Block]]:
+    if not blocks:
+        raise BenchmarkError("there is nothing to send")
+    plan, clock = [], GAP_SECONDS
+    for block in blocks:
+        start = clock if block.start is None else block.start
+        plan.append((start, block))
+        clock = max(clock, start + block.seconds + block.spread + GAP_SECONDS)
+    return plan
+
+
+def _as_json(name: str, start: float, block: Block) -> dict[str, Any]:
+    about: dict[str, Any] = {
+        "name": name, "start": start, "seconds": block.seconds, "spread": block.spread, "patience": block.patience,
+        "request": asdict(block.request),
+    }  # fmt: skip
+    if block.users:
+        return about | {"users": block.users}
+    assert block.rate is not None
+    enough = math.ceil(block.rate * (block.spread + OPEN_SECONDS)) + 10
+    return about | {"rate": block.rate, "connections": block.connections or enough}

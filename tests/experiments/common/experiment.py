@@ -1,0 +1,300 @@
+"""What every experiment is, and how it is run: a plan of runs, one folder, progress, interruption, a report.
+
+An experiment has a question; its runs are planned, made one by one, and written down; its conclusion is drawn from what
+was written, so that it can be drawn again. A run that may not be believed is made again, and not counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import requests
+from rich.console import Console
+
+from benchmarks.report import BenchmarkError, load_settings
+from localfaas.settings import Settings, SettingsError
+from tests.experiments.common import index, proof
+from tests.experiments.common.folder import Folder
+from tests.experiments.common.report import Figure, Report, Table, Verdict, write
+
+ATTEMPTS = 3
+"""How often a run is tried before the experiment gives up."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One run that is to be made, and about how long it takes."""
+
+    name: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """What the runs say. Figures are what two folders are compared by and the index follows over time."""
+
+    verdicts: Sequence[Verdict]
+    figures: Sequence[Figure]
+    tables: Sequence[Table]
+    pictures: Sequence[tuple[str, Path]] = ()
+    threats: Sequence[str] = ()
+    more: Mapping[str, Any] = field(default_factory=dict)
+    """What else result.json should hold."""
+
+
+class Experiment(ABC):
+    """One question. Its docstring is what `--help` says."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    question: ClassVar[str]
+    method: ClassVar[Sequence[str]]
+    proven: ClassVar[bool] = True
+    """Whether it needs a harness that has proved itself; only the proof does not."""
+
+    def options(self, parser: argparse.ArgumentParser) -> None:  # noqa: B027  most have none
+        """Options beside those that all have."""
+
+    @abstractmethod
+    def chosen(self, options: argparse.Namespace) -> dict[str, Any]:
+        """What was asked for, as settings.json keeps it. Raises BenchmarkError for what cannot be."""
+
+    @abstractmethod
+    def steps(self, chosen: Mapping[str, Any]) -> list[Step]:
+        """The runs, in the order in which they are made."""
+
+    @abstractmethod
+    def stage(self, settings: Settings, chosen: Mapping[str, Any]) -> AbstractContextManager[Any]:
+        """What all runs need, such as a platform of their own."""
+
+    @abstractmethod
+    def run(self, stage: Any, step: Step, folder: Folder) -> Sequence[str]:
+        """Make one run and write down what was seen; why it may not be believed, or nothing."""
+
+    @abstractmethod
+    def conclude(self, folder: Folder) -> Conclusion:
+        """From what was written down; there is at least one finished run. Draws its pictures into the folder."""
+
+
+def main(experiment: Experiment, arguments: Sequence[str]) -> int:
+    """The command: 0 when it was concluded, whatever the verdicts; 1 when it could not be made; 130 when stopped."""
+    options = _parser(experiment).parse_args(arguments)
+    # A shell that starts a program in the background has it ignore the key; being ended is being stopped, too.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    console = Console(highlight=False)
+    folder = None
+    try:
+        settings = load_settings()
+        draft = options.draft
+        if experiment.proven and not draft:
+            prove(settings, console)
+        if options.resume:
+            folder = _taken_up(options.resume, experiment)
+        else:
+            asked = {**experiment.chosen(options), "full": options.full, "draft": draft}
+            folder = Folder.new(settings.state, experiment.name, asked)
+        make_runs(experiment, settings, folder, console)
+        with console.status("drawing the conclusion"):
+            told = conclude(experiment, folder)
+    except (BenchmarkError, SettingsError, subprocess.TimeoutExpired, requests.RequestException) as error:
+        console.print(f"experiment: {error}", markup=False, soft_wrap=True)
+        _say_how_to_go_on(console, experiment, folder)
+        return 1
+    except KeyboardInterrupt:
+        console.print("\nStopped.")
+        _say_how_to_go_on(console, experiment, folder)
+        return 130
+    for one in told.verdicts:
+        console.print(f"{one.word:>11}  {one.goal}: {one.found}", markup=False, soft_wrap=True)
+    console.print(f"{folder.path / 'report.html'}", soft_wrap=True)
+    return 0
+
+
+def _parser(experiment: Experiment) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=f"make experiment name={experiment.name}",
+        description=(experiment.__doc__ or "").partition("\n\n")[0],
+    )
+    parser.add_argument("--full", action="store_true", help="the long form, with more runs")
+    parser.add_argument(
+        "--resume", type=Path, metavar="FOLDER", help="go on in this folder, or draw its conclusion anew"
+    )
+    parser.add_argument(
+        "--draft",
+        action="store_true",
+        help="without the harness' proof, to try something out; no verdict counts then",
+    )
+    experiment.options(parser)
+    return parser
+
+
+def _taken_up(path: Path, experiment: Experiment) -> Folder:
+    folder = Folder(path.absolute())
+    if not (folder.path / "settings.json").is_file() or folder.settings["experiment"] != experiment.name:
+        raise BenchmarkError(f"{path} is not a folder of the experiment {experiment.name}")
+    return folder
+
+
+def _say_how_to_go_on(console: Console, experiment: Experiment, folder: Folder | None) -> None:
+    if folder:
+        console.print(
+            f"Go on with: make experiment name={experiment.name} resume={folder.path}", soft_wrap=True
+        )
+
+
+def prove(settings: Settings, console: Console) -> None:
+    """Have the harness prove itself, unless it has of late. Raises BenchmarkError when it does not."""
+    if proof.stands(settings.state):
+        return
+    # It is an experiment itself, made of what stands here.
+    from tests.experiments.harness.experiment import EXPERIMENT
+
+    console.print("The harness has not proved itself here of late; that comes first, for about two minutes.")
+    folder = Folder.new(
+        settings.state, EXPERIMENT.name, {**EXPERIMENT.briefly(), "full": False, "draft": False}
+    )
+    make_runs(EXPERIMENT, settings, folder, console)
+    conclude(EXPERIMENT, folder)
+    if not proof.stands(settings.state):
+        failed = [
+            f"{one['goal']}: {one['found']}"
+            for one in folder.read("result.json")["verdicts"]
+            if one["word"] != "met"
+        ]
+        raise BenchmarkError(
+            "the harness does not measure truly on this machine now, so nothing else is measured:\n  "
+            + "\n  ".join(failed)
+            + f"\nWait until the machine is quiet (report: {folder.path / 'report.html'}), or try things out with --draft."
+        )
+
+
+def make_runs(experiment: Experiment, settings: Settings, folder: Folder, console: Console) -> None:
+    """Every run that is not there yet, with what is left to wait for."""
+    chosen = folder.settings["settings"]
+    left = [step for step in experiment.steps(chosen) if step.name not in folder.done_runs()]
+    if not left:
+        return
+    pace = _Pace(left)
+    with _shown(console, "preparing"), experiment.stage(settings, chosen) as stage:
+        for place, step in enumerate(left):
+            with _shown(console, f"{step.name}: run {place + 1} of {len(left)}, {pace.left(place)}"):
+                seconds = _run_until_believed(experiment, stage, step, folder, console)
+            pace.took(step, seconds)
+            console.print(f"[green]✓[/green] {step.name} {seconds:.0f} s")
+
+
+class _Pace:
+    """How much time is left, by the plan and how the runs so far have kept to it."""
+
+    def __init__(self, steps: Sequence[Step]) -> None:
+        self._steps = steps
+        self._planned = self._taken = 0.0
+
+    def took(self, step: Step, seconds: float) -> None:
+        self._planned += step.seconds
+        self._taken += seconds
+
+    def left(self, place: int) -> str:
+        factor = self._taken / self._planned if self._planned else 1.0
+        seconds = factor * sum(step.seconds for step in self._steps[place:])
+        return (
+            f"about {seconds:.0f} s left in all"
+            if seconds < 100
+            else f"about {seconds / 60:.0f} min left in all"
+        )
+
+
+@contextmanager
+def _shown(console: Console, text: str) -> Iterator[None]:
+    """A line that moves in a terminal, and a plain one elsewhere."""
+    if not console.is_terminal:
+        console.print(text, markup=False, soft_wrap=True)
+        yield
+        return
+    with console.status(text):
+        yield
+
+
+def _run_until_believed(
+    experiment: Experiment, stage: Any, step: Step, folder: Folder, console: Console
+) -> float:
+    """Seconds of the attempt that counts. Raises BenchmarkError when none does."""
+    for attempt in range(1, ATTEMPTS + 1):
+        shutil.rmtree(folder.path / "runs" / step.name, ignore_errors=True)
+        run = folder.run(step.name)
+        started = time.monotonic()
+        rejected = experiment.run(stage, step, run)
+        seconds = time.monotonic() - started
+        if not rejected:
+            run.write("done.json", {"step": step.name, "seconds": round(seconds, 3), "attempt": attempt})
+            return seconds
+        console.print(f"[yellow]rejected[/yellow] {step.name}: {'; '.join(rejected)}", soft_wrap=True)
+        folder.append("rejected.json", {"step": step.name, "attempt": attempt, "why": list(rejected)})
+    raise BenchmarkError(
+        f"{step.name} was rejected {ATTEMPTS} times; when the machine is quieter, go on where this stopped"
+    )
+
+
+def conclude(experiment: Experiment, folder: Folder) -> Conclusion:
+    """Write result.json, the pictures and the report of what has been run, and the index of all."""
+    if not folder.done_runs():
+        raise BenchmarkError("no run was finished, so there is nothing to tell")
+    about = folder.settings
+    found = experiment.conclude(folder)
+    verdicts = (
+        [_doubted(one) for one in found.verdicts] if about["settings"].get("draft") else list(found.verdicts)
+    )
+    folder.write(
+        "result.json",
+        {
+            **about,
+            "proof": proof.of_harness(),
+            "title": experiment.title,
+            "verdicts": [{**asdict(one), "word": one.word} for one in verdicts],
+            "figures": [asdict(one) for one in found.figures],
+            **found.more,
+        },
+    )
+    write(_report(experiment, folder, found, verdicts), folder.path / "report.html")
+    index.write(folder.path.parent)
+    return Conclusion(verdicts, found.figures, found.tables, found.pictures, found.threats, found.more)
+
+
+def _doubted(verdict: Verdict) -> Verdict:
+    return Verdict(verdict.goal, f"{verdict.found} (a draft: the harness was not proved)", None)
+
+
+def _report(experiment: Experiment, folder: Folder, found: Conclusion, verdicts: Sequence[Verdict]) -> Report:
+    about = folder.settings
+    rejected = folder.read("rejected.json") if (folder.path / "rejected.json").is_file() else []
+    repeated = [f"Rejected and made again: {one['step']} ({'; '.join(one['why'])})." for one in rejected]
+    draft = ["A draft: the harness had not proved itself."] if about["settings"].get("draft") else []
+    where = {**about["machine"], "commit": about["commit"], "at": about["at"], **about["settings"]}
+    command = f"make experiment name={experiment.name}" + (" full=1" if about["settings"].get("full") else "")
+    return Report(
+        title=experiment.title,
+        question=experiment.question,
+        method=experiment.method,
+        verdicts=verdicts,
+        tables=found.tables,
+        pictures=found.pictures,
+        threats=[*draft, *found.threats, *repeated],
+        about=[("again with", command), *((name, str(value)) for name, value in where.items())],
+    )
+
+
+def exit_with(experiment: Experiment) -> None:
+    """For a module that is run by itself."""
+    sys.exit(main(experiment, sys.argv[1:]))

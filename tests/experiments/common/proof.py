@@ -1,0 +1,35 @@
+"""Whether the harness has proved itself: on this machine since it started, with the code as it is, and not long ago."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+NAME = "harness"
+HOLDS = timedelta(hours=12)
+_CODE = ("load.js", "k6.py", "driving.py", "answers.py", "validity.py", "clocks.py")
+
+
+def of_harness() -> dict[str, str]:
+    """What a proof is about: the code that measures, and the machine since its start."""
+    digest = hashlib.sha256()
+    for name in _CODE:
+        digest.update(Path(__file__).with_name(name).read_bytes())
+    return {"code": digest.hexdigest(), "boot": Path("/proc/sys/kernel/random/boot_id").read_text().strip()}
+
+
+def stands(state: Path, now: datetime | None = None) -> bool:
+    """Whether the last proof that was finished there holds."""
+    results = sorted((state / "experiments").glob(f"{NAME}-*/result.json"))
+    return bool(results) and _holds(json.loads(results[-1].read_text()), now or datetime.now(UTC))
+
+
+def _holds(result: dict[str, Any], now: datetime) -> bool:
+    return (
+        result["proof"] == of_harness()
+        and now - datetime.fromisoformat(result["at"]) < HOLDS
+        and all(one["word"] == "met" for one in result["verdicts"])
+    )
