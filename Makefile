@@ -69,9 +69,13 @@ edge-balance: $(VENV)/.ready ## how evenly three equal replicas are asked, by an
 edge-hostile: $(VENV)/.ready ## slow, large, many and ambiguous requests to an edge of its own, and what they cost a good client
 	@$(PY) -m benchmarks.edge_hostile
 
-experiment: $(VENV)/.ready ## ask a question that takes minutes: name=autoscale (shapes=step,spike repeats=2 full=1 resume=FOLDER)
-	@$(PY) -m tests.experiments.$(or $(name),$(error which experiment? make experiment name=autoscale)) $(if $(shapes),--shapes $(shapes)) \
-	  $(if $(repeats),--repeats $(repeats)) $(if $(full),--full) $(if $(resume),--resume "$(resume)")
+experiment: $(VENV)/.ready ## ask a question that takes minutes: name=ladder (full=1 draft=1 resume=FOLDER, more="--help")
+	@$(PY) -m tests.experiments $(or $(name),list) $(if $(full),--full) $(if $(draft),--draft) \
+	  $(if $(resume),--resume "$(resume)") $(more)
+experiments: $(VENV)/.ready ## all of them, in a short form: full=1 for the long one
+	@$(PY) -m tests.experiments all $(if $(full),--full)
+experiment-compare: $(VENV)/.ready ## whether one run is better than another: a=FOLDER b=FOLDER
+	@$(PY) -m tests.experiments compare $(if $(and $(a),$(b)),"$(a)" "$(b)",$(error which folders? make experiment-compare a=FOLDER b=FOLDER))
 
 ##@ Develop
 screenshots: $(VENV)/.ready ## pictures of every dashboard, after some minutes of trade at a shop of its own, into docs/images
@@ -99,7 +103,7 @@ lock: $(VENV)/.ready ## resolve requirements.in into requirements.lock, with has
 	  --no-emit-find-links --no-emit-index-url --no-header requirements.in -o requirements.lock
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
-	  /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	  /^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # uv alone is installed by pip, checked against the same lock file; uv then installs the rest many times faster.
 $(VENV)/.ready: requirements.lock

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,9 +16,8 @@ from tests.experiments.autoscale.shapes import SHAPES
 from tests.experiments.autoscale.simulator import Function
 from tests.experiments.autoscale.trajectory import Answers, Trajectory, count_at
 from tests.experiments.common.folder import Folder
-from tests.experiments.common.intervals import said
-from tests.experiments.common.quiet import MOST_STEAL
-from tests.experiments.common.report import Table, Verdict
+from tests.experiments.common.intervals import interval, said
+from tests.experiments.common.report import Figure, Table, Verdict
 
 GOAL_RATIO = 1 / 3
 
@@ -37,7 +37,7 @@ class Run:
 
 def read_run(folder: Folder, name: str, function: Function) -> Run:
     run = folder.run(name)
-    shape = SHAPES[run.read("done.json")["shape"]]
+    shape = SHAPES[run.read("about.json")["shape"]]
     by_rules = trajectories(run)
     return Run(
         name,
@@ -154,9 +154,22 @@ def _cell(values: Sequence[float | None]) -> str:
     return ", ".join(filter(None, (said(reached) if reached else "", never)))
 
 
-def spoilt(runs: Sequence[Run]) -> list[str]:
-    """Runs that the hypervisor disturbed."""
-    return [run.name for run in runs if run.steal > MOST_STEAL]
+def figures(runs: Sequence[Run]) -> list[Figure]:
+    """What two folders are compared by, of each shape: with three runs and more their interval, else their range."""
+    return [
+        Figure(f"{shape}, {TITLES[rules]}: {name}", unit, statistics.mean(values), *interval(values))
+        for shape in dict.fromkeys(run.shape for run in runs)
+        for rules in FUNCTIONS
+        for name, unit, of in _FIGURES
+        if (values := [float(of(run.measures[rules])) for run in runs if run.shape == shape])
+    ]
+
+
+_FIGURES: tuple[tuple[str, str, Any], ...] = (
+    ("unserved", "s", lambda one: one.unserved_seconds),
+    ("replica-seconds", "s", lambda one: one.replica_seconds),
+    ("refused", "requests", lambda one: one.refused),
+)
 
 
 def samples(run: Run, function: Function) -> list[list[Any]]:
@@ -216,17 +229,14 @@ def _ends(run: Trajectory, begun: float, name: str) -> float:
 
 def as_json(runs: Sequence[Run]) -> dict[str, Any]:
     return {
-        "verdicts": [{**asdict(one), "word": one.word} for one in verdicts(runs)],
-        "runs": {
-            run.name: {
-                "measures": {rules: asdict(one) for rules, one in run.measures.items()},
-                "agreement": {
-                    rules: {"share": one.share, "furthest_seconds": one.furthest, "holds": one.holds}
-                    for rules, one in run.agreement.items()
-                },
-                "steal": run.steal,
-                "busy": run.busy,
-            }
-            for run in runs
-        },
+        run.name: {
+            "measures": {rules: asdict(one) for rules, one in run.measures.items()},
+            "agreement": {
+                rules: {"share": one.share, "furthest_seconds": one.furthest, "holds": one.holds}
+                for rules, one in run.agreement.items()
+            },
+            "steal": run.steal,
+            "busy": run.busy,
+        }
+        for run in runs
     }

@@ -6,7 +6,6 @@ import csv
 import gzip
 import json
 import shutil
-import subprocess
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -23,34 +22,32 @@ from tests.experiments.autoscale.simulator import Function
 from tests.experiments.autoscale.trajectory import Request, Steps, Trajectory
 from tests.experiments.common import k6
 from tests.experiments.common.folder import Folder
+from tests.experiments.common.quiet import MOST_STEAL
 
 REST_SECONDS = 180.0
 """Longer than either rule needs to let go of replicas after a load."""
 GRACE_SECONDS = 60.0
 
 
-def run_once(settings: Settings, shape: Shape, function: Function, folder: Folder) -> None:
-    """Load both functions with the shape, and write what k6, the gateway and Prometheus saw of it."""
+def run_once(settings: Settings, shape: Shape, function: Function, folder: Folder) -> list[str]:
+    """Load both functions with the shape, and write what k6, the gateway and Prometheus saw of it; why it may not be believed."""
     wait_for_rest(settings)
     output = folder.path / "k6.csv"
     with Watch(settings, FUNCTIONS) as watch:
         process = k6.start(HERE / "load.js", output, _environment(settings, shape, function))
-        try:
-            code = process.wait(shape.duration + GRACE_SECONDS)
-        except (KeyboardInterrupt, subprocess.TimeoutExpired):
-            process.kill()
-            process.wait()
-            raise
-    if code != 0:
-        raise BenchmarkError(f"k6 ended with {code}:\n{output.with_suffix('.log').read_text()[-2000:]}")
+        k6.finish(process, output, shape.duration + GRACE_SECONDS)
     began = _began(output)
     folder.write("seen.json", [asdict(one) for one in watch.seen])
     folder.write("recorded.json", recorded(settings, began - 30, time.time()))
     with output.open("rb") as plain, gzip.open(f"{output}.gz", "wb") as packed:
         shutil.copyfileobj(plain, packed)
-    list(k6.read(output))
+    missed = k6.dropped(output)
     output.unlink()
-    folder.write("done.json", {"shape": shape.name, "began": began, "duration": shape.duration})
+    folder.write("about.json", {"shape": shape.name, "began": began, "duration": shape.duration})
+    reasons = [f"{missed} requests were not sent, as too many were open"] if missed else []
+    if steal(folder) > MOST_STEAL:
+        reasons.append(f"the hypervisor took {steal(folder):.0%} of the processors")
+    return reasons
 
 
 def wait_for_rest(settings: Settings) -> None:
@@ -66,8 +63,8 @@ def wait_for_rest(settings: Settings) -> None:
 
 def trajectories(folder: Folder) -> dict[str, Trajectory]:
     """What a finished run was, by function; seconds count from the start of the load."""
-    done, seen, series = folder.read("done.json"), folder.read("seen.json"), folder.read("recorded.json")
-    began, shape = done["began"], done["shape"]
+    about, seen, series = folder.read("about.json"), folder.read("seen.json"), folder.read("recorded.json")
+    began, shape = about["began"], about["shape"]
     requests_of: dict[str, list[Request]] = {name: [] for name in FUNCTIONS}
     with gzip.open(folder.path / "k6.csv.gz", "rt", newline="") as file:
         for row in csv.DictReader(file):

@@ -131,11 +131,14 @@ def _parser(experiment: Experiment) -> argparse.ArgumentParser:
     parser.add_argument(
         "--resume", type=Path, metavar="FOLDER", help="go on in this folder, or draw its conclusion anew"
     )
-    parser.add_argument(
-        "--draft",
-        action="store_true",
-        help="without the harness' proof, to try something out; no verdict counts then",
-    )
+    if experiment.proven:
+        parser.add_argument(
+            "--draft",
+            action="store_true",
+            help="without the harness' proof, to try something out; no verdict counts then",
+        )
+    else:
+        parser.set_defaults(draft=False)
     experiment.options(parser)
     return parser
 

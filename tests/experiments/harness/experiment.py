@@ -1,0 +1,344 @@
+"""Does the harness measure truly? All other experiments refuse to run where it does not."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import psutil
+
+from benchmarks.floor import fixed_answer
+from benchmarks.quantiles import Ratio, block_quantile, quantile, quantile_interval, ratio_of_quantiles
+from localfaas.settings import Settings
+from tests.experiments.common.answers import Floats
+from tests.experiments.common.driving import (
+    Block,
+    Driven,
+    Request,
+    drive,
+    drive_only,
+    interleaved,
+    load,
+)
+from tests.experiments.common.experiment import Conclusion, Experiment, Step
+from tests.experiments.common.folder import Folder
+from tests.experiments.common.report import Figure, Table, Verdict
+from tests.experiments.common.validity import Limits
+from tests.experiments.harness.server import known_server, recorded, stall
+
+SHARES = (0.5, 0.9, 0.99)
+MOST_OFF_SECONDS = 0.002
+"""How far a quantile may be from the truth: two turns of a timer that counts milliseconds."""
+AA_WITHIN = 0.03
+WARM_SECONDS = 0.3
+STALL_SECONDS = 1.0
+STALL_RATE = 100.0
+STALL_OFF_SECONDS = 0.05
+STALL_SHARE = 0.95
+"""Of the requests that were due in the stall, how many must be measured to within STALL_OFF_SECONDS."""
+FROZEN_SECONDS = 0.5
+ROUNDS_SHORT, ROUNDS_FULL = 15, 60
+DELAYS = (0.002, 0.005, 0.005, 0.010, 0.010, 0.010, 0.020, 0.020, 0.050, 0.100)
+"""Asked in turn, so that the distribution is known exactly: p50 10 ms, p90 50 ms, p99 100 ms."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    known: int
+    fixed: int
+
+
+class Harness(Experiment):
+    """Does the harness measure truly? A server of known answers, an arm against itself, and runs that must reject themselves.
+
+    Where one of them fails, no other experiment is made.
+    """
+
+    name = "harness"
+    title = "Does the harness measure truly?"
+    question = "Does the harness see what a server really did, no difference where there is none, and its own failures?"
+    method = (
+        "A server answers after delays that are asked for in turn, so their distribution is known; it also writes down what it did. The quantiles that k6's answers give are held to that record.",
+        f"The same server stops for {STALL_SECONDS:g} s under an open load of {STALL_RATE:g} requests a second. A request that was due in the stall must be seen to take until its end, counted from when it was due; one closed user beside it shows what is missed otherwise.",
+        "A/A: one address, two arms, short blocks in random order; the ratio of the p50 must be 1.",
+        f"Three runs are spoilt on purpose and must reject themselves: k6 is stopped for {FROZEN_SECONDS:g} s (requests leave late), the server answers 500 once in a while, and it stalls while there are few connections (requests are never sent).",
+    )
+    proven = False
+
+    def chosen(self, options: argparse.Namespace) -> dict[str, Any]:
+        return {"rounds": ROUNDS_FULL} if options.full else self.briefly()
+
+    def briefly(self) -> dict[str, Any]:
+        """The short form, which the others ask for."""
+        return {"rounds": ROUNDS_SHORT}
+
+    def steps(self, chosen: Mapping[str, Any]) -> list[Step]:
+        return [
+            Step("delays", 14),
+            Step("stall", 11),
+            Step("a-a", 8 + 3.1 * chosen["rounds"]),
+            Step("late", 9),
+            Step("unexpected", 9),
+            Step("dropped", 9),
+        ]
+
+    @contextmanager
+    def stage(self, settings: Settings, chosen: Mapping[str, Any]) -> Iterator[Stage]:
+        self._rounds = int(chosen["rounds"])
+        with known_server() as known, fixed_answer(b'{"sku":"MAG-00007"}') as fixed:
+            yield Stage(known, fixed)
+
+    def run(self, stage: Stage, step: Step, folder: Folder) -> Sequence[str]:
+        make: Mapping[str, Callable[[Stage, Folder], Sequence[str]]] = {
+            "delays": _delays,
+            "stall": _stall,
+            "a-a": self._against_itself,
+            "late": _late,
+            "unexpected": _unexpected,
+            "dropped": _dropped,
+        }
+        return make[step.name](stage, folder)
+
+    def conclude(self, folder: Folder) -> Conclusion:
+        done = folder.done_runs()
+        verdicts: list[Verdict] = []
+        figures: list[Figure] = []
+        tables: list[Table] = []
+        pictures: list[tuple[str, Path]] = []
+        if "delays" in done:
+            verdict, table, figures_of = _about_delays(folder.run("delays"))
+            verdicts.append(verdict)
+            tables.append(table)
+            figures += figures_of
+        if "stall" in done:
+            verdict, table, picture = _about_stall(folder.run("stall"), folder.path / "stall.png")
+            verdicts.append(verdict)
+            tables.append(table)
+            pictures.append(picture)
+        if "a-a" in done:
+            verdict, table, figures_of = _about_itself(load(folder.run("a-a")))
+            verdicts.append(verdict)
+            tables.append(table)
+            figures += figures_of
+        verdicts += [_about_spoilt(folder.run(name), name) for name in SPOILT if name in done]
+        return Conclusion(
+            verdicts,
+            figures,
+            tables,
+            pictures,
+            threats=[
+                "The server's timer counts milliseconds; it is held to what it wrote down, not to what it was asked for.",
+                "Time taken by the hypervisor cannot be brought about here; the rule that rejects it is tested with planted readings.",
+                "k6 shares the processors with what it measures, so every figure holds its work as well.",
+            ],
+        )
+
+    def _against_itself(self, stage: Stage, folder: Folder) -> Sequence[str]:
+        request = Request(f"http://127.0.0.1:{stage.fixed}/")
+        arms = {name: Block(name, request, 1.0, rate=300) for name in ("a", "a again")}
+        return drive(folder, interleaved(arms, self._rounds)).rejected
+
+
+def _delays(stage: Stage, folder: Folder) -> Sequence[str]:
+    """Each delay has its block beside the others, all at once, so that short and long answers mix."""
+    recorded(stage.known)
+    blocks = [
+        Block(f"{seconds:g} s", Request(f"http://127.0.0.1:{stage.known}/delay/{seconds:g}"), 8.0, rate=10.0 * DELAYS.count(seconds), start=0.5, connections=40)
+        for seconds in sorted(set(DELAYS))
+    ]  # fmt: skip
+    driven = drive(folder, blocks)
+    folder.write("record.json", recorded(stage.known))
+    return driven.rejected
+
+
+def _stall(stage: Stage, folder: Folder) -> Sequence[str]:
+    recorded(stage.known)
+    request = Request(f"http://127.0.0.1:{stage.known}/delay/0.002")
+    blocks = [
+        Block("open", request, 6.0, rate=STALL_RATE, start=0.5, connections=250, patience=5.0),
+        Block("closed", request, 6.0, users=1, start=0.5, patience=5.0),
+    ]
+    with _later(3.5, lambda: stall(stage.known, STALL_SECONDS)):
+        drive_only(folder, blocks)
+    folder.write("record.json", recorded(stage.known))
+    return load(folder).rejected
+
+
+def _late(stage: Stage, folder: Folder) -> Sequence[str]:
+    request = Request(f"http://127.0.0.1:{stage.fixed}/")
+    with _later(2.5, _freeze_k6):
+        drive_only(folder, [Block("late", request, 4.0, rate=100, connections=150)])
+    return ()
+
+
+def _freeze_k6() -> None:
+    for child in psutil.Process().children():
+        if child.name() == "k6":
+            os.kill(child.pid, signal.SIGSTOP)
+            time.sleep(FROZEN_SECONDS)
+            os.kill(child.pid, signal.SIGCONT)
+
+
+def _unexpected(stage: Stage, folder: Folder) -> Sequence[str]:
+    well = Request(f"http://127.0.0.1:{stage.known}/delay/0")
+    sick = Request(f"http://127.0.0.1:{stage.known}/fail")
+    drive_only(
+        folder, [Block("well", well, 3.0, rate=50, start=0.5), Block("sick", sick, 3.0, rate=1, start=0.5)]
+    )
+    return ()
+
+
+def _dropped(stage: Stage, folder: Folder) -> Sequence[str]:
+    request = Request(f"http://127.0.0.1:{stage.known}/delay/0")
+    with _later(2.0, lambda: stall(stage.known, STALL_SECONDS)):
+        drive_only(folder, [Block("few connections", request, 3.0, rate=100, connections=20, patience=5.0)])
+    return ()
+
+
+SPOILT: Mapping[str, tuple[str, str]] = {
+    "late": (f"k6 stopped for {FROZEN_SECONDS:g} s: requests leave late", "left more than"),
+    "unexpected": ("one answer in 50 is a 500", "not expected: "),
+    "dropped": ("requests that are never sent", "were not sent"),
+}
+"""What was spoilt, and the word by which its reason is known."""
+
+
+@contextmanager
+def _later(seconds: float, act: Callable[[], None]) -> Iterator[None]:
+    """`act` so much later, beside the block; the block ends after it."""
+    timer = threading.Timer(seconds, act)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.join()
+
+
+def _about_delays(folder: Folder) -> tuple[Verdict, Table, list[Figure]]:
+    driven = load(folder)
+    measured = np.concatenate([one.seconds for one in driven.blocks.values()])
+    truth = np.array([left - came for came, left in folder.read("record.json")["delays"]])
+    rows, figures, worst = [], [], 0.0
+    for share in SHARES:
+        # The clocks of both sides are the same; what lies between is the way there and back, and k6.
+        off = quantile(measured, share) - quantile(truth, share)
+        worst = max(worst, abs(off))
+        asked = quantile(np.repeat(DELAYS, 10), share)
+        rows.append(
+            [
+                f"p{share * 100:g}",
+                *(
+                    f"{value * 1000:.2f}"
+                    for value in (asked, quantile(truth, share), quantile(measured, share), off)
+                ),
+            ]
+        )
+        seen = quantile_interval(measured, share)
+        value, low, high = (end * 1000 for end in (seen.value, seen.low, seen.high))
+        figures.append(Figure(f"known delays, p{share * 100:g}", "ms", value, low, high, ""))
+    goal = f"quantiles of known delays within {MOST_OFF_SECONDS * 1000:g} ms of what the server did"
+    same = len(measured) == len(truth)
+    found = f"at most {worst * 1000:.2f} ms off; {len(measured):,} answers of {len(truth):,} that were given"
+    table = Table(
+        "Known delays, ms", ["", "asked for", "by the server's record", "measured", "measured - record"], rows
+    )
+    return Verdict(goal, found, worst <= MOST_OFF_SECONDS and same), table, figures
+
+
+def _about_stall(folder: Folder, picture: Path) -> tuple[Verdict, Table, tuple[str, Path]]:
+    driven = load(folder)
+    [(began, ended)] = folder.read("record.json")["stalls"]
+    [open_], [closed_] = driven.of("open"), driven.of("closed")
+    held = open_.between(began, ended)
+    off = np.abs(held.seconds - (ended - held.due))
+    share = float(np.mean(off <= STALL_OFF_SECONDS)) if len(held) else 0.0
+    expected = STALL_RATE * (ended - began)
+    verdict = Verdict(
+        f"{STALL_SHARE:.0%} of the requests due in a stall of {STALL_SECONDS:g} s are seen to wait until its end, to {STALL_OFF_SECONDS * 1000:g} ms",
+        f"{share:.1%} of {len(held)} (about {expected:.0f} were due)",
+        share >= STALL_SHARE and abs(len(held) - expected) <= 0.2 * expected,
+    )
+    half = STALL_SECONDS / 2
+    rows = [
+        [
+            name,
+            f"{len(one):,}",
+            str(int(np.sum(one.seconds > half))),
+            f"{quantile(one.seconds, 0.99) * 1000:.1f}",
+            f"{one.seconds.max() * 1000:.0f}",
+        ]
+        for name, one in (("open, from when due", open_), ("one closed user", closed_))
+    ]
+    table = Table(
+        f"A stall of {STALL_SECONDS:g} s, seen by both",
+        ["load", "requests", f"longer than {half:g} s", "p99 ms", "longest ms"],
+        rows,
+    )
+    _draw_stall(picture, open_.due - began, open_.seconds, ended - began)
+    return (
+        verdict,
+        table,
+        ("Each request of the open load, by when it was due; the line is the truth.", picture),
+    )
+
+
+def _draw_stall(path: Path, due: Floats, seconds: Floats, length: float) -> None:
+    figure, axes = plt.subplots(figsize=(8, 3.2), layout="constrained")
+    near = (due > -1) & (due < length + 1)
+    axes.plot([0, length], [length, 0], color="#c0392b", linewidth=1, label="until the end of the stall")
+    axes.plot(due[near], seconds[near], ".", markersize=4, color="#3274d9", label="measured")
+    axes.set(xlabel="due, seconds from the beginning of the stall", ylabel="seconds")
+    axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def _about_itself(driven: Driven) -> tuple[Verdict, Table, list[Figure]]:
+    arms = {name: [one.seconds for one in driven.of(name, WARM_SECONDS)] for name in ("a", "a again")}
+    ratios = {share: ratio_of_quantiles(arms["a again"], arms["a"], share) for share in SHARES}
+    p50 = ratios[0.5]
+    verdict = Verdict(
+        f"an arm against itself: ratio of the p50 within 1 ± {AA_WITHIN:g}",
+        p50.said(3),
+        abs(p50.value - 1) <= AA_WITHIN,
+    )
+    rows = [
+        [
+            f"p{share * 100:g}",
+            *(f"{block_quantile(arms[name], share).value * 1000:.3f}" for name in arms),
+            ratio.said(3),
+        ]
+        for share, ratio in ratios.items()
+    ]
+    table = Table("An arm against itself, ms", ["", *arms, "ratio (95 %)"], rows)
+    figures = [_figure(f"A/A ratio, p{share * 100:g}", ratio) for share, ratio in ratios.items()]
+    return verdict, table, figures
+
+
+def _figure(name: str, ratio: Ratio) -> Figure:
+    return Figure(name, "", ratio.value, ratio.low, ratio.high, "")
+
+
+def _about_spoilt(folder: Folder, name: str) -> Verdict:
+    what, word = SPOILT[name]
+    # Another reason would not do: the run must say what was wrong with it.
+    reasons = load(folder, Limits(steal=None)).rejected
+    return Verdict(
+        f"a spoilt run rejects itself: {what}",
+        "; ".join(reasons) or "it was believed",
+        any(word in one for one in reasons),
+    )
+
+
+EXPERIMENT = Harness()

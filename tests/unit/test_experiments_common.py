@@ -1,0 +1,311 @@
+"""The common ground of the experiments: what is believed, how runs are made again, and how two are told apart."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hdrh.histogram import HdrHistogram
+from hdrh.log import HistogramLogReader
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from benchmarks.quantiles import Ratio, over_blocks, quantile, quantile_interval
+from benchmarks.report import PROJECT, BenchmarkError
+from localfaas.settings import Settings
+from tests.experiments.common import answers, index, proof
+from tests.experiments.common.answers import Answers
+from tests.experiments.common.clocks import Ticks
+from tests.experiments.common.compare import compare
+from tests.experiments.common.driving import Block, Request, interleaved
+from tests.experiments.common.experiment import Conclusion, Experiment, Step, conclude, make_runs
+from tests.experiments.common.folder import Folder
+from tests.experiments.common.report import Figure, Verdict
+from tests.experiments.common.validity import Limits, objections
+
+QUIET = Ticks(np.arange(0.0, 5.0, 0.1), {}, np.zeros(50), np.full(50, 0.3))
+
+
+def block(count: int = 200, late: float = 0.0, status: int = 200) -> Answers:
+    zeros = np.zeros(count)
+    return Answers(
+        np.arange(count) / 100,
+        zeros + late,
+        zeros + 0.002,
+        np.full(count, status),
+        np.full(count, status == 200),
+    )
+
+
+# What is believed
+
+
+@pytest.mark.parametrize(
+    ("blocks", "dropped", "ticks", "word"),
+    [
+        ({"b": block(late=0.02)}, 0, QUIET, "left more than 10 ms late"),
+        ({"b": block(status=500)}, 0, QUIET, "200 × 500"),
+        ({"b": block(status=0)}, 0, QUIET, "200 × no answer"),
+        ({"b": block()}, 3, QUIET, "3 requests were not sent"),
+        ({"b": block()}, 0, Ticks(QUIET.at, {}, np.full(50, 0.2), QUIET.busy), "the hypervisor took 20%"),
+    ],
+)
+def test_a_spoilt_run_is_not_believed(
+    blocks: dict[str, Answers], dropped: int, ticks: Ticks, word: str
+) -> None:
+    (reason,) = objections(blocks, dropped, ticks, Limits(), open_blocks={"b"})
+    assert word in reason
+
+
+def test_a_clean_run_is_believed() -> None:
+    assert objections({"b": block()}, 0, QUIET, Limits(), open_blocks={"b"}) == []
+
+
+def test_a_closed_block_cannot_be_late() -> None:
+    assert objections({"b": block(late=0.5)}, 0, QUIET, Limits(), open_blocks=()) == []
+
+
+# Answers
+
+
+def test_a_request_that_left_late_counts_from_when_it_was_due() -> None:
+    mixed = Answers(
+        np.zeros(2), np.array([0.004, 0.3]), np.array([0.002, 0.002]), np.full(2, 200), np.full(2, True)
+    )
+    assert mixed.seconds.tolist() == [0.002, 0.302]
+
+
+def test_answers_are_read_back_as_they_were(tmp_path: Path) -> None:
+    written = {"b0": block(7), "b1": block(3, late=0.25, status=503)}
+    answers.write(tmp_path / "answers.csv.gz", written)
+    read = answers.read(tmp_path / "answers.csv.gz")
+    assert list(read) == list(written)
+    for name, one in written.items():
+        for column in ("due", "late", "took", "status", "ok"):
+            assert np.allclose(getattr(read[name], column), getattr(one, column), atol=1e-6)
+
+
+def test_histograms_are_read_by_hdrhistograms_own_reader(tmp_path: Path) -> None:
+    answers.write_histograms(tmp_path / "samples.hlog", {"b0": block(200, late=0.5)}, {"b0": "edge"})
+    reader = HistogramLogReader(str(tmp_path / "samples.hlog"), HdrHistogram(1, 120_000_000, 3))
+    histogram = reader.get_next_interval_histogram()
+    reader.close()
+    assert histogram.get_total_count() == 200
+    assert histogram.get_tag() == "edge"
+    assert abs(histogram.get_value_at_percentile(50) - 502_000) < 1_000
+
+
+# Statistics
+
+
+def test_the_interval_of_a_median_is_le_boudecs() -> None:
+    """His table A.1: of 100 samples, the 40th and the 61st."""
+    found = quantile_interval(np.arange(1, 101), 0.5)
+    assert (found.value, found.low, found.high) == (50, 40, 61)
+
+
+def test_the_interval_of_a_quantile_holds_the_truth_19_times_of_20() -> None:
+    chance = np.random.default_rng(1)
+    truth = -np.log(1 - 0.9)
+    intervals = [quantile_interval(chance.exponential(size=300), 0.9) for _ in range(400)]
+    assert 0.92 <= np.mean([one.low <= truth <= one.high for one in intervals]) <= 0.99
+
+
+def test_too_few_samples_leave_an_end_open() -> None:
+    assert quantile_interval(range(1, 20), 0.99).high == np.inf
+
+
+@given(st.lists(st.integers(1, 1000), min_size=2, max_size=30))
+def test_a_figure_over_blocks_lies_within_what_was_measured(values: list[int]) -> None:
+    found = over_blocks([[[value] for value in values]], lambda arms: quantile(arms[0], 0.5), resamples=50)
+    assert min(values) <= found.low <= found.high <= max(values)
+
+
+# Plans
+
+
+def test_arms_take_turns_in_random_order() -> None:
+    arms = {name: Block(name, Request("http://127.0.0.1/"), 1, rate=10) for name in ("a", "b", "c")}
+    rounds = [{one.arm for one in interleaved(arms, 4)[start : start + 3]} for start in range(0, 12, 3)]
+    assert rounds == [{"a", "b", "c"}] * 4
+
+
+def test_a_block_is_either_open_or_closed() -> None:
+    with pytest.raises(ValueError, match="needs a rate or users"):
+        Block("a", Request("http://127.0.0.1/"), 1)
+
+
+# Runs
+
+
+class Counting(Experiment):
+    """An experiment of the tests."""
+
+    name = "counting"
+    title = "How many?"
+    question = "How many?"
+    method = ("One counts.",)
+
+    def __init__(self, spoilt: Mapping[str, int]) -> None:
+        self.left, self.made = dict(spoilt), list[str]()
+
+    def chosen(self, options: argparse.Namespace) -> dict[str, Any]:
+        return {}
+
+    def steps(self, chosen: Mapping[str, Any]) -> list[Step]:
+        return [Step("one", 1), Step("two", 1)]
+
+    @contextmanager
+    def stage(self, settings: Settings, chosen: Mapping[str, Any]) -> Iterator[None]:
+        yield
+
+    def run(self, stage: None, step: Step, folder: Folder) -> Sequence[str]:
+        self.made.append(step.name)
+        folder.write("count.json", len(self.made))
+        self.left[step.name] = self.left.get(step.name, 0) - 1
+        return ["spoilt"] if self.left[step.name] >= 0 else []
+
+    def conclude(self, folder: Folder) -> Conclusion:
+        counts = [folder.run(name).read("count.json") for name in folder.done_runs()]
+        return Conclusion([Verdict("some", str(sum(counts)), True)], [figure(sum(counts))], [])
+
+
+def figure(value: float, spread: float = 0.01, better: str = "lower") -> Figure:
+    return Figure("count", "", value, value * (1 - spread), value * (1 + spread), better)
+
+
+def made(tmp_path: Path, experiment: Experiment, **settings: Any) -> Folder:
+    folder = Folder.new(tmp_path, experiment.name, settings)
+    make_runs(experiment, Settings(PROJECT, tmp_path), folder, Console(quiet=True))
+    return folder
+
+
+def test_a_rejected_run_is_made_again_and_not_counted(tmp_path: Path) -> None:
+    folder = made(tmp_path, Counting({"one": 2}))
+    assert folder.done_runs() == ["one", "two"]
+    assert folder.run("one").read("count.json") == 3
+    assert [entry["why"] for entry in folder.read("rejected.json")] == [["spoilt"], ["spoilt"]]
+
+
+def test_a_run_that_is_always_rejected_ends_the_experiment(tmp_path: Path) -> None:
+    with pytest.raises(BenchmarkError, match="two was rejected 3 times"):
+        made(tmp_path, Counting({"two": 3}))
+
+
+def test_an_interrupted_experiment_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    with pytest.raises(BenchmarkError):
+        made(tmp_path, Counting({"two": 3}))
+    (path,) = (tmp_path / "experiments").iterdir()
+    again = Counting({})
+    make_runs(again, Settings(PROJECT, tmp_path), Folder(path), Console(quiet=True))
+    assert again.made == ["two"]
+    assert Folder(path).done_runs() == ["one", "two"]
+
+
+def test_a_conclusion_is_a_result_a_report_and_a_line_of_the_index(tmp_path: Path) -> None:
+    folder = made(tmp_path, Counting({}))
+    conclude(Counting({}), folder)
+    assert folder.read("result.json")["figures"][0]["value"] == 3
+    assert "How many?" in (folder.path / "report.html").read_text()
+    assert f'href="{folder.path.name}/report.html"' in (folder.path.parent / "index.html").read_text()
+
+
+def test_no_verdict_of_a_draft_counts(tmp_path: Path) -> None:
+    told = conclude(Counting({}), made(tmp_path, Counting({}), draft=True))
+    assert [one.word for one in told.verdicts] == ["cannot tell"]
+
+
+# The proof
+
+
+def prove(state: Path, word: str = "met", **changed: str) -> None:
+    folder = Folder.new(state, "harness", {})
+    document = {**folder.settings, "proof": {**proof.of_harness(), **changed}, "verdicts": [{"word": word}]}
+    folder.write("result.json", document)
+
+
+def test_a_proof_stands_until_it_is_old_or_the_code_or_the_machine_is_another(tmp_path: Path) -> None:
+    assert not proof.stands(tmp_path)
+    prove(tmp_path)
+    assert proof.stands(tmp_path)
+    assert not proof.stands(tmp_path, datetime.now(UTC) + timedelta(hours=13))
+
+
+@pytest.mark.parametrize("changed", [{"word": "missed"}, {"code": "another"}, {"boot": "another"}])
+def test_a_proof_that_failed_or_is_about_something_else_does_not_stand(
+    tmp_path: Path, changed: dict[str, str]
+) -> None:
+    prove(tmp_path, **changed)
+    assert not proof.stands(tmp_path)
+
+
+# Two runs
+
+
+def finished(tmp_path: Path, name: str, *figures: Figure, **settings: Any) -> Folder:
+    folder = Folder(tmp_path / "experiments" / name)
+    folder.path.mkdir(parents=True)
+    about = {"experiment": "counting", "title": "How many?", "at": "2020-01-01T00:00:00+00:00", "commit": "c"}
+    entries = [vars(one) for one in figures]
+    folder.write(
+        "result.json", {**about, "machine": {}, "settings": settings, "verdicts": [], "figures": entries}
+    )
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "better", "word"),
+    [
+        (10.0, 12.0, "lower", "worse"),
+        (10.0, 8.0, "lower", "better"),
+        (10.0, 12.0, "higher", "better"),
+        (10.0, 8.0, "higher", "worse"),
+        (10.0, 12.0, "", "greater"),
+        (10.0, 10.05, "lower", "the same"),
+    ],
+)
+def test_runs_that_differ_are_told_apart(
+    tmp_path: Path, before: float, after: float, better: str, word: str
+) -> None:
+    a = finished(tmp_path, "a", figure(before, better=better))
+    b = finished(tmp_path, "b", figure(after, better=better))
+    assert [one.word for one in compare(a, b)[0]] == [word]
+
+
+def test_what_noise_could_explain_is_not_told_apart(tmp_path: Path) -> None:
+    a, b = finished(tmp_path, "a", figure(10, 0.2)), finished(tmp_path, "b", figure(11, 0.2))
+    ((difference,), _) = compare(a, b)
+    assert difference.word == "cannot tell"
+    assert difference.ratio.low < 1 < difference.ratio.high
+
+
+def test_what_differs_beside_the_figures_is_said(tmp_path: Path) -> None:
+    a, b = finished(tmp_path, "a", figure(1), full=True), finished(tmp_path, "b", figure(1), full=False)
+    assert compare(a, b)[1] == ["full was True and False"]
+
+
+def test_another_experiment_cannot_be_compared(tmp_path: Path) -> None:
+    a, b = finished(tmp_path, "a", figure(1)), finished(tmp_path, "b", figure(1))
+    b.write("result.json", {**b.read("result.json"), "experiment": "other"})
+    with pytest.raises(BenchmarkError, match="different experiments"):
+        compare(a, b)
+
+
+def test_the_index_passes_over_what_is_not_a_result_of_today(tmp_path: Path) -> None:
+    finished(tmp_path, "a", figure(1))
+    old = tmp_path / "experiments" / "old"
+    old.mkdir()
+    (old / "result.json").write_text(json.dumps({"experiment": "counting", "verdicts": []}))
+    assert "How many?" in index.write(tmp_path / "experiments").read_text()
+
+
+def test_a_ratio_says_its_interval() -> None:
+    assert Ratio(1.2345, 1.1, 1.3).said(2) == "1.23 (1.10–1.30)"
