@@ -14,7 +14,7 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,15 +23,15 @@ from typing import Any
 
 import requests
 from rich.console import Console
-from rich.table import Table
 
 from benchmarks import checkout
 from benchmarks.checkout_variants import make_variant
 from benchmarks.command import measure_and_tell
+from benchmarks.cost import Comparison, Measured, as_result, cpu_seconds, show
 from benchmarks.hops import interleave
 from benchmarks.http_client import KeepAlive, render_request
 from benchmarks.own_platform import own_platform
-from benchmarks.quantiles import Block, Ratio, pooled, quantile, ratio_of_quantiles
+from benchmarks.quantiles import Block
 from benchmarks.report import (
     BenchmarkError,
     whole_number,
@@ -53,13 +53,8 @@ SETTLING_SECONDS = 1.5 * PAUSE_SECONDS
 """What requests have left to be done is part of what they cost: it is done within this time."""
 READS_PER_CHECKOUT = 50
 """A block of either lasts a few tenths of a second."""
-CPU_CLOCK_OF_PROCESS = 2
 ON, AGAIN, OFF = "with telemetry", "with telemetry, again", "without"
-
-
-def cpu_seconds(pids: Iterable[int]) -> float:
-    """Processor time of processes and all their threads, by their clocks: clock_getcpuclockid(3), to the nanosecond."""
-    return sum(time.clock_gettime((~pid << 3) | CPU_CLOCK_OF_PROCESS) for pid in pids)
+COMPARISONS = (Comparison(ON, OFF, GOAL), Comparison(AGAIN, ON))
 
 
 @dataclass(frozen=True)
@@ -82,27 +77,6 @@ class Arm:
         time.sleep(SETTLING_SECONDS)
         self.cpu.append([(cpu_seconds(self.pids) - before) / count])
         return taken
-
-
-@dataclass(frozen=True)
-class Measured:
-    """Blocks of seconds, and of processor seconds a request, of each arm: of the read, of the checkout."""
-
-    what: str
-    seconds: dict[str, list[Block]]
-    cpu: dict[str, list[Block]]
-
-    def ratios(self) -> list[tuple[str, Ratio, float | None]]:
-        """Name, ratio and goal of each comparison."""
-        return [
-            (
-                f"{self.what}, {unit}: {arm} / {reference}",
-                ratio_of_quantiles(blocks[arm], blocks[reference], 0.5),
-                goal,
-            )
-            for unit, blocks in (("p50", self.seconds), ("CPU", self.cpu))
-            for arm, reference, goal in ((ON, OFF, GOAL), (AGAIN, ON, None))
-        ]
 
 
 @contextmanager
@@ -137,7 +111,7 @@ def measure(what: str, arms: Mapping[str, Arm], rounds: int, block: int) -> Meas
         arm.measure(WARM_UP)
         arm.cpu.clear()
     seconds = interleave({name: arm.measure for name, arm in arms.items()}, rounds, block, lambda _: None)
-    return Measured(what, seconds, {name: arm.cpu for name, arm in arms.items()})
+    return Measured(what, seconds, {name: arm.cpu for name, arm in arms.items()}, COMPARISONS)
 
 
 def arms_of(port: int, prepare: Callable[[bool], bytes], pids: Sequence[int]) -> dict[str, Arm]:
@@ -167,47 +141,6 @@ def check_switch(port: int, log: Path) -> None:
                 f"of {WARM_UP} requests {found} were counted and logged (silent: {silent}); "
                 "bring benchmarks/telemetry_switch.py up to date"
             )
-
-
-def show(console: Console, measured: Sequence[Measured]) -> None:
-    times = Table(box=None, header_style="bold", pad_edge=False)
-    times.add_column("arm")
-    for title in ("p50 ms", "p99 ms", "CPU ms a request", "samples"):
-        times.add_column(title, justify="right")
-    for one in measured:
-        for name, blocks in one.seconds.items():
-            samples, cpu = pooled(blocks), pooled(one.cpu[name])
-            shown = [quantile(samples, 0.5), quantile(samples, 0.99), quantile(cpu, 0.5)]
-            cells = [f"{value * 1000:.3f}" for value in shown]
-            times.add_row(f"{one.what} {name}", *cells, f"{len(samples):,}")
-    console.print(times)
-    goals = Table(box=None, header_style="bold", pad_edge=False)
-    for title in ("ratio", "value (95 %)", "goal", "verdict"):
-        goals.add_column(title)
-    for name, ratio, goal in (row for one in measured for row in one.ratios()):
-        limit, verdict = ("", "") if goal is None else (f"≤ {goal:g}", ratio.holds(goal))
-        goals.add_row(name, f"{ratio.value:.3f} ({ratio.low:.3f}–{ratio.high:.3f})", limit, verdict)
-    console.print(goals)
-
-
-def as_result(measured: Sequence[Measured]) -> dict[str, Any]:
-    return {
-        "milliseconds": {
-            f"{one.what} {name}": {
-                "p50": quantile(pooled(blocks), 0.5) * 1000,
-                "p99": quantile(pooled(blocks), 0.99) * 1000,
-                "cpu": quantile(pooled(one.cpu[name]), 0.5) * 1000,
-                "samples": len(pooled(blocks)),
-            }
-            for one in measured
-            for name, blocks in one.seconds.items()
-        },
-        "ratios": [
-            {"name": name, "value": ratio.value, "low": ratio.low, "high": ratio.high, "goal": goal}
-            for one in measured
-            for name, ratio, goal in one.ratios()
-        ],
-    }
 
 
 def run(settings: Settings, options: argparse.Namespace, console: Console) -> list[Measured]:

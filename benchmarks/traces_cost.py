@@ -12,23 +12,21 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import requests
 from rich.console import Console
-from rich.table import Table
 
 from benchmarks import checkout
 from benchmarks.command import measure_and_tell
+from benchmarks.cost import Comparison, Measured, as_result, cpu_seconds, show
 from benchmarks.hops import interleave
 from benchmarks.http_client import KeepAlive, render_request
 from benchmarks.own_platform import OWN_OFFSET, own_platform
-from benchmarks.quantiles import Block, Ratio, pooled, quantile, ratio_of_quantiles
+from benchmarks.quantiles import Block
 from benchmarks.report import (
     PROJECT,
     BenchmarkError,
@@ -43,9 +41,9 @@ NEXT_OFFSET = 500
 NOT_NEEDED = ("maintenance", "sales", "reports", "site", "customers")
 FUNCTIONS = ("checkout", "cart", "products", "inventory", "orders", "payments")
 PRODUCT, WARM_UP = 7, 30
-CPU_CLOCK_OF_PROCESS = 2
 HOPS = ("edge", "gateway", "traces")
 OFF, AGAIN, ON, BEFORE = "off", "another off", "on", "before"
+COMPARISONS = (Comparison(OFF, BEFORE), Comparison(ON, OFF), Comparison(AGAIN, OFF))
 
 
 @dataclass(frozen=True)
@@ -60,34 +58,10 @@ class Arm:
 
     def measure(self, count: int) -> list[float]:
         requests = self.prepare(count)
-        before = self._cpu_seconds()
+        before = cpu_seconds(self.pids)
         taken = [checkout.succeed(self.client, request)[0] for request in requests]
-        self.cpu.append([(self._cpu_seconds() - before) / count])
+        self.cpu.append([(cpu_seconds(self.pids) - before) / count])
         return taken
-
-    def _cpu_seconds(self) -> float:
-        """By each process' own clock: clock_getcpuclockid(3), to the nanosecond."""
-        return sum(time.clock_gettime((~pid << 3) | CPU_CLOCK_OF_PROCESS) for pid in self.pids)
-
-
-@dataclass(frozen=True)
-class Measured:
-    """Blocks of seconds, and of processor seconds a request, of each arm."""
-
-    what: str
-    seconds: Mapping[str, list[Block]]
-    cpu: Mapping[str, list[Block]]
-
-    def ratios(self) -> list[tuple[str, Ratio]]:
-        return [
-            (
-                f"{self.what}, {unit}: {arm} / {reference}",
-                ratio_of_quantiles(blocks[arm], blocks[reference], 0.5),
-            )
-            for unit, blocks in (("p50", self.seconds), ("CPU", self.cpu))
-            for arm, reference in ((OFF, BEFORE), (ON, OFF), (AGAIN, OFF))
-            if {arm, reference} <= blocks.keys()
-        ]
 
 
 @contextmanager
@@ -140,7 +114,7 @@ def measure(shops: Mapping[str, checkout.Shop], rounds: int, block: int) -> list
             arm.cpu.clear()
         measures: dict[str, Callable[[int], list[float]]] = {name: arm.measure for name, arm in arms.items()}
         seconds = interleave(measures, rounds * times, block * size, lambda _: None)
-        measured.append(Measured(what, seconds, {name: arm.cpu for name, arm in arms.items()}))
+        measured.append(Measured(what, seconds, {name: arm.cpu for name, arm in arms.items()}, COMPARISONS))
     return measured
 
 
@@ -152,39 +126,6 @@ def check_spans(shops: dict[str, checkout.Shop]) -> None:
     for name, shop in shops.items():
         if (shop.settings.state / "traces").exists() is not (name == ON):
             raise BenchmarkError(f"the platform {name!r} should not have a store of spans")
-
-
-def show(console: Console, measured: Sequence[Measured]) -> None:
-    times = Table("arm", "p50 ms", "p99 ms", "CPU ms a request", "samples", box=None, pad_edge=False)
-    for one in measured:
-        for name, blocks in one.seconds.items():
-            samples, cpu = pooled(blocks), pooled(one.cpu[name])
-            shown = [quantile(samples, 0.5), quantile(samples, 0.99), quantile(cpu, 0.5)]
-            cells = [f"{value * 1000:.3f}" for value in shown]
-            times.add_row(f"{one.what} {name}", *cells, f"{len(samples):,}")
-    console.print(times)
-    for name, ratio in (row for one in measured for row in one.ratios()):
-        console.print(f"{name:40} {ratio.value:.3f} ({ratio.low:.3f}–{ratio.high:.3f})")
-
-
-def as_result(measured: Sequence[Measured]) -> dict[str, Any]:
-    return {
-        "milliseconds": {
-            f"{one.what} {name}": {
-                "p50": quantile(pooled(blocks), 0.5) * 1000,
-                "p99": quantile(pooled(blocks), 0.99) * 1000,
-                "cpu": quantile(pooled(one.cpu[name]), 0.5) * 1000,
-                "samples": len(pooled(blocks)),
-            }
-            for one in measured
-            for name, blocks in one.seconds.items()
-        },
-        "ratios": [
-            {"name": name, "value": ratio.value, "low": ratio.low, "high": ratio.high}
-            for one in measured
-            for name, ratio in one.ratios()
-        ],
-    }
 
 
 def run(settings: Settings, options: argparse.Namespace, console: Console) -> Sequence[Measured]:

@@ -5,23 +5,18 @@ from __future__ import annotations
 import csv
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.cost import cpu_seconds
 from tests.experiments.common.folder import Folder
 from tests.experiments.common.quiet import Processors
 
 PERIOD_SECONDS = 0.1
-_CPU_CLOCK_OF_PROCESS = 2
-
-
-def cpu_seconds(pids: Iterable[int]) -> float:
-    """Processor time of processes and all their threads, by their clocks: clock_getcpuclockid(3), to the nanosecond."""
-    return sum(time.clock_gettime((~pid << 3) | _CPU_CLOCK_OF_PROCESS) for pid in pids)
 
 
 @dataclass(frozen=True)

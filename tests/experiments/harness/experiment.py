@@ -48,8 +48,9 @@ STALL_SHARE = 0.95
 """Of the requests that were due in the stall, how many must be measured to within STALL_OFF_SECONDS."""
 FROZEN_SECONDS = 0.5
 ROUNDS_SHORT, ROUNDS_FULL = 15, 60
-DELAYS = (0.002, 0.005, 0.005, 0.010, 0.010, 0.010, 0.020, 0.020, 0.050, 0.100)
-"""Asked in turn, so that the distribution is known exactly: p50 10 ms, p90 50 ms, p99 100 ms."""
+DELAYS = {0.002: 0.10, 0.005: 0.20, 0.010: 0.30, 0.020: 0.20, 0.050: 0.15, 0.100: 0.05}
+"""What is asked for, in seconds, and its share: p50 10 ms, p90 50 ms, p99 100 ms, none of them near a step."""
+ALL_DELAYS_RATE = 100.0
 
 
 @dataclass(frozen=True)
@@ -153,8 +154,8 @@ def _delays(stage: Stage, folder: Folder) -> Sequence[str]:
     """Each delay has its block beside the others, all at once, so that short and long answers mix."""
     recorded(stage.known)
     blocks = [
-        Block(f"{seconds:g} s", Request(f"http://127.0.0.1:{stage.known}/delay/{seconds:g}"), 8.0, rate=10.0 * DELAYS.count(seconds), start=0.5, connections=40)
-        for seconds in sorted(set(DELAYS))
+        Block(f"{seconds:g} s", Request(f"http://127.0.0.1:{stage.known}/delay/{seconds:g}"), 8.0, rate=ALL_DELAYS_RATE * share, start=0.5, connections=40)
+        for seconds, share in DELAYS.items()
     ]  # fmt: skip
     driven = drive(folder, blocks)
     folder.write("record.json", recorded(stage.known))
@@ -233,7 +234,7 @@ def _about_delays(folder: Folder) -> tuple[Verdict, Table, list[Figure]]:
         # The clocks of both sides are the same; what lies between is the way there and back, and k6.
         off = quantile(measured, share) - quantile(truth, share)
         worst = max(worst, abs(off))
-        asked = quantile(np.repeat(DELAYS, 10), share)
+        asked = quantile(np.repeat(list(DELAYS), [round(100 * one) for one in DELAYS.values()]), share)
         rows.append(
             [
                 f"p{share * 100:g}",
