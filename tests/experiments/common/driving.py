@@ -19,7 +19,7 @@ from tests.experiments.common.folder import Folder
 from tests.experiments.common.validity import Limits, objections
 
 SCRIPT = Path(__file__).with_name("load.js")
-GAP_SECONDS = 0.5
+GAP_SECONDS = 0.3
 """Between one block and the next, so that the last answers of one do not meet the first requests of the other."""
 ARRIVALS_IN_SPREAD = 20
 """Requests are displaced by up to the time in which so many are due: within that, they come as a Poisson process does."""
@@ -31,6 +31,8 @@ OPEN_SECONDS = 0.1
 Each has its turn, so idle ones cost nothing but their number, of which a replica takes about a thousand.
 """
 START_SECONDS = 30.0
+SHORTEST_SECONDS = 1.0
+"""k6 knows no shorter ones."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,8 @@ class Block:
     def __post_init__(self) -> None:
         if (self.rate is None) == (self.users is None):
             raise ValueError(f"a block of {self.arm} needs a rate or users")
+        if self.seconds < SHORTEST_SECONDS:
+            raise ValueError(f"a block of {self.arm} lasts less than {SHORTEST_SECONDS:g} s")
 
     @property
     def spread(self) -> float:
