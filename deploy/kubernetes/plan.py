@@ -287,7 +287,14 @@ def _database(options: Options, versions: Versions) -> list[Step]:
         # Its webhooks refuse a Cluster until it is up.
         *("--create-namespace", "--wait", "--timeout", "300s"),
     )
-    ready = kubectl("-n", "database", "wait", "--for=condition=Ready", "cluster/shop", "--timeout=900s")
+    ready = kubectl(
+        "-n",
+        "database",
+        "wait",
+        "--for=condition=Ready",
+        "clusters.postgresql.cnpg.io/shop",
+        "--timeout=900s",
+    )
     return [Step("PostgreSQL's operator", (operator,)), Step("PostgreSQL, three instances", (apply, ready))]
 
 
