@@ -27,6 +27,14 @@ edge-reload: $(VENV)/.ready ## give the edge the present kong/kong.yml, and show
 reset: $(VENV)/.ready ## stop everything and delete all data
 	@$(LOCALFAAS) reset --yes
 
+##@ On Kubernetes
+cluster-up: $(VENV)/.ready ## start everything on a cluster, kind's or CLUSTER=existing: docs/kubernetes.md
+	@$(PY) -m deploy.kubernetes up
+cluster-status: $(VENV)/.ready ## every workload on the cluster, and how to reach it
+	@$(PY) -m deploy.kubernetes status
+cluster-down: $(VENV)/.ready ## delete the kind cluster, or what is ours on KUBE_CONTEXT
+	@$(PY) -m deploy.kubernetes down
+
 ##@ Work with it
 new: $(VENV)/.ready ## make a function from the template: f=hello
 	@$(LOCALFAAS) new $(or $(f),$(error what name? make new f=hello))
