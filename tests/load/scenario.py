@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -120,10 +119,6 @@ class Scenario(_Part):
 
     def seconds(self, shape: str) -> int:
         return sum(stage.seconds for stage in self.shapes[shape])
-
-    def jumps(self, shape: str) -> list[Stage]:
-        """The stages that do not go on where the one before ended."""
-        return [after for before, after in pairwise(self.shapes[shape]) if before.end != after.begin]
 
 
 def load(path: Path = FILE) -> Scenario:
