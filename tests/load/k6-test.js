@@ -5,15 +5,12 @@ import exec from 'k6/execution';
 import { sleep } from 'k6';
 import { Counter } from 'k6/metrics';
 import { perform, visitor } from './lib/scenario.js';
-import { chosen, due, peak, scenarios, seconds, spread } from './lib/shapes.js';
+import { chosen, due, scenarios, spread, wants } from './lib/shapes.js';
 import { BASE, atEdge, prepare } from './lib/target.js';
 import { STATISTICS, byName, latencies, written } from './lib/summary.js';
 
 const JOURNEY = __ENV.JOURNEY || 'shop';
 const SHAPE = __ENV.SHAPE || 'smoke';
-const BUYING_SECONDS = 4; // nobody buys again before their last purchase is surely done
-const FEWEST_BUYERS = 4;
-const MOST_BUYERS = 30;
 
 const shape = chosen('shapes', SHAPE);
 const visits = chosen('journeys', JOURNEY);
@@ -34,14 +31,7 @@ export const options = {
 };
 
 export function setup() {
-  const selling = Object.values(visits).filter((visit) => visit.actions.some((action) => action === 'checkout' || action === 'till_sale'));
-  const buying = Math.max(...selling.map((visit) => peak(shape, visit)));
-  return prepare({
-    visits: Object.values(visits),
-    sold: selling.reduce((sum, visit) => sum + due(shape, visit), 0),
-    buyers: Math.min(MOST_BUYERS, Math.max(FEWEST_BUYERS, Math.ceil(buying * BUYING_SECONDS))),
-    seconds: seconds(shape),
-  });
+  return prepare(wants(visits, shape));
 }
 
 export function visit(found) {
@@ -54,7 +44,7 @@ export function visit(found) {
 export function handleSummary(data) {
   const count = (metric) => (data.metrics[metric] ? data.metrics[metric].values.count : 0);
   const lines = [
-    `${JOURNEY}, ${SHAPE}, at ${BASE}: ${count('iterations')} visits in ${seconds(shape)} s, ${count('visits')} of them complete, ${count('dropped_iterations')} never begun`,
+    `${JOURNEY}, ${SHAPE}, at ${BASE}: ${count('iterations')} visits in ${Math.round(data.state.testRunDurationMs / 1000)} s, ${count('visits')} of them complete, ${count('dropped_iterations')} never begun`,
     ...latencies(data),
   ];
   return written({ name: `${JOURNEY}-${SHAPE}`, journey: JOURNEY, shape: SHAPE, base: BASE }, data, lines);

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
 from db.seed.environment import SeedEnvironment
@@ -39,7 +39,7 @@ def told(environ: Mapping[str, str], base: str | None = None, store: str = STORE
         return mint(TokenRequest(roles, subject, at), shop.secrets, time.time())
 
     found = {"BASE": edge_here(base or environ.get("BASE") or shop.edge_url)}
-    makers = {
+    makers: dict[str, Callable[[], str]] = {
         "HQ_TOKEN": lambda: token("hq", subject="load"),
         "STAFF_TOKEN": lambda: token("staff", subject=f"load-{store}", at=store),
         "CUSTOMER_TOKENS": lambda: " ".join(

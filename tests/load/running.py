@@ -16,7 +16,7 @@ RULES_BROKEN = 99
 
 def run_k6(script: str, environment: Mapping[str, str], *arguments: str) -> int:
     """Run it in this terminal; k6's exit code. Raises BenchmarkError when there is no k6."""
-    command = [str(binary()), "run", "--quiet", "--no-usage-report", *arguments, str(FOLDER / script)]
+    command = [str(binary()), "run", "--quiet", "--no-usage-report", "--address=", *arguments, str(FOLDER / script)]
     try:
         return subprocess.run(
             command, env={"GOGC": GARBAGE, **os.environ, **environment}, check=False

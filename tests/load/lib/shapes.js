@@ -4,6 +4,10 @@ import { scenario } from './scenario.js';
 const ARRIVALS_IN_SPREAD = 20; // visits are displaced by up to the time in which so many are due, so that they come as people do
 const OPEN_SECONDS = 1.5; // there are virtual users for visits that take as long; if that is not enough, visits are dropped
 const SPARE_USERS = 5;
+const BUYING_SECONDS = 4; // nobody buys again before their last purchase is surely done
+const FEWEST_BUYERS = 4;
+const MOST_BUYERS = 30;
+const SELLING = ['checkout', 'till_sale'];
 const UNIT_SECONDS = 1000; // k6 takes whole rates only, so a rate is given for as many seconds as makes it whole
 
 export function chosen(kind, name) {
@@ -28,6 +32,18 @@ export function peak(shape, visit) {
 /** Seconds by which a visit may be displaced. */
 export function spread(shape, visit) {
   return Math.min(1, ARRIVALS_IN_SPREAD / peak(shape, visit));
+}
+
+/** What the shop has to have for these visits, as lib/target.js prepares it. */
+export function wants(visits, shape) {
+  const selling = Object.values(visits).filter((visit) => visit.actions.some((action) => SELLING.includes(action)));
+  const buying = Math.max(0, ...selling.map((visit) => peak(shape, visit)));
+  return {
+    visits: Object.values(visits),
+    sold: selling.reduce((sum, visit) => sum + due(shape, visit), 0),
+    buyers: Math.min(MOST_BUYERS, Math.max(FEWEST_BUYERS, Math.ceil(buying * BUYING_SECONDS))),
+    seconds: seconds(shape),
+  };
 }
 
 export function scenarios(name, shape) {
