@@ -14,9 +14,9 @@ RULES_BROKEN = 99
 """k6's exit code when a threshold does not hold."""
 
 
-def run_k6(script: str, environment: Mapping[str, str], *arguments: str) -> int:
+def run_k6(script: str, environment: Mapping[str, str]) -> int:
     """Run it in this terminal; k6's exit code. Raises BenchmarkError when there is no k6."""
-    command = [str(binary()), "run", "--quiet", "--no-usage-report", "--address=", *arguments, str(FOLDER / script)]
+    command = [str(binary()), "run", "--quiet", "--no-usage-report", "--address=", str(FOLDER / script)]
     try:
         return subprocess.run(
             command, env={"GOGC": GARBAGE, **os.environ, **environment}, check=False
