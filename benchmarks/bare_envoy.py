@@ -8,7 +8,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ START_SECONDS = 15.0
 _HTTP = (
     "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 )
+_FILE_LOG = "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog"
+_PROTOCOL = "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _ROUTER = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
 
 
@@ -32,10 +34,13 @@ def answering_envoy(body: str) -> Iterator[int]:
 
 
 @contextmanager
-def passing_envoy(target_port: int) -> Iterator[int]:
-    """Passes everything on to `target_port`, as a proxy without a single feature does; yields its port."""
+def passing_envoy(target_port: int, *, access_log: bool = False, keep_alive: bool = True) -> Iterator[int]:
+    """Passes everything on to `target_port`, as a proxy without a single feature does; yields its port.
+
+    With `access_log` it writes a line for each request, and without `keep_alive` it opens a connection for each.
+    """
     endpoint = {"address": {"socket_address": {"address": "127.0.0.1", "port_value": target_port}}}
-    cluster = {
+    cluster: dict[str, Any] = {
         "name": "target",
         "type": "STATIC",
         "load_assignment": {
@@ -43,15 +48,22 @@ def passing_envoy(target_port: int) -> Iterator[int]:
             "endpoints": [{"lb_endpoints": [{"endpoint": endpoint}]}],
         },
     }
-    with _running({"route": {"cluster": "target"}}, {"clusters": [cluster]}) as port:
+    if not keep_alive:
+        options = {"common_http_protocol_options": {"max_requests_per_connection": 1}}
+        protocol = {"@type": _PROTOCOL, **options, "explicit_http_config": {"http_protocol_options": {}}}
+        cluster["typed_extension_protocol_options"] = {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": protocol
+        }
+    with _running({"route": {"cluster": "target"}}, {"clusters": [cluster]}, access_log=access_log) as port:
         yield port
 
 
 @contextmanager
-def _running(route: Mapping[str, Any], more: Mapping[str, Any]) -> Iterator[int]:
+def _running(route: Mapping[str, Any], more: Mapping[str, Any], *, access_log: bool = False) -> Iterator[int]:
     port = free_port()
     folder = Path(tempfile.mkdtemp(prefix="envoy-bench-"))
-    (folder / "envoy.json").write_text(json.dumps(_bootstrap(port, route, more)))
+    log = [_logger(folder / "access.log")] if access_log else []
+    (folder / "envoy.json").write_text(json.dumps(_bootstrap(port, route, more, log)))
     command = [str(envoy_binary()), "--config-path", str(folder / "envoy.json"), *ENVOY_FLAGS]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
@@ -63,12 +75,21 @@ def _running(route: Mapping[str, Any], more: Mapping[str, Any]) -> Iterator[int]
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _bootstrap(port: int, route: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+def _logger(path: Path) -> dict[str, Any]:
+    """A line of text for each request, in Envoy's own format."""
+    config = {"@type": _FILE_LOG, "path": str(path)}
+    return {"name": "envoy.access_loggers.file", "typed_config": config}
+
+
+def _bootstrap(
+    port: int, route: Mapping[str, Any], more: Mapping[str, Any], access_log: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
     host = {"name": "any", "domains": ["*"], "routes": [{"match": {"prefix": "/"}, **route}]}
     manager = {
         "@type": _HTTP,
         "stat_prefix": "bare",
         "route_config": {"virtual_hosts": [host]},
+        "access_log": list(access_log),
         "http_filters": [{"name": "envoy.filters.http.router", "typed_config": {"@type": _ROUTER}}],
     }
     listener = {

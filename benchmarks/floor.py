@@ -37,18 +37,29 @@ WHERE product_id = {product_id};
 
 @contextmanager
 def fixed_answer(body: bytes) -> Iterator[int]:
-    """A granian WSGI server, one thread as in the functions, that answers everything with `body`; yields its port."""
+    """A granian WSGI server that answers everything with `body`; yields its port."""
+    environment = {BODY_VARIABLE: base64.b64encode(body).decode()}
+    with served("benchmarks.floor_app:application", environment) as (port, _):
+        yield port
+
+
+@contextmanager
+def served(target: str, environment: Mapping[str, str], *options: str) -> Iterator[tuple[int, int]]:
+    """A WSGI application under granian, with one thread as in the functions; yields its port and its (parent) process.
+
+    `options` are granian's, such as `--factory`. Raises BenchmarkError when it does not answer.
+    """
     port = _free_port()
     command = [
         sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port),
-        "--workers", "1", "--blocking-threads", "1", "--no-ws", "--http", "1", "--log-level", "error",
-        "benchmarks.floor_app:application",
+        "--workers", "1", "--blocking-threads", "1", "--no-ws", "--http", "1", "--log-level", "error", *options, target,
     ]  # fmt: skip
-    environment = {**os.environ, BODY_VARIABLE: base64.b64encode(body).decode(), "PYTHONPATH": str(PROJECT)}
-    server = subprocess.Popen(command, env=environment, cwd=PROJECT)
+    server = subprocess.Popen(
+        command, env={**os.environ, **environment, "PYTHONPATH": str(PROJECT)}, cwd=PROJECT
+    )
     try:
         _wait_until_answering(server, port)
-        yield port
+        yield port, server.pid
     finally:
         server.terminate()
         server.wait(10)
@@ -71,7 +82,7 @@ def _wait_until_answering(server: subprocess.Popen[bytes], port: int) -> None:
                 time.sleep(0.02)
             else:
                 return
-    raise BenchmarkError("the server of the floor (granian with a fixed answer) did not start")
+    raise BenchmarkError("a server of the floor (granian) did not start")
 
 
 @dataclass(frozen=True)

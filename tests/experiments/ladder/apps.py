@@ -1,0 +1,45 @@
+"""The lower rungs: the least that answers, the least with Flask, and the least with Flask and a read."""
+
+from __future__ import annotations
+
+import base64
+import os
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+from flask import Flask, Response
+
+from benchmarks.floor import BODY_VARIABLE, READ_STATEMENT
+
+ADDRESS_FILE = "LADDER_DATABASE"
+PRODUCT_ID = 7
+
+
+def flask_fixed() -> Flask:
+    """Answers with a text that is always the same."""
+    app, body = Flask("fixed"), base64.b64decode(os.environ[BODY_VARIABLE])
+
+    @app.get("/<int:product_id>")
+    def product(product_id: int) -> Response:
+        return Response(body, content_type="application/json")
+
+    return app
+
+
+def flask_read() -> Flask:
+    """Reads the product by one prepared statement on one connection, and answers with what it found."""
+    app = Flask("read")
+    connection = psycopg2.connect(Path(os.environ[ADDRESS_FILE]).read_text().strip())
+    connection.autocommit = True
+    cursor = connection.cursor()
+    cursor.execute(f"PREPARE read AS {READ_STATEMENT.format(product_id='$1')}")
+
+    @app.get("/<int:product_id>")
+    def product(product_id: int) -> Any:
+        cursor.execute("EXECUTE read (%s)", (product_id,))
+        row = cursor.fetchone()
+        assert row is not None and cursor.description is not None
+        return dict(zip((column.name for column in cursor.description), row, strict=True))
+
+    return app

@@ -1,0 +1,262 @@
+"""What the ladder's runs say: quantiles and processor time by rung, ratios between rungs, and what each ablation changes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmarks.quantiles import Ratio, block_quantile, over_blocks, quantile, ratio_of_quantiles
+from tests.experiments.common.answers import Answers, Floats
+from tests.experiments.common.driving import Driven, load
+from tests.experiments.common.folder import Folder
+from tests.experiments.common.report import Figure, Table, Verdict
+from tests.experiments.ladder.stage import BARE, DIRECT, EDGE, EDGE_BARE, FLASK, GATEWAY, READ, RUNGS
+
+WARM_SECONDS = 0.3
+"""Of each block left out: first requests open their connections."""
+LEVELS = ("steady", "10%", "30%", "50%", "70%")
+QUANTILES = (0.5, 0.9, 0.99, 0.999)
+HOPS = ("server", "replica", "PostgreSQL", "gateway", "edge")
+LAB_DIRECT, LAB_GATEWAY = 0.00547, 0.02112
+"""Seconds: the lab's means, direct and through its gateway."""
+MOST_P50, MOST_P99 = 1.5, 2.0
+_TAKES_PART: Mapping[str, Sequence[str]] = {
+    BARE: ("server",),
+    FLASK: ("server",),
+    READ: ("server", "PostgreSQL"),
+    DIRECT: ("replica", "PostgreSQL"),
+    GATEWAY: ("replica", "PostgreSQL", "gateway"),
+    EDGE_BARE: ("replica", "PostgreSQL", "gateway", "edge"),
+    EDGE: ("replica", "PostgreSQL", "gateway", "edge"),
+}
+
+
+def arm(rung: str, level: str) -> str:
+    return f"{rung} @ {level}"
+
+
+def crowd(rung: str, users: int) -> str:
+    return f"{rung}, {users} closed user{'s' if users > 1 else ''}"
+
+
+@dataclass(frozen=True)
+class Found:
+    """Blocks of seconds by arm, the same number for all arms of a kind; rates; and processor seconds a request by rung and hop."""
+
+    saturation: Mapping[str, float]
+    rungs: Mapping[str, Sequence[Floats]]
+    rates: Mapping[str, float]
+    ablations: Mapping[str, Sequence[Floats]]
+    cpu: Mapping[str, Mapping[str, float]]
+
+
+def saturations(folder: Folder) -> dict[str, float]:
+    """Requests a second by rung that closed users brought about."""
+    driven = load(folder.run("saturation"))
+    return {rung: _rate(driven.of(rung, WARM_SECONDS)[0]) for rung in RUNGS}
+
+
+def _rate(answers: Answers) -> float:
+    return len(answers) / float(answers.ended.max() - answers.due.min())
+
+
+def read(folder: Folder) -> Found:
+    done = [name for name in folder.done_runs() if name != "saturation"]
+    runs = {name: load(folder.run(name)) for name in sorted(done, key=_number)}
+    rungs = [driven for name, driven in runs.items() if name.startswith("rungs")]
+    ablations = [driven for name, driven in runs.items() if name.startswith("ablations")]
+    arms = [arm(rung, level) for rung in RUNGS for level in LEVELS]
+    named = list(dict.fromkeys(name for driven in ablations for name in driven.arms.values()))
+    return Found(
+        saturations(folder),
+        {name: [_seconds(driven, name) for driven in rungs] for name in arms},
+        {name: float(np.median([_rate(driven.of(name)[0]) for driven in rungs])) for name in arms},
+        {name: [_seconds(driven, name) for driven in ablations] for name in named},
+        {rung: _cpu(rungs, arm(rung, "steady"), _TAKES_PART[rung]) for rung in RUNGS},
+    )
+
+
+def _number(name: str) -> int:
+    return int(name.rpartition("-")[2])
+
+
+def _seconds(driven: Driven, name: str) -> Floats:
+    (block,) = driven.of(name, WARM_SECONDS)
+    return block.seconds
+
+
+def _cpu(runs: Sequence[Driven], name: str, hops: Sequence[str]) -> dict[str, float]:
+    """Processor seconds a request of each hop that takes part, over all blocks of an arm."""
+    blocks = [(driven, driven.of(name)[0]) for driven in runs]
+    count = sum(len(block) for _, block in blocks)
+    return {
+        hop: sum(driven.ticks.spent(hop, block.due.min(), block.ended.max()) for driven, block in blocks)
+        / count
+        for hop in hops
+    }
+
+
+def _ratio(found: Found, above: str, below: str, share: float) -> Ratio:
+    return ratio_of_quantiles(found.rungs[arm(above, "steady")], found.rungs[arm(below, "steady")], share)
+
+
+def verdicts(found: Found) -> list[Verdict]:
+    if not found.rungs[arm(EDGE, "steady")]:
+        return []
+    direct, edge = (block_quantile(found.rungs[arm(rung, "steady")], 0.5) for rung in (DIRECT, EDGE))
+    p50, p99 = _ratio(found, EDGE, DIRECT, 0.5), _ratio(found, EDGE, DIRECT, 0.99)
+    lab = LAB_GATEWAY / LAB_DIRECT
+    return [
+        Verdict(f"edge / direct, p50 at the same rate ≤ {MOST_P50:g}", p50.said(), _told(p50, MOST_P50)),
+        Verdict(f"edge / direct, p99 at the same rate ≤ {MOST_P99:g}", p99.said(), _told(p99, MOST_P99)),
+        Verdict(f"edge / direct, p50 below the lab's {lab:.2f}", p50.said(), _told(p50, lab)),
+        Verdict(
+            f"p50 direct below the lab's {LAB_DIRECT * 1000:.2f} ms and through the edge below its {LAB_GATEWAY * 1000:.2f} ms",
+            f"{_ms(direct)} and {_ms(edge)} ms",
+            direct.high < LAB_DIRECT and edge.high < LAB_GATEWAY,
+        ),
+    ]
+
+
+def _told(ratio: Ratio, goal: float) -> bool | None:
+    if ratio.low <= goal < ratio.high:
+        return None
+    return ratio.value <= goal
+
+
+def _ms(ratio: Ratio) -> str:
+    return Ratio(*(value * 1000 for value in (ratio.value, ratio.low, ratio.high))).said(2)
+
+
+def figures(found: Found) -> list[Figure]:
+    if not found.rungs[arm(EDGE, "steady")]:
+        return []
+    shown = []
+    for share in (0.5, 0.99):
+        for above, below in (
+            (FLASK, BARE),
+            (READ, FLASK),
+            (DIRECT, READ),
+            (GATEWAY, DIRECT),
+            (EDGE_BARE, GATEWAY),
+            (EDGE, EDGE_BARE),
+            (EDGE, DIRECT),
+        ):
+            ratio = _ratio(found, above, below, share)
+            shown.append(
+                Figure(f"{above} / {below}, p{share * 100:g}", "", ratio.value, ratio.low, ratio.high)
+            )
+    for rung in RUNGS:
+        p50 = block_quantile(found.rungs[arm(rung, "steady")], 0.5)
+        shown.append(Figure(f"{rung}, p50", "ms", p50.value * 1000, p50.low * 1000, p50.high * 1000))
+    return shown
+
+
+def tables(found: Found) -> list[Table]:
+    shown = [
+        Table(
+            "What each rung bears, closed users",
+            ["rung", "requests a second"],
+            [[rung, f"{rate:,.0f}"] for rung, rate in found.saturation.items()],
+        )
+    ]
+    if found.rungs[arm(EDGE, "steady")]:
+        shown += [_steady_table(found), _cpu_table(found), _share_table(found)]
+    if any(found.ablations.values()):
+        shown += [_ablation_table(found), _crowd_table(found)]
+    return shown
+
+
+def _steady_table(found: Found) -> Table:
+    rows = []
+    for rung in RUNGS:
+        blocks = found.rungs[arm(rung, "steady")]
+        rows.append(
+            [rung, *(_ms(block_quantile(blocks, share)) for share in QUANTILES), f"{sum(map(len, blocks)):,}"]
+        )
+    return Table("At the same rate: ms with 95 %", ["rung", "p50", "p90", "p99", "p99.9", "requests"], rows)
+
+
+def _cpu_table(found: Found) -> Table:
+    rows = [
+        [
+            rung,
+            *(f"{hops[hop] * 1e6:.0f}" if hop in hops else "" for hop in HOPS),
+            f"{sum(hops.values()) * 1e6:.0f}",
+        ]
+        for rung, hops in found.cpu.items()
+    ]
+    return Table("At the same rate: µs of processor time a request, by hop", ["rung", *HOPS, "in all"], rows)
+
+
+def _share_table(found: Found) -> Table:
+    rows = [
+        [
+            rung,
+            level.replace("%", " %"),
+            f"{found.rates[arm(rung, level)]:,.0f}",
+            *(
+                f"{quantile(np.concatenate(found.rungs[arm(rung, level)]), share) * 1000:.2f}"
+                for share in QUANTILES
+            ),
+        ]
+        for rung in RUNGS
+        for level in LEVELS[1:]
+    ]
+    return Table(
+        "At shares of each rung's own saturation, ms",
+        ["rung", "share", "a second", "p50", "p90", "p99", "p99.9"],
+        rows,
+    )
+
+
+_REFERENCES = (
+    ("edge alone", "edge alone, no plugin"),
+    ("Envoy hop", "Envoy hop"),
+    ("no hop", "Envoy hop"),
+    ("direct", DIRECT),
+    ("gateway", DIRECT),
+    ("edge", EDGE),
+)
+
+
+def _reference(name: str) -> str:
+    return next(reference for begin, reference in _REFERENCES if name.startswith(begin))
+
+
+def _ablation_table(found: Found) -> Table:
+    rows = []
+    for name, blocks in found.ablations.items():
+        if "closed user" in name:
+            continue
+        reference = _reference(name)
+        ratio = ratio_of_quantiles(blocks, found.ablations[reference], 0.5)
+        more = over_blocks(
+            [blocks, found.ablations[reference]], lambda arms: quantile(arms[0], 0.5) - quantile(arms[1], 0.5)
+        )
+        same = name == reference
+        rows.append(
+            [
+                name,
+                _ms(block_quantile(blocks, 0.5)),
+                "" if same else reference,
+                "" if same else ratio.said(),
+                "" if same else _ms(more),
+            ]
+        )
+    return Table("Ablations: p50, ms", ["arm", "p50", "against", "ratio", "ms more"], sorted(rows))
+
+
+def _crowd_table(found: Found) -> Table:
+    rows = [
+        [name, _ms(block_quantile(blocks, 0.5)), f"{quantile(np.concatenate(list(blocks)), 0.99) * 1000:.1f}"]
+        for name, blocks in found.ablations.items()
+        if "closed user" in name
+    ]
+    return Table(
+        "Users who ask again as soon as they are answered, ms",
+        ["arm", "p50", "p99"],
+        sorted(rows, key=lambda row: (row[0].partition(",")[0], int(row[0].split(", ")[1].split()[0]))),
+    )
