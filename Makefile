@@ -51,9 +51,6 @@ rotate-keys: $(VENV)/.ready ## replace the key that signs users' tokens, while e
 	@$(PY) -m db.seed.rotate_keys $(if $(keep),--keep $(keep))
 
 ##@ Measure
-bench: $(VENV)/.ready ## latency by hop, against a floor; then what the edge and each of its plugins cost
-	@$(PY) -m benchmarks.hops
-	@$(PY) -m benchmarks.edge_cost
 bench-memory: $(VENV)/.ready ## memory of the whole platform, by process
 	@$(PY) -m benchmarks.memory
 bench-hot-sku: $(VENV)/.ready ## reservations a second of one SKU, against two other ways

@@ -33,8 +33,8 @@ from rich.table import Table
 from benchmarks.checkout_variants import VARIANTS, WITHOUT_IDEMPOTENCY, WITHOUT_STORED_STEPS, make_variant
 from benchmarks.command import measure_and_tell
 from benchmarks.floor import Pgbench
-from benchmarks.hops import interleave
 from benchmarks.http_client import BadAnswerError, KeepAlive, render_request
+from benchmarks.interleaved import interleave
 from benchmarks.own_platform import own_platform
 from benchmarks.quantiles import Block, Ratio, pooled, quantile, ratio_of_quantiles
 from benchmarks.report import (

@@ -23,8 +23,8 @@ from rich.console import Console
 from benchmarks import checkout
 from benchmarks.command import measure_and_tell
 from benchmarks.cost import Comparison, Measured, as_result, cpu_seconds, show
-from benchmarks.hops import interleave
 from benchmarks.http_client import KeepAlive, render_request
+from benchmarks.interleaved import interleave
 from benchmarks.own_platform import OWN_OFFSET, own_platform
 from benchmarks.quantiles import Block
 from benchmarks.report import (

@@ -1,20 +1,19 @@
-"""What the benchmarks decide from what they saw: hops, memory by program, kills and recoveries."""
+"""What the benchmarks decide from what they saw: memory by program, kills and recoveries."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from benchmarks import hops, kill, memory
+from benchmarks import kill, memory
 from benchmarks.floor import connection_variables, parse_log
-from benchmarks.http_client import KeepAlive
+from benchmarks.interleaved import interleave
 from benchmarks.load import Event, Flow
-from benchmarks.report import BenchmarkError
-from localfaas.settings import Settings
 from localfaas.status import Row
 
 GET, POST = Flow("GET", "/api/cart", (b"",)), Flow("POST", "/api/cart/items", (b"",))
@@ -31,10 +30,10 @@ def row(program: str, pid: int = 10, state: str = "RUNNING", traffic: str = "yes
 def test_arms_are_interleaved_in_every_round_in_another_order() -> None:
     order: list[str] = []
 
-    def arm(name: str) -> hops.Callable[[int], list[float]]:
+    def arm(name: str) -> Callable[[int], list[float]]:
         return lambda count: order.append(name) or [1.0] * count
 
-    taken = hops.interleave({name: arm(name) for name in "abcd"}, 20, 3, lambda _done: None)
+    taken = interleave({name: arm(name) for name in "abcd"}, 20, 3, lambda _done: None)
 
     assert {name: [len(block) for block in blocks] for name, blocks in taken.items()} == dict.fromkeys(
         "abcd", [3] * 20
@@ -42,36 +41,6 @@ def test_arms_are_interleaved_in_every_round_in_another_order() -> None:
     rounds = ["".join(order[index : index + 4]) for index in range(0, 80, 4)]
     assert all(sorted(one) == list("abcd") for one in rounds)
     assert len(set(rounds)) > 5
-
-
-def test_every_goal_is_judged_from_its_arms() -> None:
-    cost = {
-        hops.DIRECT: 2.0,
-        hops.AGAIN: 2.0,
-        hops.GATEWAY: 2.5,
-        hops.EDGE: 3.2,
-        hops.SERVER: 0.4,
-        hops.READ: 0.1,
-    }
-    blocks: dict[str, list[hops.Block]] = {arm: [[seconds] * 5] * 4 for arm, seconds in cost.items()}
-    judged = {goal.name: ratio for goal, ratio in hops.judge(blocks)}
-
-    assert judged["edge / direct, p50"].value == pytest.approx(1.6)
-    assert judged["edge / direct, p50"].holds(1.5) == "missed"
-    assert judged["direct / floor, p50"].value == pytest.approx(4.0)
-    assert judged["direct again / direct, p50 (control)"].value == 1.0
-
-
-def test_a_target_that_is_not_there_is_refused() -> None:
-    settings = Settings(project=Path(), state=Path(), port_offset=50_000)
-    with pytest.raises(BenchmarkError, match="is the platform up"):
-        hops.examine(hops.ways(settings, 7))
-
-
-def test_an_arm_stops_at_the_first_answer_that_is_not_the_product() -> None:
-    arm = hops.HttpArm(KeepAlive(1), b"", b"")
-    with pytest.raises(BenchmarkError, match="the target failed during the measurement"):
-        arm.measure(1)
 
 
 def test_pgbench_latencies_are_read_in_seconds() -> None:

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.quantiles import Ratio, block_quantile, over_blocks, quantile, ratio_of_quantiles
+from benchmarks.quantiles import (
+    Block,
+    Ratio,
+    block_quantile,
+    over_blocks,
+    pooled,
+    quantile,
+    ratio_of_quantiles,
+)
 from tests.experiments.common.answers import Answers, Floats
 from tests.experiments.common.driving import Driven, load
 from tests.experiments.common.folder import Folder
@@ -22,6 +30,9 @@ HOPS = ("server", "replica", "PostgreSQL", "gateway", "edge")
 LAB_DIRECT, LAB_GATEWAY = 0.00547, 0.02112
 """Seconds: the lab's means, direct and through its gateway."""
 MOST_P50, MOST_P99 = 1.5, 2.0
+LEAST_KEPT, MOST_ADDED = 0.80, 2.0
+NO_HOP, HOP = "no hop", "Envoy hop"
+NO_PLUGIN, ALL_PLUGINS = "edge alone, no plugin", "edge alone, all plugins"
 _TAKES_PART: Mapping[str, Sequence[str]] = {
     BARE: ("server",),
     FLASK: ("server",),
@@ -50,6 +61,8 @@ class Found:
     rates: Mapping[str, float]
     ablations: Mapping[str, Sequence[Floats]]
     cpu: Mapping[str, Mapping[str, float]]
+    edge_cpu: Mapping[str, Sequence[Block]]
+    """Of each ablation, blocks of one figure: the edge's processor seconds a request."""
 
 
 def saturations(folder: Folder) -> dict[str, float]:
@@ -75,6 +88,7 @@ def read(folder: Folder) -> Found:
         {name: float(np.median([_rate(driven.of(name)[0]) for driven in rungs])) for name in arms},
         {name: [_seconds(driven, name) for driven in ablations] for name in named},
         {rung: _cpu(rungs, arm(rung, "steady"), _TAKES_PART[rung]) for rung in RUNGS},
+        {name: [[_cpu([driven], name, ["edge"])["edge"]] for driven in ablations] for name in named},
     )
 
 
@@ -103,6 +117,35 @@ def _ratio(found: Found, above: str, below: str, share: float) -> Ratio:
 
 
 def verdicts(found: Found) -> list[Verdict]:
+    return [*_rung_verdicts(found), *_plugin_verdicts(found)]
+
+
+def _plugin_verdicts(found: Found) -> list[Verdict]:
+    """What all plugins cost the edge, in its processor time and in time, against a bare Envoy hop."""
+    if ALL_PLUGINS not in found.ablations:
+        return []
+    cpu = ratio_of_quantiles(found.edge_cpu[NO_PLUGIN], found.edge_cpu[ALL_PLUGINS], 0.5)
+    added = over_blocks([found.ablations[name] for name in (ALL_PLUGINS, NO_HOP, HOP)], _times_a_hop)
+    return [
+        Verdict(
+            f"with all plugins the edge answers ≥ {LEAST_KEPT:g} of what it answers without, for each second of its processor time",
+            cpu.said(),
+            _at_least(cpu, LEAST_KEPT),
+        ),
+        Verdict(
+            f"what the edge with all plugins adds to the p50, of what a bare Envoy hop adds, ≤ {MOST_ADDED:g}",
+            added.said(),
+            _told(added, MOST_ADDED),
+        ),
+    ]
+
+
+def _times_a_hop(arms: Sequence[Floats]) -> float:
+    edge, nothing, hop = (quantile(one, 0.5) for one in arms)
+    return (edge - nothing) / (hop - nothing)
+
+
+def _rung_verdicts(found: Found) -> list[Verdict]:
     if not found.rungs[arm(EDGE, "steady")]:
         return []
     direct, edge = (block_quantile(found.rungs[arm(rung, "steady")], 0.5) for rung in (DIRECT, EDGE))
@@ -124,6 +167,12 @@ def _told(ratio: Ratio, goal: float) -> bool | None:
     if ratio.low <= goal < ratio.high:
         return None
     return ratio.value <= goal
+
+
+def _at_least(ratio: Ratio, goal: float) -> bool | None:
+    if ratio.low < goal <= ratio.high:
+        return None
+    return ratio.value >= goal
 
 
 def _ms(ratio: Ratio) -> str:
@@ -213,12 +262,12 @@ def _share_table(found: Found) -> Table:
 
 
 _REFERENCES = (
-    ("edge alone", "edge alone, no plugin"),
-    ("Envoy hop", "Envoy hop"),
-    ("no hop", "Envoy hop"),
-    ("direct", DIRECT),
-    ("gateway", DIRECT),
-    ("edge", EDGE),
+    ("edge alone", NO_PLUGIN),
+    (HOP, HOP),
+    (NO_HOP, HOP),
+    (DIRECT, DIRECT),
+    (GATEWAY, DIRECT),
+    (EDGE, EDGE),
 )
 
 
@@ -227,26 +276,20 @@ def _reference(name: str) -> str:
 
 
 def _ablation_table(found: Found) -> Table:
-    rows = []
-    for name, blocks in found.ablations.items():
-        if "closed user" in name:
-            continue
-        reference = _reference(name)
-        ratio = ratio_of_quantiles(blocks, found.ablations[reference], 0.5)
-        more = over_blocks(
-            [blocks, found.ablations[reference]], lambda arms: quantile(arms[0], 0.5) - quantile(arms[1], 0.5)
-        )
-        same = name == reference
-        rows.append(
-            [
-                name,
-                _ms(block_quantile(blocks, 0.5)),
-                "" if same else reference,
-                "" if same else ratio.said(),
-                "" if same else _ms(more),
-            ]
-        )
-    return Table("Ablations: p50, ms", ["arm", "p50", "against", "ratio", "ms more"], sorted(rows))
+    names = sorted(name for name in found.ablations if "closed user" not in name)
+    head = ["arm", "p50", "against", "ratio", "ms more", "edge's processor time, µs"]
+    return Table("Ablations: p50, ms", head, [_ablation_row(found, name) for name in names])
+
+
+def _ablation_row(found: Found, name: str) -> list[str]:
+    blocks, reference = found.ablations[name], _reference(name)
+    cpu = f"{quantile(pooled(found.edge_cpu[name]), 0.5) * 1e6:.0f}" if name.startswith("edge") else ""
+    if name == reference:
+        return [name, _ms(block_quantile(blocks, 0.5)), "", "", "", cpu]
+    against = found.ablations[reference]
+    ratio = ratio_of_quantiles(blocks, against, 0.5)
+    more = over_blocks([blocks, against], lambda arms: quantile(arms[0], 0.5) - quantile(arms[1], 0.5))
+    return [name, _ms(block_quantile(blocks, 0.5)), reference, ratio.said(), _ms(more), cpu]
 
 
 def _crowd_table(found: Found) -> Table:

@@ -1,0 +1,79 @@
+"""The ladder: its rungs, and what it says of planted costs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from localfaas.edge.parse import parse
+from tests.experiments.common.answers import Floats
+from tests.experiments.ladder import plots, results
+from tests.experiments.ladder.results import ALL_PLUGINS, HOP, LEVELS, NO_HOP, NO_PLUGIN, Found, arm, crowd
+from tests.experiments.ladder.stage import DIRECT, EDGE, RUNGS, kong_file, plugins_of
+
+KONG = (Path(__file__).parents[2] / "kong" / "kong.yml").read_text()
+
+
+def test_every_plugin_of_the_shop_has_an_arm_of_its_own_and_all_have_one_together() -> None:
+    text = kong_file(plugins_of(KONG), 1234, 5678)
+    parse(text)
+    upstream, products = yaml.safe_load(text)["services"]
+    chosen = {route["name"]: [plugin["name"] for plugin in route["plugins"]] for route in upstream["routes"]}
+    names = [plugin["name"] for plugin in yaml.safe_load(KONG)["plugins"]]
+    assert chosen == {"no-plugin": [], **{name: [name] for name in names}, "all-plugins": names}
+    assert products["url"] == "http://127.0.0.1:5678/function/products"
+
+
+def test_limits_on_rates_are_counted_but_never_reached() -> None:
+    [limits] = [plugin["config"] for plugin in plugins_of(KONG) if plugin["name"] == "rate-limiting"]
+    assert min(value for value in limits.values() if isinstance(value, int) and value > 1) >= 1_000_000
+
+
+def blocks(seconds: float) -> list[Floats]:
+    return [np.full(10, seconds) for _ in range(4)]
+
+
+def found(*, edge: float = 0.0013, all_plugins: float = 0.0015, kept: float = 0.9) -> Found:
+    """The function takes 1 ms; the edge alone 1 ms without plugins, a bare hop 1 ms where none takes a half."""
+    cost = dict.fromkeys(RUNGS, 0.001) | {EDGE: edge}
+    ablations = {
+        NO_HOP: 0.0005,
+        HOP: 0.001,
+        NO_PLUGIN: 0.001,
+        ALL_PLUGINS: all_plugins,
+        crowd(DIRECT, 1): 0.001,
+    }
+    cpu = {name: [[0.0001]] * 4 for name in ablations} | {ALL_PLUGINS: [[0.0001 / kept]] * 4}
+    return Found(
+        dict.fromkeys(RUNGS, 1000.0),
+        {arm(rung, level): blocks(cost[rung]) for rung in RUNGS for level in LEVELS},
+        {arm(rung, level): 200.0 for rung in RUNGS for level in LEVELS},
+        {name: blocks(seconds) for name, seconds in ablations.items()},
+        {rung: {"replica": 0.0004} for rung in RUNGS},
+        cpu,
+    )
+
+
+@pytest.mark.parametrize(
+    ("planted", "words"),
+    [
+        ({}, "met met met met met met"),
+        ({"edge": 0.0025}, "missed missed met met met met"),
+        ({"edge": 0.030}, "missed missed missed missed met met"),
+        ({"all_plugins": 0.0016}, "met met met met met missed"),
+        ({"kept": 0.7}, "met met met met missed met"),
+    ],
+)
+def test_planted_costs_are_judged(planted: dict[str, float], words: str) -> None:
+    assert " ".join(verdict.word for verdict in results.verdicts(found(**planted))) == words
+
+
+def test_every_rung_and_arm_has_its_row_and_picture(tmp_path: Path) -> None:
+    titles = {table.title: table.rows for table in results.tables(found())}
+    assert {len(rows) for title, rows in titles.items() if title.startswith("At the same rate")} == {
+        len(RUNGS)
+    }
+    assert [path.is_file() for _, path in plots.draw(tmp_path, found())] == [True] * 3
