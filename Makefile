@@ -69,8 +69,6 @@ bench-kill: $(VENV)/.ready ## kill -9 each kind of process under load and count 
 	@$(PY) -m benchmarks.kill
 edge-faults: $(VENV)/.ready ## kill, freeze, slow and fail a replica behind an edge of its own, and count what is lost
 	@$(PY) -m benchmarks.edge_faults
-edge-balance: $(VENV)/.ready ## how evenly three equal replicas are asked, by an edge of its own
-	@$(PY) -m benchmarks.edge_balance
 edge-hostile: $(VENV)/.ready ## slow, large, many and ambiguous requests to an edge of its own, and what they cost a good client
 	@$(PY) -m benchmarks.edge_hostile
 

@@ -1,4 +1,4 @@
-"""The upstream `cart` of the project's own kong.yml: sick replicas, busy ones, and how well ones are shared out."""
+"""The upstream `cart` of the project's own kong.yml: sick replicas, and busy ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from benchmarks import edge_faults
-from benchmarks.edge_balance import LARGEST_SHARE, WAYS, Way, spread
 from benchmarks.edge_faults import FAULTS, REQUESTS, UPSTREAM, Fault, try_fault
 from benchmarks.open_load import OpenLoad
 from benchmarks.own_edge import OwnEdge
@@ -93,13 +92,3 @@ def test_busy_replica_stays(
     finally:
         for replica in replicas:
             replica.answer(200)
-
-
-@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.name)
-def test_equal_replicas_get_equal_shares(
-    all_well: OwnEdge, replicas: tuple[Replica, Replica, Replica], way: Way
-) -> None:
-    """`make edge-balance` asks 9,000 times."""
-    found = spread(all_well.port, replicas, way, 900)
-    assert sum(found.taken) == 900
-    assert found.largest_share <= LARGEST_SHARE, found

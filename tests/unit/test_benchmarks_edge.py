@@ -6,7 +6,6 @@ from collections import Counter
 
 import pytest
 
-from benchmarks.edge_balance import Spread
 from benchmarks.edge_faults import FAULTS, Trial, verdict
 from benchmarks.edge_hostile import Finding
 from benchmarks.open_load import Outcome
@@ -32,11 +31,6 @@ def trial(fault: object = KILLED, out: float | None = 1.0, back: float | None = 
 )
 def test_a_fault_is_judged_by_time_and_by_what_was_lost(found: Trial, expected: str) -> None:
     assert verdict(found) == expected
-
-
-def test_a_share_of_one_is_fair() -> None:
-    assert Spread("", [3000, 3000, 3000]).largest_share == 1
-    assert Spread("", [4000, 2500, 2500]).largest_share == pytest.approx(4 / 3)
 
 
 @pytest.mark.parametrize(("p99", "failures", "expected"), [(0.002, 0, "met"), (0.0021, 0, "missed")])
