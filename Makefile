@@ -27,6 +27,14 @@ edge-reload: $(VENV)/.ready ## give the edge the present kong/kong.yml, and show
 reset: $(VENV)/.ready ## stop everything and delete all data
 	@$(LOCALFAAS) reset --yes
 
+##@ On Kubernetes
+cluster-up: $(VENV)/.ready ## start everything on a cluster, kind's or CLUSTER=existing: docs/kubernetes.md
+	@$(PY) -m deploy.kubernetes up
+cluster-status: $(VENV)/.ready ## every workload on the cluster, and how to reach it
+	@$(PY) -m deploy.kubernetes status
+cluster-down: $(VENV)/.ready ## delete the kind cluster, or what is ours on KUBE_CONTEXT
+	@$(PY) -m deploy.kubernetes down
+
 ##@ Work with it
 new: $(VENV)/.ready ## make a function from the template: f=hello
 	@$(LOCALFAAS) new $(or $(f),$(error what name? make new f=hello))
@@ -68,6 +76,16 @@ edge-balance: $(VENV)/.ready ## how evenly three equal replicas are asked, by an
 	@$(PY) -m benchmarks.edge_balance
 edge-hostile: $(VENV)/.ready ## slow, large, many and ambiguous requests to an edge of its own, and what they cost a good client
 	@$(PY) -m benchmarks.edge_hostile
+
+load: $(VENV)/.ready ## load the shop by k6: journey=shop shape=smoke (tests/load/README.md)
+	@$(PY) -m tests.load $(if $(journey),--journey $(journey)) $(if $(shape),--shape $(shape))
+load-compare: $(VENV)/.ready ## the same requests direct, through the gateway and through the edge
+	@$(PY) -m tests.load --compare
+replay: $(VENV)/.ready ## sell at a till what a file in the Online Retail format sold, at its real times: file=PATH speed=600 day=2010-12-01
+	@$(PY) -m tests.load.replay $(if $(file),"$(file)",$(error which file? make replay file=online-retail.csv)) \
+	  $(if $(speed),--speed $(speed)) $(if $(day),--day $(day)) $(more)
+jmeter: $(VENV)/.ready ## load the shop by JMeter, through Maven: journey=shop shape=smoke
+	@$(PY) -m tests.load.jmeter run $(if $(journey),--journey $(journey)) $(if $(shape),--shape $(shape))
 
 experiment: $(VENV)/.ready ## ask a question that takes minutes: name=ladder (full=1 draft=1 resume=FOLDER, more="--help")
 	@$(PY) -m tests.experiments $(or $(name),list) $(if $(full),--full) $(if $(draft),--draft) \

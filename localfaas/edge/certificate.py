@@ -34,18 +34,20 @@ class CertificateError(ValueError):
     """The file in the secrets directory cannot be used; the message says what to do."""
 
 
-def ensure_certificate(secrets: Path, now: datetime | None = None) -> bool:
+def ensure_certificate(secrets: Path, now: datetime | None = None, issuer: str | None = None) -> bool:
     """See to it that `secrets` holds a key with a certificate that goes on for a while; return whether one was made.
+
+    `issuer` is the name by which the caller knows its own (the embedded edge's).
 
     Raises CertificateError for a file that is neither.
     """
-    path, moment = secrets / FILE, now or datetime.now(UTC)
+    path, moment, name = secrets / FILE, now or datetime.now(UTC), issuer or ISSUER
     if path.exists():
         present = _read(path)
-        ours = present.issuer.rfc4514_string() == f"CN={ISSUER}"
+        ours = present.issuer.rfc4514_string() == f"CN={name}"
         if not ours or moment < present.not_valid_after_utc - RENEWED_BEFORE_END:
             return False
-    write_secret(path, _new_pair(moment))
+    write_secret(path, _new_pair(moment, name))
     return True
 
 
@@ -60,10 +62,10 @@ def _read(path: Path) -> x509.Certificate:
         ) from error
 
 
-def _new_pair(now: datetime) -> str:
+def _new_pair(now: datetime, issuer: str) -> str:
     """A key and a certificate that it signed itself, as PEM."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, ISSUER)])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)])
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)

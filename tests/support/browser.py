@@ -21,7 +21,7 @@ from typing import Any
 from tests.support.edge import wait_for
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
-LONGEST_VISIT_SECONDS = 60
+LONGEST_VISIT_SECONDS = 120
 _KINDS = {".html": "text/html; charset=utf-8", ".js": "text/javascript", ".css": "text/css"}
 
 

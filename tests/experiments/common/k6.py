@@ -12,7 +12,6 @@ from pathlib import Path
 
 from benchmarks.report import BenchmarkError
 
-
 GARBAGE = "800"
 """GOGC: k6 collects its garbage when it has nine times what it uses, every ten seconds or so, and not every second and a
 half: requests leave up to 30 ms late meanwhile (seen at 1,000 a second on two processors)."""

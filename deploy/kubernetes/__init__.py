@@ -1,0 +1,1 @@
+"""The second home: OpenFaaS and Kong on Kubernetes, from the files of the first. `python -m deploy.kubernetes --help`."""
