@@ -10,9 +10,9 @@ import pytest
 
 from benchmarks.quantiles import Ratio
 from tests.experiments.capacity import results
+from tests.experiments.capacity.cells import SERVER, Cell, Rung, fits
 from tests.experiments.capacity.experiment import rungs
 from tests.experiments.capacity.law import Fit, fit, throughput
-from tests.experiments.capacity.results import Cell, Rung
 from tests.experiments.capacity.subjects import Part
 from tests.experiments.common.driving import Request
 
@@ -68,7 +68,7 @@ def cell(
     replicas: int = 1,
 ) -> Cell:
     ladder = [Rung(rate, {"products": 0.01}, held) for rate, held in borne]
-    blocks = {group: [cpu / 4] * len(throughputs) for group in results.SERVER}
+    blocks = {group: [cpu / 4] * len(throughputs) for group in SERVER}
     return Cell("products", replicas, throughputs, blocks, ladder)
 
 
@@ -107,7 +107,7 @@ def test_goals_are_met_missed_or_not_told_by_their_intervals() -> None:
 
 def test_a_block_without_a_right_answer_is_not_fitted() -> None:
     cells = [cell(replicas=n) for n in (1, 2)] + [cell(replicas=3, throughputs=(0.0, 90.0, 90.0))]
-    assert results.fits(cells) == {}
+    assert fits(cells) == {}
 
 
 def test_the_parts_of_a_rung_come_together_in_their_proportion_and_rungs_one_after_the_other() -> None:

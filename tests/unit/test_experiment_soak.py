@@ -15,7 +15,7 @@ from tests.experiments.soak.drift import Drift, of_programs
 from tests.experiments.soak.experiment import schedule
 from tests.experiments.soak.faults import Fault
 from tests.experiments.soak.reckoning import Document, Ledgers, differences
-from tests.experiments.soak.results import near, windows_of
+from tests.experiments.soak.seen import near, windows_of
 from tests.experiments.soak.watching import Held, _established, _parts
 
 MEGABYTE = 1_000_000

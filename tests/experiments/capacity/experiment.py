@@ -15,7 +15,7 @@ from benchmarks.report import BenchmarkError
 from localfaas.settings import Settings
 from localfaas.status import rows
 from localfaas.supervisor import Supervisor
-from tests.experiments.capacity import results
+from tests.experiments.capacity import cells, results
 from tests.experiments.capacity.plots import draw_cells
 from tests.experiments.capacity.subjects import (
     FLOWING_SECONDS,
@@ -76,7 +76,7 @@ class Capacity(Experiment):
     method = (
         "A typical request of each domain through the function gateway, and the requests of the journey `shop` (tests/load/scenario.json) in their proportion through the edge; goods in plenty, 40 of them in turn, 100 customers in turn.",
         "All functions that work on a request have the same number of replicas; nothing else scales them. Replicas are added in one direction, as starting them takes longest.",
-        f"Throughput: {USERS} closed users ask as fast as they are answered, in blocks of {results.BLOCK_SECONDS:g} s; the first {results.WARM_SECONDS:g} s of each do not count.",
+        f"Throughput: {USERS} closed users ask as fast as they are answered, in blocks of {cells.BLOCK_SECONDS:g} s; the first {cells.WARM_SECONDS:g} s of each do not count.",
         f"Knee: open rates from a share of that throughput to all of it, in rising order; the knee is the highest whose p99, from when requests were due, is at most {IMMEDIATE_SECONDS * 1000:g} ms ({FLOWING_SECONDS:g} s for a purchase), with every request sent and rightly answered. Its interval ends at the next rate.",
         "Requests for a second of a processor: right answers over the processor time of the replicas, the gateway, the edge and PostgreSQL in the closed blocks. k6's own is left out.",
         "X(N) = λN / (1 + σ(N − 1) + κN(N − 1)), Gunther's universal scalability law, by least squares of logarithms (scipy); intervals by a bootstrap over the blocks of each N.",
@@ -95,7 +95,7 @@ class Capacity(Experiment):
         }
 
     def steps(self, chosen: Mapping[str, Any]) -> list[Step]:
-        closed = 2.5 + chosen["blocks"] * (results.BLOCK_SECONDS + 0.3)
+        closed = 2.5 + chosen["blocks"] * (cells.BLOCK_SECONDS + 0.3)
         ladder = 3.0 + len(chosen["rungs"]) * (chosen["rung_seconds"] + 0.5)
         steps = []
         for replicas in chosen["replicas"]:
@@ -122,20 +122,20 @@ class Capacity(Experiment):
         return measure(stage.shop, subject, folder, self._chosen)
 
     def conclude(self, folder: Folder) -> Conclusion:
-        cells = [
-            results.read_cell(folder.run(name), subject, int(replicas))
+        found = [
+            cells.read_cell(folder.run(name), subject, int(replicas))
             for name in folder.done_runs()
             for subject, _, replicas in [name.rpartition("-")]
         ]
-        cells.sort(key=lambda one: (list(SUBJECTS).index(one.subject), one.replicas))
-        fits = results.fits(cells)
+        found.sort(key=lambda one: (list(SUBJECTS).index(one.subject), one.replicas))
+        fitted = cells.fits(found)
         return Conclusion(
-            results.verdicts(cells),
-            results.figures(cells, fits),
-            results.tables(cells, fits),
-            [draw_cells(folder.path / "capacity.png", cells, fits)],
+            results.verdicts(found),
+            results.figures(found, fitted),
+            results.tables(found, fitted),
+            [draw_cells(folder.path / "capacity.png", found, fitted)],
             threats=results.THREATS,
-            more={"cells": results.as_json(cells)},
+            more={"cells": results.as_json(found)},
         )
 
 
@@ -144,28 +144,28 @@ def measure(shop: Shop, subject: str, folder: Folder, chosen: Mapping[str, Any])
     parts = parts_of(subject, shop)
     warm, closed, ladder = (_part_of(folder, name) for name in ("warm", "closed", "ladder"))
     requests = [one for part in parts for one in part.requests]
-    block = Block(subject, requests, results.BLOCK_SECONDS, users=USERS, patience=PATIENCE_SECONDS)
+    block = Block(subject, requests, cells.BLOCK_SECONDS, users=USERS, patience=PATIENCE_SECONDS)
     # Every connection to the database is made before its process is looked for, and each has done its work a few times.
     drive(warm, [replace(block, seconds=warm_seconds(shop.settings, subject))])
     driven = drive(
-        closed, [block] * chosen["blocks"], watch=watched(shop.settings, subject), limits=results.TO_ITS_LIMIT
+        closed, [block] * chosen["blocks"], watch=watched(shop.settings, subject), limits=cells.TO_ITS_LIMIT
     )
     if driven.rejected:
         return driven.rejected
-    most = float(np.mean(results.throughputs(driven, subject)))
+    most = float(np.mean(cells.throughputs(driven, subject)))
     rates = [max(1.0, float(f"{share * most:.3g}")) for share in chosen["rungs"]]
     folder.write(
         "cell.json",
         {"rates": rates, "rung_seconds": chosen["rung_seconds"], "parts": [_told(part) for part in parts]},
     )
-    return drive(ladder, rungs(parts, rates, chosen["rung_seconds"]), limits=results.TO_ITS_LIMIT).rejected
+    return drive(ladder, rungs(parts, rates, chosen["rung_seconds"]), limits=cells.TO_ITS_LIMIT).rejected
 
 
 def warm_seconds(settings: Settings, subject: str) -> float:
     """Longer with more replicas where a request goes through many functions, of each of which it warms one."""
     functions = SUBJECTS[subject].functions
     most = max(len(found) for name, found in replicas_of(settings).items() if name in functions)
-    return results.BLOCK_SECONDS * (most if len(functions) > 2 else 1)
+    return cells.BLOCK_SECONDS * (most if len(functions) > 2 else 1)
 
 
 def rungs(parts: Sequence[Part], rates: Sequence[float], seconds: float) -> list[Block]:
@@ -174,7 +174,7 @@ def rungs(parts: Sequence[Part], rates: Sequence[float], seconds: float) -> list
     for rate in rates:
         rung = [
             Block(
-                results.arm_of(rate, part.name), part.requests, seconds, rate=rate * part.share, start=start, patience=PATIENCE_SECONDS
+                cells.arm_of(rate, part.name), part.requests, seconds, rate=rate * part.share, start=start, patience=PATIENCE_SECONDS
             )
             for part in parts
         ]  # fmt: skip

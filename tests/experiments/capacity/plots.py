@@ -10,8 +10,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
+from tests.experiments.capacity.cells import Cell
 from tests.experiments.capacity.law import Fit
-from tests.experiments.capacity.results import Cell
 
 COLUMNS = 3
 

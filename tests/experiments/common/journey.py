@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from pathlib import Path
 
-SCENARIO = Path(__file__).parents[2] / "load" / "scenario.json"
+from tests.load.scenario import load
 
 
 def requests_of_a_visit(journey: str = "shop") -> dict[str, float]:
     """By action, how many times a visit of that journey does it on average."""
     found: Counter[str] = Counter()
-    for visit in json.loads(SCENARIO.read_text())["journeys"][journey].values():
-        for action in visit["actions"]:
-            found[action] += visit["of_100"]
+    for visit in load().journeys[journey].values():
+        for action in visit.actions:
+            found[action] += visit.of_100
     return {action: count / 100 for action, count in found.items()}

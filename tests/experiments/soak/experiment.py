@@ -20,6 +20,7 @@ from tests.experiments.common.shop import FUNCTIONS, Shop
 from tests.experiments.soak import reckoning, results
 from tests.experiments.soak.faults import KINDS, Faults, moments
 from tests.experiments.soak.plots import draw_soak
+from tests.experiments.soak.seen import read
 from tests.experiments.soak.watching import Watching
 
 SHORT_MINUTES, FULL_MINUTES = 10, 60
@@ -100,7 +101,7 @@ class Soak(Experiment):
         return ()
 
     def conclude(self, folder: Folder) -> Conclusion:
-        seen = results.read(folder.run("soak"), folder.settings["settings"])
+        seen = read(folder.run("soak"), folder.settings["settings"])
         pictures = [draw_soak(folder.path / "soak.png", seen)]
         return Conclusion(
             results.verdicts(seen), results.figures(seen), results.tables(seen), pictures, results.threats(seen),

@@ -10,7 +10,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
-from tests.experiments.soak.results import Seen, is_the_shops
+from tests.experiments.soak.results import is_the_shops
+from tests.experiments.soak.seen import Seen
 from tests.experiments.soak.watching import Held
 
 COLOURS = {"replica": "#e67e22", "postgres": "#8e44ad", "gateway": "#16a085", "edge": "#c0392b"}
@@ -31,6 +32,8 @@ def draw_soak(path: Path, seen: Seen) -> tuple[str, Path]:
         label="away from faults",
     )
     grid[2].set_yscale("log")
+    grid[2].yaxis.set_major_formatter("{x:g}")
+    grid[2].yaxis.set_minor_formatter("{x:g}")
     grid[2].legend(frameon=False, fontsize=8)
     _by_group(grid[3], seen, lambda one: one.pss_bytes / 1e6)
     _by_group(grid[4], seen, lambda one: one.descriptors)
