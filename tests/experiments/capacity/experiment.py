@@ -41,7 +41,7 @@ BRIEF: Mapping[str, Any] = {
     "rung_seconds": 1.5,
 }
 FULL: Mapping[str, Any] = {
-    "replicas": [1, 2, 3, 4, 5], "blocks": 6, "rungs": [0.4, 0.55, 0.7, 0.8, 0.9, 1.0, 1.1], "rung_seconds": 2.0,
+    "replicas": [1, 2, 3, 4, 5], "blocks": 5, "rungs": [0.4, 0.6, 0.75, 0.9, 1.0, 1.1], "rung_seconds": 1.5,
 }  # fmt: skip
 
 
@@ -76,7 +76,7 @@ class Capacity(Experiment):
     method = (
         "A typical request of each domain through the function gateway, and the requests of the journey `shop` (tests/load/scenario.json) in their proportion through the edge; goods in plenty, 40 of them in turn, 100 customers in turn.",
         "All functions that work on a request have the same number of replicas; nothing else scales them. Replicas are added in one direction, as starting them takes longest.",
-        f"Throughput: {USERS} closed users ask as fast as they are answered, in blocks of {cells.BLOCK_SECONDS:g} s; the first {cells.WARM_SECONDS:g} s of each do not count.",
+        f"Throughput: {USERS} closed users ask as fast as they are answered, in blocks of {cells.BLOCK_SECONDS:g} s ({cells.block_seconds('checkout'):g} s for purchases); the first {cells.WARM_SECONDS:g} s of each do not count.",
         f"Knee: open rates from a share of that throughput to all of it, in rising order; the knee is the highest whose p99, from when requests were due, is at most {IMMEDIATE_SECONDS * 1000:g} ms ({FLOWING_SECONDS:g} s for a purchase), with every request sent and rightly answered. Its interval ends at the next rate.",
         "Requests for a second of a processor: right answers over the processor time of the replicas, the gateway, the edge and PostgreSQL in the closed blocks. k6's own is left out.",
         "X(N) = λN / (1 + σ(N − 1) + κN(N − 1)), Gunther's universal scalability law, by least squares of logarithms (scipy); intervals by a bootstrap over the blocks of each N.",
@@ -95,7 +95,7 @@ class Capacity(Experiment):
         }
 
     def steps(self, chosen: Mapping[str, Any]) -> list[Step]:
-        closed = 2.5 + chosen["blocks"] * (cells.BLOCK_SECONDS + 0.3)
+        closed = 7.0 + chosen["blocks"] * (cells.BLOCK_SECONDS + 0.3)
         ladder = 3.0 + len(chosen["rungs"]) * (chosen["rung_seconds"] + 0.5)
         steps = []
         for replicas in chosen["replicas"]:
@@ -144,7 +144,7 @@ def measure(shop: Shop, subject: str, folder: Folder, chosen: Mapping[str, Any])
     parts = parts_of(subject, shop)
     warm, closed, ladder = (_part_of(folder, name) for name in ("warm", "closed", "ladder"))
     requests = [one for part in parts for one in part.requests]
-    block = Block(subject, requests, cells.BLOCK_SECONDS, users=USERS, patience=PATIENCE_SECONDS)
+    block = Block(subject, requests, cells.block_seconds(subject), users=USERS, patience=PATIENCE_SECONDS)
     # Every connection to the database is made before its process is looked for, and each has done its work a few times.
     drive(warm, [replace(block, seconds=warm_seconds(shop.settings, subject))])
     driven = drive(

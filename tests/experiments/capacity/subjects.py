@@ -41,7 +41,7 @@ SUBJECTS: Mapping[str, Subject] = {
         Subject(JOURNEY, "as visits ask, through the edge", BUYING),
     )
 }
-SHORT = ("products", "checkout", JOURNEY)
+SHORT = ("products", JOURNEY)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator
 
 from tests.experiments.soak.results import is_the_shops
 from tests.experiments.soak.seen import Seen
@@ -33,6 +34,7 @@ def draw_soak(path: Path, seen: Seen) -> tuple[str, Path]:
     )
     grid[2].set_yscale("log")
     grid[2].yaxis.set_major_formatter("{x:g}")
+    grid[2].yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
     grid[2].yaxis.set_minor_formatter("{x:g}")
     grid[2].legend(frameon=False, fontsize=8)
     _by_group(grid[3], seen, lambda one: one.pss_bytes / 1e6)
