@@ -16,7 +16,7 @@ from tests.experiments.soak.experiment import schedule
 from tests.experiments.soak.faults import Fault
 from tests.experiments.soak.reckoning import Document, Ledgers, differences
 from tests.experiments.soak.seen import near, windows_of
-from tests.experiments.soak.watching import Held, _established, _parts
+from tests.experiments.soak.watching import Held, _established, _parts, own_bytes
 
 MEGABYTE = 1_000_000
 
@@ -30,7 +30,7 @@ def held(
     for at in np.arange(0, 60 * minutes, 20):
         life, age = divmod(at, length)
         memory = 50 * MEGABYTE + growth_mb * MEGABYTE * age / 3600 + 0.3 * MEGABYTE * chance.standard_normal()
-        yield Held(at, program, int(life) + 1, int(memory), 0, int(40 + descriptors * age / 3600), 4, 9)
+        yield Held(at, program, int(life) + 1, int(memory), 0, 0, int(40 + descriptors * age / 3600), 4, 9)
 
 
 def drift(measure: str, held_: Sequence[Held], settle: float = 300) -> Drift:
@@ -42,7 +42,7 @@ def drift(measure: str, held_: Sequence[Held], settle: float = 300) -> Drift:
 
 
 def test_a_planted_leak_of_memory_is_found_and_its_size() -> None:
-    found = drift("pss_bytes", list(held("edge", growth_mb=20)))
+    found = drift("own_bytes", list(held("edge", growth_mb=20)))
     assert found.word == "drifts"
     assert found.slope.low <= 20 * MEGABYTE <= found.slope.high
 
@@ -51,22 +51,22 @@ def test_a_planted_leak_of_descriptors_is_found() -> None:
     assert drift("descriptors", list(held("edge", descriptors=60))).word == "drifts"
 
 
-@pytest.mark.parametrize("measure", ["pss_bytes", "descriptors", "threads", "connections"])
+@pytest.mark.parametrize("measure", ["own_bytes", "descriptors", "threads", "connections"])
 def test_what_stays_does_not_drift(measure: str) -> None:
     assert drift(measure, list(held("edge"))).word == "no drift"
 
 
 def test_what_warms_up_at_first_does_not_drift() -> None:
-    warm = [replace(one, pss_bytes=one.pss_bytes - max(0, int((300 - one.at) * 1e5))) for one in held("edge")]
-    assert drift("pss_bytes", warm).word == "no drift"
+    warm = [replace(one, own_bytes=one.own_bytes - max(0, int((300 - one.at) * 1e5))) for one in held("edge")]
+    assert drift("own_bytes", warm).word == "no drift"
 
 
 def test_a_new_life_is_no_growth() -> None:
-    assert drift("pss_bytes", list(held("edge", lives=3))).word == "no drift"
+    assert drift("own_bytes", list(held("edge", lives=3))).word == "no drift"
 
 
 def test_a_leak_between_two_deaths_is_found() -> None:
-    assert drift("pss_bytes", list(held("edge", growth_mb=40, lives=3))).word == "drifts"
+    assert drift("own_bytes", list(held("edge", growth_mb=40, lives=3))).word == "drifts"
 
 
 def test_too_few_points_tell_nothing() -> None:
@@ -74,7 +74,7 @@ def test_too_few_points_tell_nothing() -> None:
 
 
 def test_a_short_run_cannot_tell_a_small_leak() -> None:
-    assert drift("pss_bytes", list(held("edge", growth_mb=5, minutes=5)), settle=60).word == "cannot tell"
+    assert drift("own_bytes", list(held("edge", growth_mb=5, minutes=5)), settle=60).word == "cannot tell"
 
 
 def test_each_connection_and_descriptor_of_a_process_is_counted() -> None:
@@ -88,7 +88,12 @@ def test_each_connection_and_descriptor_of_a_process_is_counted() -> None:
         served, _ = server.accept()
         with served:
             [after] = _parts([psutil.Process()], _established())
-    assert (after[2] - before[2], after[4] - before[4]) == (3, 2)
+    assert (after[3] - before[3], after[5] - before[5]) == (3, 2)
+
+
+def test_pages_of_files_are_not_a_programs_own() -> None:
+    rollup = "Rss: 900 kB\nPss: 700 kB\nPss_Anon: 100 kB\nPss_File: 550 kB\nPss_Shmem: 50 kB\n"
+    assert own_bytes(rollup) == 150 * 1024
 
 
 # Faults

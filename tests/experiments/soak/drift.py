@@ -22,7 +22,7 @@ FEWEST = 8
 """With fewer points nothing is said."""
 ALLOWED = 0.05
 """The chance to find a drift somewhere where there is none; it is shared among all that are looked at (Bonferroni)."""
-MOST: Mapping[str, float] = {"pss_bytes": 0.10, "descriptors": 10, "threads": 2, "connections": 10}
+MOST: Mapping[str, float] = {"own_bytes": 0.10, "descriptors": 10, "threads": 2, "connections": 10}
 """What an hour may bring a program: a share of what it holds, for memory; else so many. What grows less shows in days only."""
 
 
@@ -81,5 +81,5 @@ def longest_life(held: Sequence[Held], program: str, settle_seconds: float) -> l
 def _drift(program: str, measure: str, its: Sequence[Held], allowed: float) -> Drift:
     values = [float(getattr(one, measure)) for one in its]
     holds = float(np.median(values)) if values else math.nan
-    bound = MOST[measure] * (holds if measure == "pss_bytes" else 1)
+    bound = MOST[measure] * (holds if measure == "own_bytes" else 1)
     return Drift(program, measure, holds, slope_of([one.at for one in its], values, allowed), bound)

@@ -54,7 +54,7 @@ class Soak(Experiment):
         f"Who buys or sells sends an Idempotency-Key, and the same again every second for up to {INSIST_SECONDS:g} s until there is a final answer; only the first answer counts as a request.",
         f"Faults in turn: {', '.join(KINDS)}. A replica, the gateway and the edge are killed with SIGKILL; PostgreSQL is stopped and started. Nobody helps.",
         f"{REPLICAS} replicas of each function; scaling by alerts is off, so that the processes stay the same.",
-        "Each program's memory (PSS), descriptors, threads and TCP connections are read every few seconds; of each, the longest life between two deaths counts, without its first minutes.",
+        "Each program's memory (anonymous and shared, by PSS: pages of files depend on who else maps them), descriptors, threads and TCP connections are read every few seconds; of each, the longest life between two deaths counts, without its first minutes.",
         "Drift an hour: Theil and Sen's slope with its interval (scipy), all intervals together to 95 % (Bonferroni). No drift: the interval is below the bound; drifts: it is above; else it cannot be told.",
         "At the end, once maintenance has finished what was interrupted, the answers are held to the tables: documents by their keys, stock, its ledger, money, and the provider's ledger.",
     )

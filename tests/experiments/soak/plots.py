@@ -37,14 +37,14 @@ def draw_soak(path: Path, seen: Seen) -> tuple[str, Path]:
     grid[2].yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
     grid[2].yaxis.set_minor_formatter("{x:g}")
     grid[2].legend(frameon=False, fontsize=8)
-    _by_group(grid[3], seen, lambda one: one.pss_bytes / 1e6)
+    _by_group(grid[3], seen, lambda one: one.own_bytes / 1e6)
     _by_group(grid[4], seen, lambda one: one.descriptors)
     _by_group(grid[5], seen, lambda one: one.connections)
     labels = (
         "requests/s",
         "wrong answers/s",
         "p99, ms",
-        "memory (PSS), MB",
+        "memory of its own, MB",
         "descriptors",
         "TCP connections",
     )

@@ -16,11 +16,11 @@ from tests.experiments.soak.watching import MEASURES
 
 WARMING_MINUTES = 30
 """In a shorter run these grow because processes warm up: caches, buffers, files that PostgreSQL's backends keep open."""
-WARMING = ("pss_bytes", "descriptors")
+WARMING = ("own_bytes", "descriptors")
 SHOP = ("edge", "gateway", "postgres")
 """What serves beside the replicas; the rest watches."""
 NAMES = {
-    "pss_bytes": "memory",
+    "own_bytes": "memory",
     "descriptors": "descriptors",
     "threads": "threads",
     "connections": "connections",
@@ -33,7 +33,7 @@ def verdicts(seen: Seen) -> list[Verdict]:
         _about_failures(seen),
         *(
             _about_drift(seen, measure)
-            for measure in ("pss_bytes", "descriptors", "connections", "threads", "p99")
+            for measure in ("own_bytes", "descriptors", "connections", "threads", "p99")
         ),
     ]
 
@@ -101,7 +101,7 @@ def _about_drift(seen: Seen, measure: str) -> Verdict:
         told = [_grows(one) for one in its]
         goal = f"the p99 away from faults grows by at most {P99_MOST:.0%} of itself an hour"
     else:
-        much = f"{MOST[measure]:.0%} of it" if measure == "pss_bytes" else f"{MOST[measure]:g}"
+        much = f"{MOST[measure]:.0%} of it" if measure == "own_bytes" else f"{MOST[measure]:g}"
         goal = f"{NAMES[measure]}: no program of the shop grows by more than {much} an hour"
     met = False if words["drifts"] else None if words["cannot tell"] else True
     if measure in WARMING and words["drifts"] and _minutes(seen) < WARMING_MINUTES:
@@ -130,11 +130,11 @@ def _grows(one: Drift) -> str:
 
 
 def _unit(measure: str) -> tuple[str, int]:
-    return {"pss_bytes": ("MB", 1), "p99": ("ms", 1)}.get(measure, ("", 1))
+    return {"own_bytes": ("MB", 1), "p99": ("ms", 1)}.get(measure, ("", 1))
 
 
 def _scale(measure: str) -> float:
-    return {"pss_bytes": 1e6, "p99": 1e-3}.get(measure, 1.0)
+    return {"own_bytes": 1e6, "p99": 1e-3}.get(measure, 1.0)
 
 
 def figures(seen: Seen) -> list[Figure]:

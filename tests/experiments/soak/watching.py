@@ -27,6 +27,9 @@ class Held:
     at: float
     program: str
     pid: int
+    own_bytes: int
+    """Proportional share of anonymous and shared memory. Pages of files are left out: whoever else maps them, here or
+    elsewhere on the machine, changes this program's share."""
     pss_bytes: int
     rss_bytes: int
     descriptors: int
@@ -35,7 +38,7 @@ class Held:
     """TCP, established."""
 
 
-MEASURES = ("pss_bytes", "descriptors", "threads", "connections")
+MEASURES = ("own_bytes", "descriptors", "threads", "connections")
 
 
 class Watching(threading.Thread):
@@ -82,13 +85,21 @@ def _parts(family: Sequence[psutil.Process], established: set[str]) -> Iterator[
         with contextlib.suppress(psutil.Error, OSError):
             directory = Path("/proc") / str(process.pid)
             links = [_link(entry) for entry in (directory / "fd").iterdir()]
+            rollup = (directory / "smaps_rollup").read_text()
             yield (
-                parse_pss((directory / "smaps_rollup").read_text()),
+                own_bytes(rollup),
+                parse_pss(rollup),
                 process.memory_info().rss,
                 len(links),
                 process.num_threads(),
                 sum(link in established for link in links),
             )
+
+
+def own_bytes(rollup: str) -> int:
+    """Pss_Anon and Pss_Shmem of /proc/<pid>/smaps_rollup (proc.rst), in bytes."""
+    lines = (line.split() for line in rollup.splitlines())
+    return sum(int(words[1]) * 1024 for words in lines if words[0] in {"Pss_Anon:", "Pss_Shmem:"})
 
 
 def _link(path: Path) -> str:
