@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -45,7 +45,7 @@ class Fault:
     name: str
     title: str
     program: str
-    """How the names of the programs begin that it may happen to; empty for a small replica."""
+    """The program that it happens to; `<function>-` for any of a function's replicas, empty for a small replica."""
     begin: Callable[[Any], None]
     """Takes a Program, or a Small."""
     end: Callable[[Any], None] | None = None
@@ -104,6 +104,16 @@ class Small:
 
     def in_rotation(self) -> bool | None:
         return self.own.health(UPSTREAM)[self.replica.port] == "HEALTHY"
+
+
+def targets(found: Iterable[Row], program: str) -> list[Row]:
+    """Those that run, by name; see Fault.program."""
+    return [
+        row
+        for row in found
+        if row.state == "RUNNING"
+        and (row.program == program or (program.endswith("-") and row.program.startswith(program)))
+    ]
 
 
 def cart_health(settings: Settings) -> dict[int, str]:

@@ -19,7 +19,6 @@ from tests.experiments.failover.results import ByFault
 from tests.experiments.failover.seen import Seen
 
 BIN_SECONDS = 0.5
-P99_SECONDS = 1.0
 COLOURS = dict(zip(FLOWS, ("#3274d9", "#7b4fb5", "#37a06a", "#e0a030"), strict=True))
 KINDS = {500: "#c0392b", 502: "#e67e22", 503: "#f1c40f", 504: "#8e44ad", 0: "#2c3e50", 429: "#7f8c8d"}
 OTHER = "#95a5a6"
@@ -44,10 +43,10 @@ def draw_one(path: Path, seen: Seen) -> None:
     """One fault once. Answers by when they came, errors and times by when the request was due."""
     figure, axes = plt.subplots(3, 1, figsize=(8, 6), sharex=True, layout="constrained")
     at, answers = seen.happened.at, seen.all
-    edges = np.arange(float(answers.due.min()) - at, float(answers.due.max()) - at + BIN_SECONDS, BIN_SECONDS)
+    edges = whole_bins(float(answers.due.min()) - at, float(answers.due.max()) - at)
     _draw_rates(axes[0], seen, edges)
     _draw_errors(axes[1], answers, at, edges)
-    _draw_times(axes[2], seen)
+    _draw_times(axes[2], seen, edges)
     for one in axes:
         _mark(one, seen)
         one.spines[["top", "right"]].set_visible(False)
@@ -56,6 +55,11 @@ def draw_one(path: Path, seen: Seen) -> None:
     axes[2].set(xlabel="seconds from the fault", xlim=(edges[0], edges[-1]))
     figure.savefig(path, dpi=110)
     plt.close(figure)
+
+
+def whole_bins(first: float, last: float) -> np.ndarray[Any, Any]:
+    """Edges of bins that are full from end to end, one edge at the fault."""
+    return np.arange(np.ceil(first / BIN_SECONDS), np.floor(last / BIN_SECONDS) + 1) * BIN_SECONDS
 
 
 def _draw_rates(axes: Axes, seen: Seen, edges: np.ndarray[Any, Any]) -> None:
@@ -82,16 +86,15 @@ def _draw_errors(axes: Axes, answers: Answers, at: float, edges: np.ndarray[Any,
     axes.set(ylabel="failed/s", ylim=(0, max(1.0, float(bottom.max()) * 1.1)))
 
 
-def _draw_times(axes: Axes, seen: Seen) -> None:
+def _draw_times(axes: Axes, seen: Seen, edges: np.ndarray[Any, Any]) -> None:
     at = seen.happened.at
     for flow, answers in seen.flows.items():
         axes.plot(answers.due - at, answers.seconds * 1000, ".", markersize=2, alpha=0.5, color=COLOURS[flow])
     wrong = seen.all.where(~seen.all.ok)
     axes.plot(wrong.due - at, wrong.seconds * 1000, "x", markersize=4, color=KINDS[500], label="failed")
-    moments, values = p99_by_time(seen.all, at, P99_SECONDS)
-    axes.plot(
-        moments, np.array(values) * 1000, color="black", linewidth=1.2, drawstyle="steps-mid", label="p99"
-    )
+    values = np.array(p99_by_time(seen.all, at, edges)) * 1000
+    label = f"p99 of {BIN_SECONDS:g} s"
+    axes.stairs(values, edges, baseline=None, color="black", linewidth=1.2, label=label)
     axes.set(yscale="log", ylabel="ms")
     axes.legend(frameon=False, fontsize=7, loc="upper right")
 
@@ -105,16 +108,10 @@ def _mark(axes: Axes, seen: Seen) -> None:
         axes.axvline(happened.returned - happened.at, color="#37a06a", linewidth=1, linestyle=":")
 
 
-def p99_by_time(answers: Answers, at: float, width: float) -> tuple[list[float], list[float]]:
-    """Middle of each stretch of time, seconds from `at`, and the p99 of what was due in it."""
-    start, end = float(answers.due.min()), float(answers.due.max())
-    moments, values = [], []
-    for begin in np.arange(start, end, width):
-        part = answers.between(begin, begin + width)
-        if len(part):
-            moments.append(float(begin) + width / 2 - at)
-            values.append(quantile(part.seconds, 0.99))
-    return moments, values
+def p99_by_time(answers: Answers, at: float, edges: np.ndarray[Any, Any]) -> list[float]:
+    """Of what was due between one edge and the next, seconds from `at`; NaN where nothing was."""
+    parts = [answers.between(at + begin, at + end) for begin, end in itertools.pairwise(edges)]
+    return [quantile(part.seconds, 0.99) if len(part) else np.nan for part in parts]
 
 
 def _draw_overview(path: Path, seen: ByFault) -> None:

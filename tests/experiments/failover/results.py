@@ -190,7 +190,7 @@ def _by_fault(seen: ByFault) -> Table:
             _first([one.cost().first for one in runs]),
             said([one.cost().until for one in runs], 1),
             said([one.longest_silence for one in runs], 1),
-            *(said([one.cost().p99[part] * 1000 for one in runs]) for part in ("before", "during", "after")),
+            *(said([one.cost().p99[part] * 1000 for one in runs if part in one.cost().p99]) for part in ("before", "during", "after")),
             _seconds([one.happened.returned and one.happened.returned - one.happened.over for one in runs]) if _has_process(fault) and not _stays(runs) else "",
             _seconds(_left(runs)) if fault.rotation else "",
             _seconds(_back(runs)) if fault.rotation else "",

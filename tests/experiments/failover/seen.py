@@ -17,7 +17,7 @@ from tests.experiments.failover.faults import BY_NAME, Fault, Happened
 
 BACK_SECONDS = 5.0
 """What kong.yml promises, and what every fault is held to: so long after it nothing fails any more."""
-WITH_FAULTS = Limits(late_seconds=0.05, late_share=0.02, wrong_answers=None)
+WITH_FAULTS = Limits(late_seconds=0.1, late_share=0.02, wrong_answers=None)
 """What is told here is told to tenths of seconds, and processes that start keep the processors from k6."""
 
 

@@ -32,6 +32,7 @@ from tests.experiments.failover.faults import (
     Small,
     Victim,
     cart_health,
+    targets,
 )
 
 CARTS = 20
@@ -58,7 +59,7 @@ class Stage:
             return Small(self.own, self.replicas[turn % len(self.replicas)]), "replica"
         settings = self.shop.settings
         self._until(lambda: all_is_well(settings), "the platform")
-        found = [row for row in rows(settings) if row.program.startswith(fault.program)]
+        found = targets(rows(settings), fault.program)
         row = found[turn % len(found)]
         return Program(settings, row), row.program
 
