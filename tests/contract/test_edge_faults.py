@@ -87,11 +87,13 @@ def test_sick_replica_leaves_and_returns_and_costs_no_more_than_it_must(
 ) -> None:
     ejected = all_well.stat(EJECTIONS)
     with OpenLoad(all_well.port, REQUESTS, rate=30) as load:
+        wait_for(load.outcomes, what="the first answers")
         be_sick_for_a_while(all_well, fault, replicas[0])
     lost = [item for item in load.outcomes() if item.status != 200]
     if fault.answers:
         times = all_well.stat(EJECTIONS) - ejected
-        assert {item.status for item in lost} == {500}
+        # None at all where two probes in a row were quicker than three requests.
+        assert {item.status for item in lost} <= {500}
         assert len(lost) <= (fault.answers + IN_FLIGHT) * (times + 1)
     else:
         assert [item for item in lost if item.method == "GET"] == []

@@ -142,10 +142,10 @@ def _slow(seconds: float) -> Callable[[Small], None]:
 FAULTS = (
     Fault("cart-killed", "one of three carts killed", "cart-", _signal(signal.SIGKILL), spares=ALL_BUT_POST_CART, rotation=True),
     Fault("cart-ended", "one of three carts ended (SIGTERM)", "cart-", _signal(signal.SIGTERM), spares=ALL_BUT_POST_CART, rotation=True),
-    # Longer than the edge waits for an answer (20 s), so that what was caught is seen to its end.
+    # So long that what it has caught until it leaves (5 s) is waited for to the end (20 s).
     Fault(
-        "cart-frozen", "one of three carts frozen for 22 s (SIGSTOP)", "cart-", _signal(signal.SIGSTOP), _signal(signal.SIGCONT),
-        hold_seconds=22.0, spares=ALL_BUT_POST_CART, rotation=True,
+        "cart-frozen", "one of three carts frozen for 25 s (SIGSTOP)", "cart-", _signal(signal.SIGSTOP), _signal(signal.SIGCONT),
+        hold_seconds=25.0, spares=ALL_BUT_POST_CART, rotation=True,
     ),
     Fault(
         "replica-slow", f"one of three replicas {SLOW_SECONDS:g} s slower, for 8 s", "", _slow(SLOW_SECONDS), _slow(0.0),
@@ -153,7 +153,7 @@ FAULTS = (
     ),
     Fault("replica-500", "one of three replicas answers 500, for 3 s", "", _answers(500), _answers(200), hold_seconds=3.0, rotation=True, answers=3),
     Fault(
-        "replica-500-well", "the same, its health check well", "", _answers(500, health=200), _answers(200),
+        "replica-500-well", "one of three replicas answers 500, for 3 s, its health check well", "", _answers(500, health=200), _answers(200),
         hold_seconds=3.0, rotation=True, answers=3,
     ),
     Fault("products-killed", "the only replica of products killed", "products-", _signal(signal.SIGKILL)),

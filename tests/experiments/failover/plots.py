@@ -10,7 +10,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm
+from matplotlib.colors import LogNorm, PowerNorm
 
 from benchmarks.quantiles import quantile
 from tests.experiments.common.answers import Answers
@@ -51,7 +51,7 @@ def draw_one(path: Path, seen: Seen) -> None:
         _mark(one, seen)
         one.spines[["top", "right"]].set_visible(False)
     axes[0].set_title(seen.fault.title, fontsize=10, loc="left")
-    axes[0].legend(frameon=False, fontsize=7, ncols=4, loc="lower right")
+    axes[0].legend(frameon=False, fontsize=7, ncols=4, loc="lower right", bbox_to_anchor=(1, 1))
     axes[2].set(xlabel="seconds from the fault", xlim=(edges[0], edges[-1]))
     figure.savefig(path, dpi=110)
     plt.close(figure)
@@ -96,7 +96,7 @@ def _draw_times(axes: Axes, seen: Seen, edges: np.ndarray[Any, Any]) -> None:
     label = f"p99 of {BIN_SECONDS:g} s"
     axes.stairs(values, edges, baseline=None, color="black", linewidth=1.2, label=label)
     axes.set(yscale="log", ylabel="ms")
-    axes.legend(frameon=False, fontsize=7, loc="upper right")
+    axes.legend(frameon=False, fontsize=7, ncols=2, loc="upper right", bbox_to_anchor=(1, 1.15))
 
 
 def _mark(axes: Axes, seen: Seen) -> None:
@@ -120,7 +120,9 @@ def _draw_overview(path: Path, seen: ByFault) -> None:
     failing = np.array([_over_time(runs, edges, _share) for runs in seen.values()])
     p99 = np.array([_over_time(runs, edges, _p99) for runs in seen.values()])
     figure, axes = plt.subplots(1, 2, figsize=(11, 0.32 * len(seen) + 1.4), sharey=True, layout="constrained")
-    left = axes[0].pcolormesh(edges, range(len(seen) + 1), failing * 100, cmap="Reds", vmin=0, vmax=100)
+    left = axes[0].pcolormesh(
+        edges, range(len(seen) + 1), failing * 100, cmap="Reds", norm=PowerNorm(0.5, 0, 100)
+    )
     right = axes[1].pcolormesh(
         edges, range(len(seen) + 1), p99 * 1000, cmap="viridis", norm=LogNorm(10, 20_000)
     )
