@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -37,7 +38,12 @@ SHORTEST_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked, and what has to come back. With `key` each POST bears an Idempotency-Key of its own."""
+    """What is asked, and what has to come back. With `key` each POST bears an Idempotency-Key of its own.
+
+    `first` is sent before, by the same caller; `"$name"` in the body becomes what its JSON answer has there, and both are
+    timed as one. `$name` in address, headers and body (there in quotes) is taken from `turns`, one after the other. `keep` names a field of the answer that is written to k6.log (`kept`
+    reads it), after the request was sent again with its key for up to `insist` seconds until it had a final answer.
+    """
 
     url: str
     method: str = "GET"
@@ -46,17 +52,22 @@ class Request:
     statuses: Sequence[int] = (200,)
     contains: str = ""
     key: bool = False
+    turns: Sequence[Mapping[str, Any]] = ()
+    first: Request | None = None
+    keep: str = ""
+    insist: float = 0.0
 
 
 @dataclass(frozen=True)
 class Block:
     """Load on one arm for some seconds: `rate` requests a second, or `users` who ask as fast as they are answered.
 
+    `request` is what all of them ask, or several requests, each with its weight.
     `connections` is how many requests may be open at once; without it, enough for answers within OPEN_SECONDS.
     """
 
     arm: str
-    request: Request
+    request: Request | Sequence[tuple[float, Request]]
     seconds: float
     rate: float | None = None
     users: int | None = None
@@ -70,6 +81,17 @@ class Block:
             raise ValueError(f"a block of {self.arm} needs a rate or users")
         if self.seconds < SHORTEST_SECONDS:
             raise ValueError(f"a block of {self.arm} lasts less than {SHORTEST_SECONDS:g} s")
+
+    @property
+    def requests(self) -> list[tuple[float, Request]]:
+        """Each with its share of all."""
+        several = [(1.0, self.request)] if isinstance(self.request, Request) else list(self.request)
+        whole = sum(weight for weight, _ in several)
+        return [(weight / whole, request) for weight, request in several]
+
+    @property
+    def insist(self) -> float:
+        return max(request.insist for _, request in self.requests)
 
     @property
     def spread(self) -> float:
@@ -102,7 +124,10 @@ def interleaved(arms: Mapping[str, Block], rounds: int, seed: int = 0) -> list[B
 def seconds_of(blocks: Iterable[Block]) -> float:
     """How long driving these takes at most, about."""
     plan = _laid_out(list(blocks))
-    return max(start + block.seconds + block.spread + block.patience for start, block in plan) + 3.0
+    return (
+        max(start + block.seconds + block.spread + block.patience + block.insist for start, block in plan)
+        + 3.0
+    )
 
 
 def drive(
@@ -167,6 +192,31 @@ def load(folder: Folder, limits: Limits | None = None) -> Driven:
     return Driven(about["arms"], found, ticks, rejected)
 
 
+@dataclass(frozen=True)
+class Kept:
+    """The final answer to a request that was insisted on; `value` is the field that was to be kept, None unless it succeeded."""
+
+    arm: str
+    key: str
+    status: int
+    tries: int
+    value: Any
+
+
+def kept(folder: Folder) -> list[Kept]:
+    """What the requests with `keep` brought in an earlier `drive`."""
+    arms = folder.read("blocks.json")["arms"]
+    found = []
+    for line in (folder.path / "k6.log").read_text().splitlines():
+        if match := _KEPT.search(line):
+            about = json.loads(match[1].replace('\\"', '"'))
+            found.append(Kept(arms[about.pop("block")], **about))
+    return found
+
+
+_KEPT = re.compile(r'msg="kept (\{.*\})"')
+
+
 def closed(arm: str, request: Request, users: int, seconds: float) -> Block:
     return Block(arm, request, seconds, users=users)
 
@@ -185,7 +235,8 @@ def _laid_out(blocks: Sequence[Block]) -> list[tuple[float, Block]]:
 def _as_json(name: str, start: float, block: Block) -> dict[str, Any]:
     about: dict[str, Any] = {
         "name": name, "start": start, "seconds": block.seconds, "spread": block.spread, "patience": block.patience,
-        "request": asdict(block.request),
+        "insist": block.insist,
+        "requests": [{"weight": share} | asdict(request) for share, request in block.requests],
     }  # fmt: skip
     if block.users:
         return about | {"users": block.users}

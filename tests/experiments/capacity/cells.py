@@ -1,0 +1,146 @@
+"""One subject with so many replicas: its throughput, processor time a request, and knee, from what was written down."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from benchmarks.quantiles import Ratio, over_blocks, quantile
+from tests.experiments.capacity.law import FEWEST_POINTS, Fit, fit
+from tests.experiments.capacity.subjects import SUBJECTS
+from tests.experiments.common.answers import Answers
+from tests.experiments.common.driving import Driven, load
+from tests.experiments.common.folder import Folder
+from tests.experiments.common.validity import Limits
+
+BLOCK_SECONDS = 1.5
+SLOW_TIMES = 2
+"""So much longer are the blocks of what takes a user long, of which else only a few would end in one."""
+WARM_SECONDS = 0.2
+TO_ITS_LIMIT = Limits(late_seconds=None, wrong_answers=None, dropped=None)
+"""Beyond the knee requests are late, dropped and refused: that is what is looked for. Only stolen time spoils a run."""
+EMPTY = np.array([])
+NOTHING = Answers(EMPTY, EMPTY, EMPTY, EMPTY.astype(int), EMPTY.astype(bool))
+SERVER = ("replicas", "gateway", "edge", "postgres")
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One open rate: whether it was borne, and the p99 of each part from when requests were due."""
+
+    rate: float
+    p99: Mapping[str, float]
+    borne: bool
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One subject with so many replicas: blocks of closed load, and the rungs of the ladder by rate."""
+
+    subject: str
+    replicas: int
+    throughputs: Sequence[float]
+    """Right answers a second, by block."""
+    cpu: Mapping[str, Sequence[float]]
+    """Processor seconds a right answer, by group and block."""
+    rungs: Sequence[Rung]
+
+    @property
+    def throughput(self) -> Ratio:
+        return over_blocks([[[one] for one in self.throughputs]], lambda arms: float(np.mean(arms[0])))
+
+    @property
+    def cpu_blocks(self) -> list[float]:
+        """Of all that serves, by block."""
+        return [sum(parts) for parts in zip(*self.cpu.values(), strict=True)]
+
+    @property
+    def per_core(self) -> Ratio:
+        """Requests for a second of one processor."""
+        return over_blocks([[[one] for one in self.cpu_blocks]], lambda arms: 1 / float(np.mean(arms[0])))
+
+    @property
+    def knee(self) -> Ratio:
+        """The highest rate that was borne; the interval ends at the lowest above it that was not.
+
+        Below the lowest rung that is 0, and above the highest it has no end.
+        """
+        borne = max((one.rate for one in self.rungs if one.borne), default=0.0)
+        above = min((one.rate for one in self.rungs if one.rate > borne), default=math.inf)
+        return Ratio(borne, borne, above)
+
+
+def read_cell(folder: Folder, subject: str, replicas: int) -> Cell:
+    driven = load(Folder(folder.path / "closed"), TO_ITS_LIMIT)
+    spans, counts = _counted(driven, subject)
+    return Cell(
+        subject,
+        replicas,
+        throughputs(driven, subject),
+        {
+            group: [
+                driven.ticks.spent(group, *span) / max(1, count)
+                for span, count in zip(spans, counts, strict=True)
+            ]
+            for group in SERVER
+        },
+        read_rungs(folder),
+    )
+
+
+def read_rungs(folder: Folder) -> list[Rung]:
+    """The ladder of a cell, by rising rate."""
+    about, ladder = folder.read("cell.json"), load(Folder(folder.path / "ladder"), TO_ITS_LIMIT)
+    return [_rung(rate, about["parts"], ladder, about["rung_seconds"]) for rate in about["rates"]]
+
+
+def block_seconds(subject: str) -> float:
+    return BLOCK_SECONDS * (SLOW_TIMES if subject == "checkout" else 1)
+
+
+def throughputs(driven: Driven, subject: str) -> list[float]:
+    """Right answers a second, by closed block."""
+    return [count / (end - start) for (start, end), count in zip(*_counted(driven, subject), strict=True)]
+
+
+def _counted(driven: Driven, subject: str) -> tuple[list[tuple[float, float]], list[int]]:
+    """By closed block, from when to when it counts, and the right answers."""
+    blocks = driven.of(subject)
+    begins = [float(one.due.min()) for one in blocks]
+    spans = [(begin + WARM_SECONDS, begin + block_seconds(subject)) for begin in begins]
+    return spans, [_answered(one, *span) for one, span in zip(blocks, spans, strict=True)]
+
+
+def _answered(one: Answers, start: float, end: float) -> int:
+    """Right answers that came in between, whenever they were asked for."""
+    return int(np.sum(one.ok & (one.ended > start) & (one.ended <= end)))
+
+
+def _rung(rate: float, parts: Sequence[Mapping[str, Any]], ladder: Driven, seconds: float) -> Rung:
+    """Of each part every request has to be sent and rightly answered, and the p99 to stay within its bound."""
+    p99, borne = {}, True
+    for part in parts:
+        [answers] = ladder.of(arm_of(rate, part["name"])) or [NOTHING]
+        p99[part["name"]] = quantile(answers.seconds, 0.99) if len(answers) else math.inf
+        # What k6 could not send in time is not among the answers; at the edges of a block one may be missing.
+        all_sent = len(answers) >= int(rate * part["share"] * seconds) - 1
+        borne = borne and all_sent and bool(answers.ok.all()) and p99[part["name"]] <= part["bound_seconds"]
+    return Rung(rate, p99, borne)
+
+
+def arm_of(rate: float, part: str) -> str:
+    return f"{part} at {rate:g}"
+
+
+def fits(cells: Sequence[Cell]) -> dict[str, Fit]:
+    """By subject, where there are enough numbers of replicas, and no block went without a right answer."""
+    by = {name: {one.replicas: one.throughputs for one in cells if one.subject == name} for name in SUBJECTS}
+    return {
+        name: fit(measured)
+        for name, measured in by.items()
+        if len(measured) >= FEWEST_POINTS and all(min(blocks) > 0 for blocks in measured.values())
+    }

@@ -1,0 +1,218 @@
+"""What the cells say against the goals, as figures, tables and threats."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from benchmarks.quantiles import Ratio
+from tests.experiments.capacity.cells import SERVER, Cell
+from tests.experiments.capacity.law import Fit
+from tests.experiments.capacity.subjects import IMMEDIATE_SECONDS, JOURNEY, SUBJECTS
+from tests.experiments.common.journey import requests_of_a_visit
+from tests.experiments.common.report import Figure, Table, Verdict
+
+LAB_SECONDS = 0.02112
+"""What a request of the laboratory's one client took through its gateway."""
+LAB_TIMES = 10
+CPU_RATIO = 1.25
+KEPT_SHARE = 0.8
+
+
+def verdicts(cells: Sequence[Cell]) -> list[Verdict]:
+    found = []
+    by = {(one.subject, one.replicas): one for one in cells}
+    if one := by.get(("products", 1)):
+        least = LAB_TIMES / LAB_SECONDS
+        found.append(
+            Verdict(
+                f"one replica bears {LAB_TIMES} times as many reads of a product as one client of the lab was answered ({LAB_TIMES} / {LAB_SECONDS * 1000:g} ms = {least:.0f}/s)",
+                f"{_between(one.knee)} requests/s (p99 within {IMMEDIATE_SECONDS * 1000:g} ms)",
+                _above(one.knee, least),
+            )
+        )
+    ratios = cpu_ratios(cells)
+    if ratios:
+        worst = max(ratios, key=lambda name: ratios[name].value)
+        most = by_most(cells, worst)
+        found.append(
+            Verdict(
+                f"a request takes at most {CPU_RATIO:g} times the processor time when there are more replicas",
+                f"at most {ratios[worst].said()} times ({worst}, {most} replicas against 1)",
+                _at_most(ratios[worst], CPU_RATIO),
+            )
+        )
+    shares = kept_shares(cells)
+    if shares:
+        worst = min(shares, key=lambda name: shares[name].value)
+        found.append(
+            Verdict(
+                f"more replicas than processors do no harm: with the most of them at least {KEPT_SHARE:.0%} of the best throughput",
+                f"at least {shares[worst].said()} of it ({worst})",
+                _above(shares[worst], KEPT_SHARE),
+            )
+        )
+    return found
+
+
+def _above(one: Ratio, least: float) -> bool | None:
+    """Cannot be told where the interval has the goal in it."""
+    return None if one.low < least <= one.high else one.low >= least
+
+
+def _at_most(one: Ratio, most: float) -> bool | None:
+    return None if one.low <= most < one.high else one.high <= most
+
+
+def by_most(cells: Sequence[Cell], subject: str) -> int:
+    return max(one.replicas for one in cells if one.subject == subject)
+
+
+def _pairs(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
+    """By subject, its cells by rising replicas, where there are several from one on."""
+    by = {
+        name: sorted((one for one in cells if one.subject == name), key=lambda one: one.replicas)
+        for name in SUBJECTS
+    }
+    return {name: its for name, its in by.items() if len(its) > 1 and its[0].replicas == 1}
+
+
+def cpu_ratios(cells: Sequence[Cell]) -> dict[str, Ratio]:
+    """By subject: processor time a request with the most replicas, over that with one."""
+    return {
+        name: _ratio_of_means(its[-1].cpu_blocks, its[0].cpu_blocks) for name, its in _pairs(cells).items()
+    }
+
+
+def kept_shares(cells: Sequence[Cell]) -> dict[str, Ratio]:
+    """By subject: throughput with the most replicas, over the best of all."""
+    found = {}
+    for name, its in _pairs(cells).items():
+        best = max(its, key=lambda one: float(np.mean(one.throughputs)))
+        found[name] = _ratio_of_means(its[-1].throughputs, best.throughputs)
+    return found
+
+
+def _ratio_of_means(above: Sequence[float], below: Sequence[float]) -> Ratio:
+    """Blocks of both are of different minutes, so they are not pairs: each is drawn by itself (percentile bootstrap)."""
+    chance = np.random.default_rng(len(above))
+    drawn = [
+        chance.choice(above, len(above)).mean() / chance.choice(below, len(below)).mean() for _ in range(400)
+    ]
+    return Ratio(float(np.mean(above) / np.mean(below)), *map(float, np.quantile(drawn, (0.025, 0.975))))
+
+
+def figures(cells: Sequence[Cell], fitted: Mapping[str, Fit]) -> list[Figure]:
+    found = []
+    for one in cells:
+        with_ = f"{one.subject}, {one.replicas} replica{'s' if one.replicas > 1 else ''}"
+        if one.replicas in {1, by_most(cells, one.subject)}:
+            found.append(_figure(f"knee, {with_}", "requests/s", one.knee))
+            found.append(_figure(f"for a second of a processor, {with_}", "requests", one.per_core))
+        found.append(_figure(f"throughput, {with_}", "requests/s", one.throughput))
+    for name, law in fitted.items():
+        found.append(_figure(f"contention σ, {name}", "", law.contention, "lower"))
+    # Those of the journey first: the index shows a dozen.
+    return sorted(found, key=lambda one: JOURNEY not in one.name)
+
+
+def _figure(name: str, unit: str, value: Ratio, better: str = "higher") -> Figure:
+    return Figure(name, unit, value.value, value.low, value.high, better)
+
+
+def tables(cells: Sequence[Cell], fitted: Mapping[str, Fit]) -> list[Table]:
+    rows = [
+        [
+            one.subject, str(one.replicas), _said(one.throughput), _between(one.knee), _p99(one), _said(one.per_core),
+            *(f"{1000 * float(np.mean(one.cpu[group])):.2f}" for group in SERVER),
+        ]
+        for one in cells
+    ]  # fmt: skip
+    measured = Table(
+        "Requests a second, and processor time of a request in ms",
+        [
+            "",
+            "replicas",
+            "throughput (95 %)",
+            "knee",
+            "p99 there, ms",
+            "for a second of a processor (95 %)",
+            *SERVER,
+        ],
+        rows,
+    )
+    law = Table(
+        "The universal scalability law, fitted",
+        ["", "λ, requests/s", "σ (contention)", "κ (coherency)", "most at N", "worst point off by", "correlation of σ and κ"],
+        [
+            [
+                name, _said(one.rate), one.contention.said(), one.coherency.said(3), _peak(one.peak),
+                f"{one.misfit:.0%}", "–" if math.isnan(one.confusion) else f"{one.confusion:.2f}",
+            ]
+            for name, one in fitted.items()
+        ],
+    )  # fmt: skip
+    asked = Table(
+        "What is asked",
+        ["", "request", "scaled together"],
+        [[one.name, one.request, ", ".join(one.functions)] for one in SUBJECTS.values()],
+    )
+    journey = [
+        [str(one.replicas), _between(_times(one.knee, 1 / sum(requests_of_a_visit().values())))]
+        for one in cells
+        if one.subject == JOURNEY
+    ]
+    visits = (
+        [Table("Visits a second at the knee of the journey", ["replicas", "visits/s"], journey)]
+        if journey
+        else []
+    )
+    return [measured, *visits, *([law] if fitted else []), asked]
+
+
+def _times(one: Ratio, factor: float) -> Ratio:
+    return Ratio(one.value * factor, one.low * factor, one.high * factor)
+
+
+def _said(one: Ratio) -> str:
+    return one.said(0) if one.value >= 100 else one.said(1)
+
+
+def _between(knee: Ratio) -> str:
+    """`from 410 on, below 480`, as a ladder has it."""
+    if knee.value == 0:
+        return f"below {knee.high:.3g}"
+    return f"{knee.low:.3g} or more" if math.isinf(knee.high) else f"{knee.low:.3g} to {knee.high:.3g}"
+
+
+def _p99(one: Cell) -> str:
+    borne = [rung.p99 for rung in one.rungs if rung.rate == one.knee.value]
+    return ", ".join(f"{p99 * 1000:.0f}" for p99 in borne[0].values()) if borne else "–"
+
+
+def _peak(one: Ratio) -> str:
+    return " to ".join("∞" if math.isinf(end) else f"{end:.1f}" for end in (one.low, one.high))
+
+
+def as_json(cells: Sequence[Cell]) -> list[dict[str, object]]:
+    return [
+        {
+            "subject": one.subject, "replicas": one.replicas, "throughputs": list(one.throughputs),
+            "cpu_seconds": {group: list(values) for group, values in one.cpu.items()},
+            "rungs": [{"rate": rung.rate, "p99_seconds": dict(rung.p99), "borne": rung.borne} for rung in one.rungs],
+        }
+        for one in cells
+    ]  # fmt: skip
+
+
+THREATS = (
+    "Client, edge, gateway, replicas and PostgreSQL share two processors. One replica of one thread keeps one of them busy; from the second or third on there is nothing left that more replicas could use. The fitted law therefore describes this machine, not the function: σ is near what two processors for everything leave, whoever the function is.",
+    "Five points hardly tell σ from κ: their correlation over the resamples is in the table, and the interval of either is that of the sum more than of the one. The curve between the points may be believed, beyond them not.",
+    "The intervals are those of the blocks of one visit to each number of replicas; what changes between minutes is not in them.",
+    "k6 takes a part of the processors that grows with the rate, so rates would be higher with a client elsewhere. Requests for a second of a processor leave it out.",
+    "A knee lies between two rungs and is no finer; below 100 requests/s a rung has so few requests that their p99 is nearly the slowest of them.",
+    "The idle work of the replicas (health checks, scrapes: about 1 ms of processor time a second each) is in the processor time of a request.",
+    "The shop is small and in memory: what many years of sales or a million products change is not here.",
+)

@@ -1,0 +1,134 @@
+"""What k6 sends for the experiments: a request with one before it, in turns, in proportion, and insisted on."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from tests.experiments.common.driving import Block, Driven, Kept, Request, drive, kept
+from tests.experiments.common.folder import Folder
+from tests.experiments.common.validity import Limits
+
+RATE = 40.0
+JSON = {"Content-Type": "application/json", "Authorization": "$who"}
+FIRST = Request("http://127.0.0.1:{port}/cart/$sku", "PUT", JSON)
+
+
+@dataclass
+class Desk:
+    """A server that gives a number to who asks for a cart, and answers the first try to buy with 503."""
+
+    carts: list[tuple[str, str]] = field(default_factory=list)
+    bought: list[tuple[str, str, int]] = field(default_factory=list)
+    """Key, who, version."""
+    looked: int = 0
+
+
+@dataclass(frozen=True)
+class Seen:
+    desk: Desk
+    driven: Driven
+    kept: list[Kept]
+
+
+@contextmanager
+def running(desk: Desk) -> Iterator[int]:
+    lock = threading.Lock()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            with lock:
+                desk.looked += 1
+            self.answer(200, {"looked": True})
+
+        def do_PUT(self) -> None:
+            with lock:
+                desk.carts.append((self.path, self.headers["Authorization"]))
+                version = len(desk.carts)
+            self.answer(200, {"version": version})
+
+        def do_POST(self) -> None:
+            version = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["version"]
+            key, who = self.headers["Idempotency-Key"], self.headers["Authorization"]
+            with lock:
+                again = any(one[0] == key for one in desk.bought)
+                desk.bought.append((key, who, version))
+            self.answer(201 if again else 503, {"order": f"order of {key}"})
+
+        def answer(self, status: int, document: object) -> None:
+            body = json.dumps(document).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server.server_address[1]
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
+    folder, desk = Folder(tmp_path_factory.mktemp("driven")), Desk()
+    with running(desk) as port:
+        base = f"http://127.0.0.1:{port}"
+        turns = [{"who": f"Bearer {name}", "sku": f"sku-{name}"} for name in ("ada", "bob", "eve")]
+        buy = Request(
+            f"{base}/buy", "POST", JSON, json.dumps({"version": "$version"}), statuses=(201,), key=True, turns=turns,
+            first=Request(f"{base}/cart/$sku", "PUT", JSON), keep="order", insist=5.0,
+        )  # fmt: skip
+        look = Request(f"{base}/look", contains="looked")
+        blocks = [
+            Block("buy", buy, 1.0, rate=6, start=0.3),
+            Block("mix", [(3, look), (1, Request(f"{base}/cart/some", "PUT"))], 1.0, rate=RATE, start=0.3),
+        ]
+        driven = drive(folder, blocks, limits=Limits(late_seconds=None, steal=None, wrong_answers=None))
+        return Seen(desk, driven, kept(folder))
+
+
+def test_what_the_first_request_answers_is_in_the_body_of_the_second(seen: Seen) -> None:
+    versions = {version for _, _, version in seen.desk.bought}
+    mine = {place for place, (path, _) in enumerate(seen.desk.carts, 1) if path != "/cart/some"}
+    assert versions == mine
+    assert len(versions) == len(seen.kept)
+
+
+def test_turns_fill_address_and_headers_together(seen: Seen) -> None:
+    carts = [(path, who) for path, who in seen.desk.carts if path != "/cart/some"]
+    assert set(carts) == {(f"/cart/sku-{name}", f"Bearer {name}") for name in ("ada", "bob", "eve")}
+    assert max(Counter(carts).values()) <= min(Counter(carts).values()) + 1
+    assert {who for _, who, _ in seen.desk.bought} == {"Bearer ada", "Bearer bob", "Bearer eve"}
+
+
+def test_what_is_insisted_on_is_sent_again_with_its_key_and_the_final_answer_kept(seen: Seen) -> None:
+    assert len(seen.kept) >= 6
+    assert {(one.arm, one.status, one.tries) for one in seen.kept} == {("buy", 201, 2)}
+    assert {one.value for one in seen.kept} == {f"order of {key}" for key, _, _ in seen.desk.bought}
+    assert set(Counter(key for key, _, _ in seen.desk.bought).values()) == {2}
+
+
+def test_only_the_first_answer_counts_as_the_request(seen: Seen) -> None:
+    [buys] = seen.driven.of("buy")
+    assert buys.status.tolist() == [503] * len(seen.kept)
+    assert not buys.ok.any()
+
+
+def test_several_requests_come_in_their_proportion(seen: Seen) -> None:
+    [mix] = seen.driven.of("mix")
+    assert mix.ok.all()
+    assert abs(seen.desk.looked / len(mix) - 0.75) <= 1.5 / len(mix)

@@ -1,0 +1,200 @@
+"""The soak: planted leaks are found, faults keep their times, and the books notice one unit, one cent, one document."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import psutil
+import pytest
+
+from tests.experiments.common.answers import Answers
+from tests.experiments.common.driving import Kept
+from tests.experiments.soak.drift import Drift, of_programs
+from tests.experiments.soak.experiment import schedule
+from tests.experiments.soak.faults import Fault
+from tests.experiments.soak.reckoning import Document, Ledgers, differences
+from tests.experiments.soak.seen import near, windows_of
+from tests.experiments.soak.watching import Held, _established, _parts, own_bytes
+
+MEGABYTE = 1_000_000
+
+
+def held(
+    program: str, growth_mb: float = 0, descriptors: float = 0, *, minutes: float = 60, lives: int = 1
+) -> Iterator[Held]:
+    """Every 20 s, growing by so much an hour from 50 MB and 40 descriptors, with some noise; each life begins anew."""
+    chance = np.random.default_rng(len(program))
+    length = 60 * minutes / lives
+    for at in np.arange(0, 60 * minutes, 20):
+        life, age = divmod(at, length)
+        memory = 50 * MEGABYTE + growth_mb * MEGABYTE * age / 3600 + 0.3 * MEGABYTE * chance.standard_normal()
+        yield Held(at, program, int(life) + 1, int(memory), 0, 0, int(40 + descriptors * age / 3600), 4, 9)
+
+
+def drift(measure: str, held_: Sequence[Held], settle: float = 300) -> Drift:
+    [found] = [one for one in of_programs(held_, settle) if one.measure == measure]
+    return found
+
+
+# Drift
+
+
+def test_a_planted_leak_of_memory_is_found_and_its_size() -> None:
+    found = drift("own_bytes", list(held("edge", growth_mb=20)))
+    assert found.word == "drifts"
+    assert found.slope.low <= 20 * MEGABYTE <= found.slope.high
+
+
+def test_a_planted_leak_of_descriptors_is_found() -> None:
+    assert drift("descriptors", list(held("edge", descriptors=60))).word == "drifts"
+
+
+@pytest.mark.parametrize("measure", ["own_bytes", "descriptors", "threads", "connections"])
+def test_what_stays_does_not_drift(measure: str) -> None:
+    assert drift(measure, list(held("edge"))).word == "no drift"
+
+
+def test_what_warms_up_at_first_does_not_drift() -> None:
+    warm = [replace(one, own_bytes=one.own_bytes - max(0, int((300 - one.at) * 1e5))) for one in held("edge")]
+    assert drift("own_bytes", warm).word == "no drift"
+
+
+def test_a_new_life_is_no_growth() -> None:
+    assert drift("own_bytes", list(held("edge", lives=3))).word == "no drift"
+
+
+def test_a_leak_between_two_deaths_is_found() -> None:
+    assert drift("own_bytes", list(held("edge", growth_mb=40, lives=3))).word == "drifts"
+
+
+def test_too_few_points_tell_nothing() -> None:
+    assert drift("descriptors", list(held("edge", minutes=2)), settle=60).word == "cannot tell"
+
+
+def test_a_short_run_cannot_tell_a_small_leak() -> None:
+    assert drift("own_bytes", list(held("edge", growth_mb=5, minutes=5)), settle=60).word == "cannot tell"
+
+
+def test_each_connection_and_descriptor_of_a_process_is_counted() -> None:
+    [before] = _parts([psutil.Process()], _established())
+    import socket
+
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()) as _,
+    ):
+        served, _ = server.accept()
+        with served:
+            [after] = _parts([psutil.Process()], _established())
+    assert (after[3] - before[3], after[5] - before[5]) == (3, 2)
+
+
+def test_pages_of_files_are_not_a_programs_own() -> None:
+    rollup = "Rss: 900 kB\nPss: 700 kB\nPss_Anon: 100 kB\nPss_File: 550 kB\nPss_Shmem: 50 kB\n"
+    assert own_bytes(rollup) == 150 * 1024
+
+
+# Faults
+
+
+@pytest.mark.parametrize(("minutes", "count"), [(1, 4), (10, 4), (60, 14)])
+def test_faults_come_in_turn_and_the_end_is_quiet(minutes: int, count: int) -> None:
+    about = schedule(60.0 * minutes)
+    assert len(about["faults"]) == count
+    assert about["faults"][-1] <= 60 * minutes * 0.8 or about["faults"][-1] <= 60 * minutes - 240
+
+
+def test_a_request_is_near_a_fault_from_before_it_until_all_is_back() -> None:
+    due = np.array([90.0, 96, 104, 114, 116])
+    assert near(due, [Fault("edge", "edge", 100, 105)]).tolist() == [False, True, True, True, False]
+    assert near(due, [Fault("edge", "edge", 100, None)]).tolist() == [False, True, True, True, True]
+
+
+def test_windows_tell_rate_wrong_answers_and_p99_and_which_met_a_fault() -> None:
+    due = np.arange(0, 60, 0.1)
+    zeros = np.zeros(len(due))
+    ok = ~((due >= 30) & (due < 31))
+    answers = Answers(due, zeros, zeros + np.where(ok, 0.01, 2.0), np.full(len(due), 200), ok)
+    windows = windows_of(answers, [Fault("edge", "edge", 30, 31)], 10)
+    assert [one.rate for one in windows] == pytest.approx([10] * len(windows))
+    assert [one.wrong for one in windows][3] == pytest.approx(1)
+    assert [one.p99 > 1 for one in windows] == [place == 3 for place in range(len(windows))]
+    assert [one.near_fault for one in windows][:2] == [False, False]
+    assert windows[3].near_fault
+
+
+# Books
+
+
+SALES = [Document(f"sale-{n}", f"key-{n}", 2_298) for n in range(5)]
+ORDERS = [Document(f"order-{n}", f"key-o{n}", 2_298) for n in range(3)]
+FULL = {
+    "S1": {"on_hand": 995, "ledger": 995, "received": 1_000, "sold": 5, "reserved": 0},
+    "W1": {"on_hand": 997, "ledger": 997, "received": 1_000, "sold": 3, "reserved": 0},
+}
+BOOKS = Ledgers(SALES, ORDERS, FULL, 3 * 2_298, 5 * 2_298, 0, {"stock is its ledger": 0})
+
+
+def kept(documents: Sequence[Document]) -> list[Kept]:
+    return [Kept("till_sale", one.key, 201, 1, one.document) for one in documents]
+
+
+def found(books: Ledgers = BOOKS, sales: Sequence[Kept] = (), unanswered: int = 0) -> dict[str, list[str]]:
+    told = differences(sales or kept(SALES), kept(ORDERS), {"sales": unanswered, "orders": 0}, books)
+    return {what: its for what, its in told.items() if its}
+
+
+def changed(place: str, **values: int) -> Mapping[str, Mapping[str, int]]:
+    return {**FULL, place: {**FULL[place], **values}}
+
+
+def test_books_that_agree_are_not_found_fault_with() -> None:
+    assert found() == {}
+
+
+def test_a_sale_that_was_acknowledged_and_is_missing_is_found() -> None:
+    told = found(replace(BOOKS, sales=SALES[1:]))
+    assert told["sales"] == ["the sale sale-0 was acknowledged and is not there"]
+    assert {"stock", "money"} <= told.keys()
+
+
+def test_an_order_under_the_wrong_number_is_found() -> None:
+    assert found(replace(BOOKS, orders=[replace(ORDERS[0], document="other"), *ORDERS[1:]])).keys() == {
+        "orders"
+    }
+
+
+def test_a_request_that_sold_twice_is_found() -> None:
+    told = found(replace(BOOKS, sales=[*SALES, replace(SALES[0], document="again")]))
+    assert "the request key-0 has made 2 sales" in told["sales"]
+
+
+def test_a_sale_without_an_answer_may_be_there_or_not_but_no_more() -> None:
+    told = kept(SALES[1:])
+    assert found(sales=told, unanswered=1) == {}
+    assert found(sales=told, unanswered=0)["sales"] == [
+        "1 sales are there that nobody was told of, of at most 0"
+    ]
+
+
+def test_a_sale_that_was_refused_and_is_there_is_found() -> None:
+    refused = [*kept(SALES[1:]), Kept("till_sale", "key-0", 409, 1, None)]
+    assert found(sales=refused, unanswered=1)["sales"] == ["the sale of key-0 was refused and is there"]
+
+
+@pytest.mark.parametrize(
+    ("books", "what"),
+    [
+        (replace(BOOKS, units=changed("S1", on_hand=994)), "stock"),
+        (replace(BOOKS, units=changed("W1", ledger=998)), "stock"),
+        (replace(BOOKS, units=changed("W1", reserved=1)), "stock"),
+        (replace(BOOKS, captured_cents=3 * 2_298 + 1), "money"),
+        (replace(BOOKS, tendered_cents=5 * 2_298 - 1), "money"),
+        (replace(BOOKS, unsettled=1), "settled"),
+        (replace(BOOKS, wrong={"stock is its ledger": 2}), "books"),
+    ],
+)
+def test_one_unit_one_cent_or_one_open_document_is_found(books: Ledgers, what: str) -> None:
+    assert found(books).keys() == {what}
