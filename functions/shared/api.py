@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
@@ -58,7 +58,7 @@ class Api:
     """The routes of one function.
 
     `refusals` translates database constraints by name; `migration` is the version that must be applied
-    before a replica is ready.
+    before a replica is ready; `warm_up` are paths that a new replica asks itself for, as anybody would, with GET.
     """
 
     def __init__(
@@ -68,11 +68,13 @@ class Api:
         title: str,
         refusals: Mapping[str, Problem] | None = None,
         migration: str | None = None,
+        warm_up: Sequence[str] = ("/",),
     ) -> None:
         self.name = name
         self.title = title
         self.refusals = dict(refusals or {})
         self.migration = migration
+        self.warm_up = tuple(warm_up)
         self.routes: list[Route] = []
 
     def get(self, path: str, **declared: Any) -> Callable[[Handler], Handler]:

@@ -73,6 +73,10 @@ class FunctionSettings:
         "Directory that holds this function's secrets, one file each.", default="/var/openfaas/secrets"
     )
     threads: int = setting("Requests worked on at once by one replica.", default=1)
+    warm_up: bool = setting(
+        "A new replica asks itself before it takes requests, so that the first one is as fast as the rest.",
+        default=True,
+    )
     exec_timeout: Duration = setting(  # noqa: RUF009 - it makes a field, as dataclasses.field does
         "A request is given up after this long.", default="10s"
     )

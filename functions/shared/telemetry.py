@@ -114,6 +114,10 @@ def queue_seconds(start_time: str, now: float) -> float | None:
     return max(0.0, seconds) if -LONGEST_QUEUE_SECONDS < seconds < LONGEST_QUEUE_SECONDS else None
 
 
+WARM_UP = "magasin.warm_up"
+"""In the environ of a request that a replica makes of itself: nobody asked, so nothing is counted or written."""
+
+
 class Telemetry:
     """WSGI middleware around a whole function."""
 
@@ -154,7 +158,8 @@ class Telemetry:
             _current.reset(before)
             metrics.in_flight.discard(id(trace))
             seconds = time.perf_counter() - started
-            later.do(self._record, environ["REQUEST_METHOD"], trace, status, seconds, time.time())
+            if WARM_UP not in environ:
+                later.do(self._record, environ["REQUEST_METHOD"], trace, status, seconds, time.time())
 
     def _record(self, method: str, trace: Trace, status: str, seconds: float, ended: float) -> str:
         """Count a request; its line for the log."""

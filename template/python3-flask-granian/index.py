@@ -147,8 +147,10 @@ def _seconds(duration: str) -> float:
     )
 
 
-def load_handler(environ: Mapping[str, str]) -> tuple[Application, Callable[[], str | None]]:
-    """The application of `function/handler.py`, and its readiness; importing it also finds what lies beside it."""
+def load_handler(
+    environ: Mapping[str, str],
+) -> tuple[Application, Callable[[], str | None], Callable[[], None]]:
+    """The application of `function/handler.py`, its readiness and its warm-up; importing it also finds what lies beside it."""
     here = Path(__file__).resolve().parent
     # Python's own modules go first: a file beside the handler may well be called `numbers` or `queue`.
     own = [
@@ -158,7 +160,16 @@ def load_handler(environ: Mapping[str, str]) -> tuple[Application, Callable[[], 
     handler = importlib.import_module("function.handler")
     app = handler.create_app(environ) if hasattr(handler, "create_app") else handler.app
     ready = getattr(handler, "ready", None) or getattr(app, "ready", None) or (lambda: None)
-    return app, _guarded(ready)
+    warm_up = getattr(handler, "warm_up", None) or getattr(app, "warm_up", None) or (lambda: None)
+    return app, _guarded(ready), warm_up
+
+
+def warm(warm_up: Callable[[], None]) -> None:
+    """Have the handler do what the first request would else wait for; that it fails keeps nobody from asking."""
+    try:
+        warm_up()
+    except Exception:
+        log.exception("the warm-up failed")
 
 
 def _guarded(ready: Callable[[], str | None]) -> Callable[[], str | None]:
@@ -188,7 +199,7 @@ def main(environ: Mapping[str, str]) -> None:
     host, port = environ.get("HOST", "0.0.0.0"), int(environ.get("PORT") or "8080")  # noqa: S104 - a container's port
     check_port(host, port)
     try:
-        app, ready = load_handler(environ)
+        app, ready, warm_up = load_handler(environ)
     except ValueError as error:
         raise SystemExit(str(error)) from error
     front = Front(app, ready, add_duration=bool(environ.get("LOCALFAAS")))
@@ -205,6 +216,7 @@ def main(environ: Mapping[str, str]) -> None:
     )
     server.stop_delay_seconds = stop_delay_seconds(environ)
     server.on_stop = lambda: setattr(front, "stopping", True)
+    warm(warm_up)
     server.serve(target_loader=lambda _: front)
 
 

@@ -146,7 +146,7 @@ def _serve(handler: Any, index: Any, order: Mapping[str, Any]) -> None:
     for name, value in order["patches"].items():
         setattr(claims, name, value)
     app = handler.create_app(order["environ"])
-    index.load_handler = lambda _: (app, app.ready)
+    index.load_handler = lambda _: (app, app.ready, lambda: None)
     index.main(order["environ"])
     os._exit(0)
 

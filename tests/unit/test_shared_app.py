@@ -293,3 +293,43 @@ def test_a_traceback_is_logged_with_the_request_it_belongs_to(
 
 def test_a_function_without_a_database_is_ready_at_once() -> None:
     assert build(api, FunctionSettings, {}).ready() is None
+
+
+def test_a_replica_warms_up_by_asking_itself_and_nobody_counts_it(
+    secrets: Secrets, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[str] = []
+    own = Api("warm", title="Warm", warm_up=("/asked", "/broken", "/nothing"))
+    own.get("/asked")(_Asked(asked))
+    own.get("/broken")(broken)
+    app = build(own, TokenSettings, secrets.environ)
+    app.warm_up()
+    later.settle()
+    assert asked and not [line for line in capsys.readouterr().out.splitlines() if '"request"' in line]
+    asked.clear()
+    app.test_client().get("/asked")
+    later.settle()
+    [line] = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"request"' in line]
+    assert line["first"], "the first that somebody asks for is still the first"
+
+
+def test_a_replica_that_is_told_not_to_warm_up_does_not(secrets: Secrets) -> None:
+    asked: list[str] = []
+    own = Api("cold", title="Cold", warm_up=("/asked",))
+    own.get("/asked")(_Asked(asked))
+    build(own, TokenSettings, {**secrets.environ, "warm_up": "false"}).warm_up()
+    assert asked == []
+
+
+class _Asked:
+    """A route's handler that writes down that it was asked."""
+
+    __name__ = "asked"
+    __doc__ = "Asked."
+
+    def __init__(self, asked: list[str]) -> None:
+        self._asked = asked
+
+    def __call__(self) -> dict[str, str]:
+        self._asked.append("asked")
+        return {}

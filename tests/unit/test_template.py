@@ -54,6 +54,12 @@ def fault():
 def rest(path):
     return path
 
+def warm_up():
+    import os
+    print("warming up", flush=True)
+    if os.environ.get("warm_up") == "raise":
+        raise KeyError("cold")
+
 def ready():
     if state["fault"] == "raise":
         raise KeyError("secret")
@@ -373,3 +379,13 @@ def test_the_template_asks_for_the_locked_versions() -> None:
         match = re.fullmatch(r"([a-z0-9-]+)(\[[a-z]+\])?==(\S+)", line)
         assert match, f"{line} is not pinned"
         assert locked[match[1]] == match[3]
+
+
+@pytest.mark.parametrize("how", ["well", "raise"])
+def test_it_warms_up_before_it_listens_and_serves_even_where_that_fails(
+    start: Callable[..., Replica], how: str
+) -> None:
+    replica = start(warm_up=how)
+    assert replica.log.read_text().startswith("warming up")
+    assert ("the warm-up failed" in replica.log.read_text()) == (how == "raise")
+    assert replica.get("/_/ready").status == 200

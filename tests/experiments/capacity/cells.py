@@ -75,8 +75,7 @@ class Cell:
 
 
 def read_cell(folder: Folder, subject: str, replicas: int) -> Cell:
-    driven, ladder = (load(Folder(folder.path / part), TO_ITS_LIMIT) for part in ("closed", "ladder"))
-    about = folder.read("cell.json")
+    driven = load(Folder(folder.path / "closed"), TO_ITS_LIMIT)
     spans, counts = _counted(driven, subject)
     return Cell(
         subject,
@@ -89,8 +88,14 @@ def read_cell(folder: Folder, subject: str, replicas: int) -> Cell:
             ]
             for group in SERVER
         },
-        [_rung(rate, about["parts"], ladder, about["rung_seconds"]) for rate in about["rates"]],
+        read_rungs(folder),
     )
+
+
+def read_rungs(folder: Folder) -> list[Rung]:
+    """The ladder of a cell, by rising rate."""
+    about, ladder = folder.read("cell.json"), load(Folder(folder.path / "ladder"), TO_ITS_LIMIT)
+    return [_rung(rate, about["parts"], ladder, about["rung_seconds"]) for rate in about["rates"]]
 
 
 def block_seconds(subject: str) -> float:

@@ -33,6 +33,7 @@ from tests.experiments.common.shop import Shop, backends, replicas_of
 USERS = 16
 """Enough to keep five replicas busy, and fewer than one may let wait (64)."""
 PATIENCE_SECONDS = 5.0
+LADDERS = 2
 SCALING_SECONDS = 12.0
 BRIEF: Mapping[str, Any] = {
     "replicas": [1, 2, 3, 5],
@@ -158,7 +159,14 @@ def measure(shop: Shop, subject: str, folder: Folder, chosen: Mapping[str, Any])
         "cell.json",
         {"rates": rates, "rung_seconds": chosen["rung_seconds"], "parts": [_told(part) for part in parts]},
     )
-    return drive(ladder, rungs(parts, rates, chosen["rung_seconds"]), limits=cells.TO_ITS_LIMIT).rejected
+    # Where not even the lowest rate was borne something else was going on; once more, and then that is what is told.
+    for _ in range(LADDERS):
+        rejected = drive(
+            ladder, rungs(parts, rates, chosen["rung_seconds"]), limits=cells.TO_ITS_LIMIT
+        ).rejected
+        if rejected or any(one.borne for one in cells.read_rungs(folder)):
+            break
+    return rejected
 
 
 def warm_seconds(settings: Settings, subject: str) -> float:
