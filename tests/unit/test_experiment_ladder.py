@@ -52,7 +52,7 @@ def found(*, edge: float = 0.0013, all_plugins: float = 0.0015, kept: float = 0.
         {arm(rung, level): blocks(cost[rung]) for rung in RUNGS for level in LEVELS},
         {arm(rung, level): 200.0 for rung in RUNGS for level in LEVELS},
         {name: blocks(seconds) for name, seconds in ablations.items()},
-        {rung: {"replica": 0.0004} for rung in RUNGS},
+        {arm(rung, level): {"replica": 0.0004} for rung in RUNGS for level in LEVELS},
         cpu,
     )
 
