@@ -23,9 +23,8 @@ SHARES = (0.1, 0.3, 0.5, 0.7)
 MOST_RATE = 1_500.0
 """k6 has two processors in common with what it asks; above this its own work is most of what is seen."""
 USERS = 16
-SATURATION_SECONDS = 1.5
 BLOCK_SECONDS = 1.0
-RUNG_ROUNDS, ABLATION_ROUNDS = 6, 2
+SATURATION_ROUNDS, RUNG_ROUNDS, ABLATION_ROUNDS = 3, 6, 2
 """Of a run."""
 SHORT, FULL = 1, 4
 """Runs of each kind."""
@@ -64,7 +63,7 @@ class Ladder(Experiment):
         block, rungs = BLOCK_SECONDS + 0.4, len(RUNGS)
         rounds = range(1, chosen["runs"] + 1)
         return [
-            Step("saturation", rungs * (SATURATION_SECONDS + 0.3) + 6),
+            Step("saturation", SATURATION_ROUNDS * rungs * (BLOCK_SECONDS + 0.3) + 6),
             *(
                 step
                 for number in rounds
@@ -85,9 +84,8 @@ class Ladder(Experiment):
         kind, _, number = step.name.partition("-")
         limits = None
         if kind == "saturation":
-            blocks = [
-                closed(name, request, USERS, SATURATION_SECONDS) for name, request in stage.rungs.items()
-            ]
+            full = {name: closed(name, one, USERS, BLOCK_SECONDS) for name, one in stage.rungs.items()}
+            blocks = interleaved(full, SATURATION_ROUNDS)
         elif kind == "rungs":
             blocks = interleaved(_steady(stage), RUNG_ROUNDS, int(number))
         elif kind == "shares":

@@ -83,9 +83,11 @@ class Found:
 
 
 def saturations(folder: Folder) -> dict[str, float]:
-    """Requests a second by rung that closed users brought about."""
+    """Requests a second by rung that closed users brought about, the median of its blocks."""
     driven = load(folder.run("saturation"))
-    return {rung: _rate(driven.of(rung, WARM_SECONDS)[0]) for rung in RUNGS}
+    return {
+        rung: float(np.median([_rate(block) for block in driven.of(rung, WARM_SECONDS)])) for rung in RUNGS
+    }
 
 
 def _rate(answers: Answers) -> float:
