@@ -107,8 +107,9 @@ class Servers(Experiment):
             tables=[_table(one, its, folder.run(one.name).read("rate.json")["half"]) for one, its in found.items()],
             pictures=[("Requests a second at saturation, and p99 at half load; lines are 95 % intervals.", picture)],
             threats=[
-                "k6, PostgreSQL and the arm share the processors: at saturation the rate says what is left for the arm, so an arm that leaves the lock to its threads may be held up by k6. Processor time a request is the arm's alone.",
+                "k6, PostgreSQL and the arm share the processors: at saturation the rate says what they leave each other. Processor time a request is the arm's alone.",
                 "Two processes of the same code differ by some percent, by where their memory lies; a ratio within 5 % of 1 says nothing.",
+                "Other work on the machine is seen only when requests leave late or the hypervisor takes time; it can raise a p99, and change what threads gain, without that.",
                 "With few rounds intervals are too narrow: of three rounds the bootstrap can draw ten sets only. The long form has ten rounds.",
                 "One row by its key is the least that a function does. Functions that wait on other functions want threads for the time in which they wait.",
             ],
