@@ -91,6 +91,8 @@ screenshots: $(VENV)/.ready ## pictures of every dashboard, after some minutes o
 	@SCREENSHOTS=docs/images LOAD_SECONDS=$(or $(seconds),180) $(PY) -m pytest tests/e2e/test_dashboards_page.py --timeout 600
 test: $(VENV)/.ready ## all tests, beside a running platform
 	@$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+image-test: $(VENV)/.ready ## what images hold: every layout in a clean environment; as root with buildah and debootstrap, one really built: base=DIR
+	@IMAGE_TEST=1 IMAGE_BASE="$(base)" $(PY) -m pytest -rs tests/images --timeout 900
 crash-points: $(VENV)/.ready ## the points at which a checkout can be killed
 	@$(PY) -m functions.checkout.points
 crash-test: $(VENV)/.ready ## kill -9 a checkout at every point, once and twice in a row, runs=10 times each

@@ -69,7 +69,9 @@ def read(listed: Mapping[str, Any]) -> Present:
     }
 
 
-def complete(present: Present, stack: Mapping[str, Iterable[str]], sslmode: str) -> list[Secret]:
+def complete(
+    present: Present, stack: Mapping[str, Iterable[str]], sslmode: str, host: str = DATABASE_HOST
+) -> list[Secret]:
     """All secrets that the cluster should have: those that are there as they are, the others new.
 
     `stack` is the secrets that each function lists in stack.yml. Raises SecretsError.
@@ -78,7 +80,7 @@ def complete(present: Present, stack: Mapping[str, Iterable[str]], sslmode: str)
     roles = sorted({name.removesuffix("-db") for name in listed if name.endswith("-db")} | {WATCHER})
     admin = _kept(present, "database", "database-admin", "password")
     passwords = {role: _kept(present, "database", "role-passwords", role) for role in roles}
-    address = f"postgresql://{ADMIN}:{admin}@{DATABASE_HOST}/{DATABASE}?sslmode={sslmode}"
+    address = f"postgresql://{ADMIN}:{admin}@{host}/{DATABASE}?sslmode={sslmode}"
     return [
         Secret(
             "openfaas",
@@ -102,7 +104,7 @@ def complete(present: Present, stack: Mapping[str, Iterable[str]], sslmode: str)
             "grafana-admin",
             {"admin-password": _kept(present, "monitoring", "grafana-admin", "admin-password")},
         ),
-        *_of_functions(present, stack, listed, passwords),
+        *_of_functions(present, stack, listed, passwords, host),
     ]
 
 
@@ -120,11 +122,15 @@ def as_files(present: Present) -> Iterator[Path]:
 
 
 def _of_functions(
-    present: Present, stack: Mapping[str, Iterable[str]], listed: list[str], passwords: Mapping[str, str]
+    present: Present,
+    stack: Mapping[str, Iterable[str]],
+    listed: list[str],
+    passwords: Mapping[str, str],
+    host: str,
 ) -> list[Secret]:
     """One secret a file, under the name that stack.yml gives it; keys are made as on one machine."""
     made = {
-        f"{role}-db": f"postgresql://{role}:{password}@{DATABASE_HOST}/{DATABASE}"
+        f"{role}-db": f"postgresql://{role}:{password}@{host}/{DATABASE}"
         for role, password in passwords.items()
     }
     with as_files(present) as directory:

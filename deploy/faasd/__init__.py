@@ -1,0 +1,1 @@
+"""The shop on one server under faasd, from the files that the other homes read."""

@@ -1,0 +1,5 @@
+import sys
+
+from deploy.faasd.cli import main
+
+sys.exit(main())
