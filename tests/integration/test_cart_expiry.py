@@ -78,6 +78,7 @@ def test_expiry_waits_for_no_one(shop: Shop):
     with holder.cursor() as cursor:
         cursor.execute("SELECT FROM cart.carts FOR UPDATE")
         assert expire(shop).get_json() == {"expired": 0, "more": False}
+    holder.rollback()
     holder.close()
     assert expire(shop).get_json()["expired"] == 1
 
