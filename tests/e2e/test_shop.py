@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import requests
+from requests.structures import CaseInsensitiveDict
 
 from functions.shared.auth import ServiceTokens
-from tests.support.platform import PROJECT, steady_load, wait_for
+from tests.support.platform import PROJECT, Deployed, steady_load, wait_for
 
 pytestmark = pytest.mark.e2e
 
@@ -54,23 +56,29 @@ def is_also_public(function, path):
 
 
 def service_token(platform):
-    key = (platform.settings.secrets / "maintenance-key").read_text()
+    key = (platform.secrets / "maintenance-key").read_text()
     return {"Authorization": f"Bearer {ServiceTokens('maintenance', key).token()}"}
 
 
 def statuses(platform, method, paths, headers=None):
     """Status of each path, sent exactly as written; clients and libraries tidy paths up."""
-    found = {}
-    for path in paths:
-        connection = http.client.HTTPConnection("127.0.0.1", platform.settings.port("edge"), timeout=10)
+
+    def ask(path):
+        edge = urlsplit(platform.edge(""))
+        kind = http.client.HTTPSConnection if edge.scheme == "https" else http.client.HTTPConnection
+        connection = kind(edge.hostname, edge.port, timeout=10)
         connection._validate_path = lambda path: None
         connection.putrequest(method, path, skip_accept_encoding=True)
         for name, value in (headers or {}).items():
             connection.putheader(name, value)
         connection.endheaders(b"")
-        found[path] = connection.getresponse().status
+        response = connection.getresponse()
+        answer = requests.Response()
+        answer.status_code, answer.headers = response.status, CaseInsensitiveDict(response.headers)
         connection.close()
-    return found
+        return answer
+
+    return {path: platform.patiently(lambda path=path: ask(path)).status_code for path in paths}
 
 
 @pytest.mark.parametrize("path", ["/api/products", "/api/cart"])
@@ -139,7 +147,11 @@ def replicas_asked(shop):
 
 
 def test_carts_are_spread_over_three_replicas(shop):
-    assert replicas_asked(shop) == {"cart-1", "cart-2", "cart-3"}
+    asked = replicas_asked(shop)
+    if isinstance(shop, Deployed):  # on a cluster they have names of their own, and may be more
+        assert len(asked) >= 3
+    else:
+        assert asked == {"cart-1", "cart-2", "cart-3"}
 
 
 def test_no_get_fails_when_one_of_three_carts_dies(shop):
