@@ -67,10 +67,6 @@ bench-telemetry: $(VENV)/.ready ## what metrics and log lines cost a read and a 
 	@$(PY) -m benchmarks.telemetry_cost
 bench-traces: $(VENV)/.ready ## what spans cost when they are on, and when they are off: before=PATH, a checkout of the project without them
 	@$(PY) -m benchmarks.traces_cost $(if $(before),--before "$(before)")
-bench-kill: $(VENV)/.ready ## kill -9 each kind of process under load and count what fails
-	@$(PY) -m benchmarks.kill
-edge-faults: $(VENV)/.ready ## kill, freeze, slow and fail a replica behind an edge of its own, and count what is lost
-	@$(PY) -m benchmarks.edge_faults
 edge-hostile: $(VENV)/.ready ## slow, large, many and ambiguous requests to an edge of its own, and what they cost a good client
 	@$(PY) -m benchmarks.edge_hostile
 

@@ -67,7 +67,7 @@ def _running(route: Mapping[str, Any], more: Mapping[str, Any], *, access_log: b
     command = [str(envoy_binary()), "--config-path", str(folder / "envoy.json"), *ENVOY_FLAGS]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        _wait_until_listening(process, port)
+        wait_until_listening(process, port)
         yield port
     finally:
         process.terminate()
@@ -100,14 +100,15 @@ def _bootstrap(
     return {"node": {"id": "bare", "cluster": "bare"}, "static_resources": {"listeners": [listener], **more}}
 
 
-def _wait_until_listening(process: subprocess.Popen[bytes], port: int) -> None:
+def wait_until_listening(process: subprocess.Popen[bytes], port: int) -> None:
+    """Raises BenchmarkError when the process does not take connections on `port` in time."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.02)
-    raise BenchmarkError("a bare Envoy did not start")
+    raise BenchmarkError(f"{process.args!r} did not start")
 
 
 def free_port() -> int:

@@ -16,7 +16,6 @@ from typing import Any
 from rich.console import Console
 
 from localfaas.settings import Settings
-from localfaas.status import rate_limits_hold
 
 PROJECT = Path(__file__).resolve().parents[1]
 QUIET_LOAD_PER_CPU = 0.5
@@ -49,16 +48,6 @@ def table_console() -> Console:
 
 def load_settings() -> Settings:
     return Settings.load(os.environ, PROJECT)
-
-
-def load_unlimited_settings() -> Settings:
-    """The settings of a platform whose edge refuses nobody for asking too much."""
-    settings = load_settings()
-    if rate_limits_hold(settings):
-        raise BenchmarkError(
-            "this platform's rate limits would be measured; start it with `RATE_LIMITS=off make up`"
-        )
-    return settings
 
 
 def machine() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the benchmarks decide from what they saw: memory by program, kills and recoveries."""
+"""The parts of benchmarks: arms in turn, what pgbench tells, memory by program."""
 
 from __future__ import annotations
 
@@ -8,23 +8,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
-from benchmarks import kill, memory
+from benchmarks import memory
 from benchmarks.floor import connection_variables, parse_log
 from benchmarks.interleaved import interleave
-from benchmarks.load import Event, Flow
-from localfaas.status import Row
-
-GET, POST = Flow("GET", "/api/cart", (b"",)), Flow("POST", "/api/cart/items", (b"",))
-
-
-def event(flow: Flow, started: float, ended: float, status: int = 200) -> Event:
-    return Event(flow, started, ended, status)
-
-
-def row(program: str, pid: int = 10, state: str = "RUNNING", traffic: str = "yes") -> Row:
-    return Row(program, state, traffic, pid, 8008, 1, 0, 1)
 
 
 def test_arms_are_interleaved_in_every_round_in_another_order() -> None:
@@ -105,67 +91,3 @@ def test_a_platforms_processes_are_found_by_their_mark_and_descent(tmp_path: Pat
     assert marked.pid in {process.pid for process in found}
     assert all(process.pss_bytes > 1_000_000 for process in found)
     assert memory.read_processes(tmp_path) == []
-
-
-def test_only_running_programs_of_the_kind_are_killed() -> None:
-    found = [row("cart-1"), row("cart-2", state="BACKOFF"), row("cartography"), row("edge"), row("gateway")]
-    assert [target.program for target in kill.targets(found, "cart-")] == ["cart-1"]
-    assert [target.program for target in kill.targets(found, "edge")] == ["edge"]
-    assert kill.targets(found, "api") == []
-
-
-@pytest.mark.parametrize(
-    ("now", "back"),
-    [
-        (row("cart-1", pid=11), True),
-        (row("cart-1", pid=10), False),
-        (row("cart-1", pid=0, state="BACKOFF"), False),
-        (row("cart-1", pid=11, traffic="no"), False),
-        (row("cart-2", pid=11), False),
-    ],
-)
-def test_a_process_is_back_when_another_one_runs_and_takes_traffic(now: Row, back: bool) -> None:
-    assert kill.is_back([now], row("cart-1", pid=10)) is back
-
-
-@pytest.mark.parametrize(
-    ("events", "recovered"),
-    [
-        ([event(GET, 9.0, 9.1), event(POST, 9.0, 9.1)], True),
-        ([event(GET, 9.0, 9.1)], False),
-        ([event(GET, 9.0, 9.1), event(POST, 7.0, 9.1)], False),
-        ([event(GET, 9.0, 9.1), event(POST, 9.0, 9.1), event(GET, 9.2, 9.3, 503)], False),
-        ([event(GET, 9.0, 9.1), event(POST, 9.0, 9.1), event(GET, 5.0, 6.0, 0)], True),
-    ],
-)
-def test_recovered_means_that_every_flow_succeeds_and_none_has_failed_lately(
-    events: list[Event], recovered: bool
-) -> None:
-    assert kill.has_recovered(events, [GET, POST], since=5.0, now=10.0) is recovered
-
-
-def test_nothing_has_recovered_at_once() -> None:
-    assert not kill.has_recovered([event(GET, 9.0, 9.1)], [GET], since=9.5, now=10.0)
-
-
-def test_failures_are_counted_by_kind_and_method() -> None:
-    kind = "one of the cart replicas"
-    trials = [
-        kill.Trial(kind, "cart-1", 100.0, 1.2, True, [event(GET, 100, 100.1), event(POST, 100, 100.5, 0)]),
-        kill.Trial(
-            kind, "cart-2", 200.0, 0.8, True, [event(POST, 200, 202.0, 503), event(POST, 201, 201.1, 302)]
-        ),
-    ]
-    get, post = kill.summarize(trials, [GET, POST])
-
-    assert (get.requests, get.failed, get.longest_outage_seconds) == (1, 0, 0.0)
-    assert (post.requests, post.failed) == (3, 3)
-    assert post.faults == {"no answer": 1, "503": 1, "302": 1}
-    assert post.longest_outage_seconds == pytest.approx(2.0)
-    assert kill.carts_goal([get, post]) == "met"
-
-
-def test_one_failed_get_misses_the_goal() -> None:
-    trial = kill.Trial("one of the cart replicas", "cart-1", 100.0, 1.0, True, [event(GET, 100, 100.1, 502)])
-    assert kill.carts_goal(kill.summarize([trial], [GET])) == "missed (1 of 1)"
-    assert kill.carts_goal([]) == "not measured"

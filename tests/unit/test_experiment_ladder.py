@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,19 @@ import yaml
 from localfaas.edge.parse import parse
 from tests.experiments.common.answers import Floats
 from tests.experiments.ladder import plots, results
-from tests.experiments.ladder.results import ALL_PLUGINS, HOP, LEVELS, NO_HOP, NO_PLUGIN, Found, arm, crowd
-from tests.experiments.ladder.stage import DIRECT, EDGE, RUNGS, kong_file, plugins_of
+from tests.experiments.ladder.results import (
+    ALL_PLUGINS,
+    CROWDED,
+    CROWDS,
+    HOP,
+    LEVELS,
+    NO_HOP,
+    NO_PLUGIN,
+    Found,
+    arm,
+    crowd,
+)
+from tests.experiments.ladder.stage import DIRECT, EDGE, NAIVE_PROXY, RUNGS, kong_file, plugins_of
 
 KONG = (Path(__file__).parents[2] / "kong" / "kong.yml").read_text()
 
@@ -52,7 +64,7 @@ def found(*, edge: float = 0.0013, all_plugins: float = 0.0015, kept: float = 0.
         {arm(rung, level): blocks(cost[rung]) for rung in RUNGS for level in LEVELS},
         {arm(rung, level): 200.0 for rung in RUNGS for level in LEVELS},
         {name: blocks(seconds) for name, seconds in ablations.items()},
-        {rung: {"replica": 0.0004} for rung in RUNGS},
+        {arm(rung, level): {"replica": 0.0004} for rung in RUNGS for level in LEVELS},
         cpu,
     )
 
@@ -69,6 +81,18 @@ def found(*, edge: float = 0.0013, all_plugins: float = 0.0015, kept: float = 0.
 )
 def test_planted_costs_are_judged(planted: dict[str, float], words: str) -> None:
     assert " ".join(verdict.word for verdict in results.verdicts(found(**planted))) == words
+
+
+def test_the_lab_is_held_against_both_stacks_with_as_many_users() -> None:
+    ablations = {crowd(name, users): blocks(0.001 * users) for name in CROWDED for users in CROWDS}
+    ablations |= {crowd(NAIVE_PROXY, users): blocks(0.002 * users) for users in CROWDS}
+    planted = replace(found(), ablations=found().ablations | ablations)
+    [lab] = [table for table in results.tables(planted) if "the lab" in table.title]
+    told = {(row[0], row[1]): row[-1].partition(" ")[0] for row in lab.rows}
+    assert told["this shop", "4"] == "1.00"
+    assert told["naive stack", "4"] == "2.00"
+    assert told["naive stack, asked by one and by four", "1, 4"] == "8.00"
+    assert told["the lab", ""] == "3.86"
 
 
 def test_every_rung_and_arm_has_its_row_and_picture(tmp_path: Path) -> None:

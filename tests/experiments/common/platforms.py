@@ -7,13 +7,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.own_platform import OWN_OFFSET
 from benchmarks.report import PROJECT, BenchmarkError
 from localfaas.settings import Settings
+from localfaas.status import Row
 
 UP_SECONDS = 180
 
@@ -48,3 +49,14 @@ def localfaas(settings: Settings, verb: str, *, must_succeed: bool = True) -> No
         raise BenchmarkError(
             f"the platform of the experiment did not come {verb}:\n{done.stdout}{done.stderr}"
         )
+
+
+def is_back(found: Iterable[Row], lost: Row) -> bool:
+    """Whether the program runs again as another process, and a replica takes traffic again."""
+    return any(
+        row.program == lost.program
+        and row.state == "RUNNING"
+        and row.pid not in (0, lost.pid)
+        and row.traffic != "no"
+        for row in found
+    )

@@ -11,7 +11,9 @@ from localfaas.settings import Settings
 from tests.experiments.common.driving import Block, Request, closed, drive, interleaved
 from tests.experiments.common.experiment import Conclusion, Experiment, Step
 from tests.experiments.common.folder import Folder
+from tests.experiments.common.validity import Limits
 from tests.experiments.ladder import plots, results
+from tests.experiments.ladder.results import CROWDS
 from tests.experiments.ladder.stage import DIRECT, EDGE, RUNGS, Stage, built
 
 STEADY_RATE = 200.0
@@ -21,11 +23,17 @@ SHARES = (0.1, 0.3, 0.5, 0.7)
 MOST_RATE = 1_500.0
 """k6 has two processors in common with what it asks; above this its own work is most of what is seen."""
 USERS = 16
-CROWDS = (1, 10, 30)
-"""Closed users at once, as a load that waits for each answer has them."""
-BLOCK_SECONDS = 1.5
-SHORT, FULL = 3, 12
-"""Rounds."""
+BLOCK_SECONDS = 1.0
+SATURATION_ROUNDS, RUNG_ROUNDS, ABLATION_ROUNDS = 3, 6, 2
+"""Of a run."""
+SHORT, FULL = 1, 4
+"""Runs of each kind."""
+NAIVE_RATE = 50.0
+"""What the naive stack bears easily."""
+NEAR_FULL = Limits(late_share=0.05)
+"""Near saturation k6 waits for a processor, too; what leaves late is counted from when it was due."""
+CONNECTIONS = 200
+"""Near saturation requests wait; those that could not be sent would be missing."""
 
 
 class Ladder(Experiment):
@@ -44,21 +52,28 @@ class Ladder(Experiment):
         "Seven rungs: granian with one fixed answer; Flask; Flask and one prepared read; the products function (GET /7); the same through the function gateway; through an edge whose kong.yml has no plugin; through the platform's edge with all of kong.yml.",
         f"First {USERS} closed users find what each rung can bear. Then open load at {STEADY_RATE:g} requests a second for all rungs alike, and at 10, 30, 50 and 70 % of each one's own saturation (never above {MOST_RATE:g} a second), in blocks of {BLOCK_SECONDS:g} s in random order, round by round.",
         "Processor time is that of each hop's processes during its blocks, by their own clocks; k6 is left out.",
-        "Ablations at the same steady rate: a connection per request (by the client, and from the proxy to its upstream), an access log, TLS, each plugin alone before an upstream that answers by itself; and closed users, 1, 10 and 30 at once.",
+        "Ablations at the same steady rate: a connection per request (by the client, and from the proxy to its upstream), an access log, TLS, each plugin alone before an upstream that answers by itself.",
+        f"A naive stack beside it, at {NAIVE_RATE:g} requests a second: the same read under the server that Flask has for development, a connection to the database per request, two proxies that write each request down and open a connection for each. It and the shop are asked by {', '.join(map(str, CROWDS[:-1]))} and {CROWDS[-1]} closed users as well.",
     )
 
     def chosen(self, options: argparse.Namespace) -> dict[str, Any]:
-        return {"rounds": FULL if options.full else SHORT}
+        return {"runs": FULL if options.full else SHORT}
 
     def steps(self, chosen: Mapping[str, Any]) -> list[Step]:
-        block = BLOCK_SECONDS + 0.45
-        rungs = len(RUNGS) * (1 + len(SHARES)) * block + 6
-        saturation = len(RUNGS) * (2 + 0.4) + 8
-        rounds = range(1, chosen["rounds"] + 1)
+        block, rungs = BLOCK_SECONDS + 0.4, len(RUNGS)
+        rounds = range(1, chosen["runs"] + 1)
         return [
-            Step("saturation", saturation),
-            *(step for number in rounds for step in (Step(f"rungs-{number}", rungs), Step(f"ablations-{number}", 25 * block + 6))),
-        ]  # fmt: skip
+            Step("saturation", SATURATION_ROUNDS * rungs * (BLOCK_SECONDS + 0.3) + 6),
+            *(
+                step
+                for number in rounds
+                for step in (
+                    Step(f"rungs-{number}", RUNG_ROUNDS * rungs * block + 6),
+                    Step(f"shares-{number}", len(SHARES) * rungs * block + 6),
+                    Step(f"ablations-{number}", ABLATION_ROUNDS * 34 * block + 6),
+                )
+            ),
+        ]
 
     @contextmanager
     def stage(self, settings: Settings, chosen: Mapping[str, Any]) -> Iterator[Stage]:
@@ -67,15 +82,18 @@ class Ladder(Experiment):
 
     def run(self, stage: Stage, step: Step, folder: Folder) -> Sequence[str]:
         kind, _, number = step.name.partition("-")
+        limits = None
         if kind == "saturation":
-            blocks = [closed(name, request, USERS, 2.0) for name, request in stage.rungs.items()]
+            full = {name: closed(name, one, USERS, BLOCK_SECONDS) for name, one in stage.rungs.items()}
+            blocks = interleaved(full, SATURATION_ROUNDS)
         elif kind == "rungs":
-            blocks = interleaved(
-                _at_rates(stage.rungs, results.saturations(Folder(folder.path.parent.parent))), 1, int(number)
-            )
+            blocks = interleaved(_steady(stage), RUNG_ROUNDS, int(number))
+        elif kind == "shares":
+            saturations = results.saturations(Folder(folder.path.parent.parent))
+            blocks, limits = interleaved(_at_shares(stage.rungs, saturations), 1, int(number)), NEAR_FULL
         else:
-            blocks = interleaved(_ablations(stage), 1, int(number))
-        return drive(folder, blocks, watch=stage.watched()).rejected
+            blocks = interleaved(_ablations(stage), ABLATION_ROUNDS, int(number))
+        return drive(folder, blocks, watch=stage.watched(), limits=limits).rejected
 
     def conclude(self, folder: Folder) -> Conclusion:
         found = results.read(folder)
@@ -88,39 +106,41 @@ class Ladder(Experiment):
             threats=[
                 "k6, both Envoys, the replica and PostgreSQL share two processors: where they are full, a hop is charged for the waiting of all.",
                 f"Below {MOST_RATE:g} requests a second only; a bare server can do several times as much, which is told as its saturation by {USERS} users and is then k6's limit as well.",
-                "The lab's machine, images and load are not known; what is said of them follows from what the same changes do here. Bridges and network address translation of containers could not be run.",
+                "The lab's machine, images and load are not known; what is said of them follows from what the same changes do here. Bridges and network address translation of containers could not be run, nor a watchdog that starts a process for each request.",
+                f"A run at shares of the saturation is believed with up to {NEAR_FULL.late_share:.0%} of its requests leaving over 10 ms late, as k6 waits for a processor there like all others; they count from when they were due.",
             ],
         )
 
 
-def _at_rates(rungs: Mapping[str, Request], saturations: Mapping[str, float]) -> dict[str, Block]:
-    """Each rung at the steady rate and at each share of its own saturation; arms are named `rung @ rate`."""
-    rates = {
-        name: {
-            "steady": STEADY_RATE,
-            **{f"{share:.0%}": min(MOST_RATE, share * saturations[name]) for share in SHARES},
-        }
-        for name in rungs
-    }
+def _steady(stage: Stage) -> dict[str, Block]:
+    names = {results.arm(name, "steady"): request for name, request in stage.rungs.items()}
+    return {name: Block(name, request, BLOCK_SECONDS, rate=STEADY_RATE) for name, request in names.items()}
+
+
+def _at_shares(rungs: Mapping[str, Request], saturations: Mapping[str, float]) -> dict[str, Block]:
+    """Each rung at each share of its own saturation; arms are named `rung @ share`."""
+    arms = [(name, share, results.arm(name, f"{share:.0%}")) for name in rungs for share in SHARES]
     return {
-        results.arm(name, level): Block(results.arm(name, level), rungs[name], BLOCK_SECONDS, rate=rate)
-        for name, levels in rates.items()
-        for level, rate in levels.items()
-    }
+        arm: Block(
+            arm, rungs[name], BLOCK_SECONDS, rate=min(MOST_RATE, share * saturations[name]), connections=CONNECTIONS
+        )
+        for name, share, arm in arms
+    }  # fmt: skip
 
 
 def _ablations(stage: Stage) -> dict[str, Block]:
     open_ = {**{name: stage.rungs[name] for name in (DIRECT, EDGE)}, **stage.ablations}
+    asked = {**stage.rungs, **stage.naive}
     crowds = {
-        results.crowd(name, users): closed(
-            results.crowd(name, users), stage.rungs[name], users, BLOCK_SECONDS
-        )
-        for name in (DIRECT, EDGE)
-        for users in CROWDS
+        results.crowd(name, users): (asked[name], users) for name in results.CROWDED for users in CROWDS
     }
     return {
         **{name: Block(name, request, BLOCK_SECONDS, rate=STEADY_RATE) for name, request in open_.items()},
-        **crowds,
+        **{
+            name: Block(name, request, BLOCK_SECONDS, rate=NAIVE_RATE)
+            for name, request in stage.naive.items()
+        },
+        **{name: closed(name, request, users, BLOCK_SECONDS) for name, (request, users) in crowds.items()},
     }
 
 

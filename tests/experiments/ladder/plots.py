@@ -21,13 +21,15 @@ def draw(directory: Path, found: Found) -> list[tuple[str, Path]]:
     if not found.rungs[arm(EDGE, "steady")]:
         return []
     _rungs(directory / "rungs.png", found)
-    _shares(directory / "shares.png", found)
     _processor_time(directory / "processor-time.png", found)
-    return [
+    drawn = [
         ("Quantiles by rung at the same rate; beside them what the lab measured.", directory / "rungs.png"),
-        ("p50 and p99 at shares of each rung's own saturation.", directory / "shares.png"),
         ("Processor time of one request, by hop.", directory / "processor-time.png"),
     ]
+    if found.rungs[arm(EDGE, LEVELS[-1])]:
+        _shares(directory / "shares.png", found)
+        drawn.append(("p50 and p99 at shares of each rung's own saturation.", directory / "shares.png"))
+    return drawn
 
 
 def _rungs(path: Path, found: Found) -> None:
@@ -70,7 +72,7 @@ def _processor_time(path: Path, found: Found) -> None:
     figure, axes = plt.subplots(figsize=(8, 3.6), layout="constrained")
     bottom = np.zeros(len(RUNGS))
     for hop, color in zip(HOPS, _COLORS, strict=True):
-        values = np.array([found.cpu[rung].get(hop, 0.0) * 1e6 for rung in RUNGS])
+        values = np.array([found.cpu[arm(rung, "steady")].get(hop, 0.0) * 1e6 for rung in RUNGS])
         axes.bar(range(len(RUNGS)), values, bottom=bottom, color=color, label=hop)
         bottom += values
     axes.set_xticks(range(len(RUNGS)), RUNGS, rotation=20, ha="right")

@@ -20,7 +20,18 @@ from tests.experiments.common.answers import Answers, Floats
 from tests.experiments.common.driving import Driven, load
 from tests.experiments.common.folder import Folder
 from tests.experiments.common.report import Figure, Table, Verdict
-from tests.experiments.ladder.stage import BARE, DIRECT, EDGE, EDGE_BARE, FLASK, GATEWAY, READ, RUNGS
+from tests.experiments.ladder.stage import (
+    BARE,
+    DIRECT,
+    EDGE,
+    EDGE_BARE,
+    FLASK,
+    GATEWAY,
+    NAIVE,
+    NAIVE_PROXY,
+    READ,
+    RUNGS,
+)
 
 WARM_SECONDS = 0.3
 """Of each block left out: first requests open their connections."""
@@ -30,6 +41,9 @@ HOPS = ("server", "replica", "PostgreSQL", "gateway", "edge")
 LAB_DIRECT, LAB_GATEWAY = 0.00547, 0.02112
 """Seconds: the lab's means, direct and through its gateway."""
 MOST_P50, MOST_P99 = 1.5, 2.0
+CROWDS = (1, 4, 16)
+"""Closed users at once, as a load that waits for each answer has them."""
+CROWDED = (DIRECT, EDGE, NAIVE, NAIVE_PROXY)
 LEAST_KEPT, MOST_ADDED = 0.80, 2.0
 NO_HOP, HOP = "no hop", "Envoy hop"
 NO_PLUGIN, ALL_PLUGINS = "edge alone, no plugin", "edge alone, all plugins"
@@ -54,7 +68,10 @@ def crowd(rung: str, users: int) -> str:
 
 @dataclass(frozen=True)
 class Found:
-    """Blocks of seconds by arm, the same number for all arms of a kind; rates; and processor seconds a request by rung and hop."""
+    """Blocks of seconds by arm, the same number for all arms of a kind; rates; and processor seconds a request by arm and hop.
+
+    What was not run has no blocks.
+    """
 
     saturation: Mapping[str, float]
     rungs: Mapping[str, Sequence[Floats]]
@@ -66,9 +83,11 @@ class Found:
 
 
 def saturations(folder: Folder) -> dict[str, float]:
-    """Requests a second by rung that closed users brought about."""
+    """Requests a second by rung that closed users brought about, the median of its blocks."""
     driven = load(folder.run("saturation"))
-    return {rung: _rate(driven.of(rung, WARM_SECONDS)[0]) for rung in RUNGS}
+    return {
+        rung: float(np.median([_rate(block) for block in driven.of(rung, WARM_SECONDS)])) for rung in RUNGS
+    }
 
 
 def _rate(answers: Answers) -> float:
@@ -78,17 +97,18 @@ def _rate(answers: Answers) -> float:
 def read(folder: Folder) -> Found:
     done = [name for name in folder.done_runs() if name != "saturation"]
     runs = {name: load(folder.run(name)) for name in sorted(done, key=_number)}
-    rungs = [driven for name, driven in runs.items() if name.startswith("rungs")]
+    rungs = [driven for name, driven in runs.items() if name.startswith(("rungs", "shares"))]
     ablations = [driven for name, driven in runs.items() if name.startswith("ablations")]
-    arms = [arm(rung, level) for rung in RUNGS for level in LEVELS]
+    arms = {arm(rung, level): rung for rung in RUNGS for level in LEVELS}
+    measured = [name for name in arms if any(name in driven.arms.values() for driven in rungs)]
     named = list(dict.fromkeys(name for driven in ablations for name in driven.arms.values()))
     return Found(
         saturations(folder),
-        {name: [_seconds(driven, name) for driven in rungs] for name in arms},
-        {name: float(np.median([_rate(driven.of(name)[0]) for driven in rungs])) for name in arms},
-        {name: [_seconds(driven, name) for driven in ablations] for name in named},
-        {rung: _cpu(rungs, arm(rung, "steady"), _TAKES_PART[rung]) for rung in RUNGS},
-        {name: [[_cpu([driven], name, ["edge"])["edge"]] for driven in ablations] for name in named},
+        {name: _seconds(rungs, name) for name in arms},
+        {name: _median_rate(rungs, name) for name in measured},
+        {name: _seconds(ablations, name) for name in named},
+        {name: _cpu(rungs, name, _TAKES_PART[arms[name]]) for name in measured},
+        {name: _edge_cpu(ablations, name) for name in named},
     )
 
 
@@ -96,20 +116,27 @@ def _number(name: str) -> int:
     return int(name.rpartition("-")[2])
 
 
-def _seconds(driven: Driven, name: str) -> Floats:
-    (block,) = driven.of(name, WARM_SECONDS)
-    return block.seconds
+def _seconds(runs: Sequence[Driven], name: str) -> list[Floats]:
+    return [block.seconds for driven in runs for block in driven.of(name, WARM_SECONDS)]
+
+
+def _median_rate(runs: Sequence[Driven], name: str) -> float:
+    return float(np.median([_rate(block) for driven in runs for block in driven.of(name)]))
 
 
 def _cpu(runs: Sequence[Driven], name: str, hops: Sequence[str]) -> dict[str, float]:
     """Processor seconds a request of each hop that takes part, over all blocks of an arm."""
-    blocks = [(driven, driven.of(name)[0]) for driven in runs]
+    blocks = [(driven, block) for driven in runs for block in driven.of(name)]
     count = sum(len(block) for _, block in blocks)
-    return {
-        hop: sum(driven.ticks.spent(hop, block.due.min(), block.ended.max()) for driven, block in blocks)
-        / count
-        for hop in hops
-    }
+    return {hop: sum(_spent(driven, hop, block) for driven, block in blocks) / count for hop in hops}
+
+
+def _edge_cpu(runs: Sequence[Driven], name: str) -> list[Block]:
+    return [[_spent(driven, "edge", block) / len(block)] for driven in runs for block in driven.of(name)]
+
+
+def _spent(driven: Driven, hop: str, block: Answers) -> float:
+    return driven.ticks.spent(hop, block.due.min(), block.ended.max())
 
 
 def _ratio(found: Found, above: str, below: str, share: float) -> Ratio:
@@ -212,9 +239,11 @@ def tables(found: Found) -> list[Table]:
         )
     ]
     if found.rungs[arm(EDGE, "steady")]:
-        shown += [_steady_table(found), _cpu_table(found), _share_table(found)]
+        shown += [_steady_table(found), _cpu_table(found)]
+    if found.rungs[arm(EDGE, LEVELS[-1])]:
+        shown.append(_share_table(found))
     if any(found.ablations.values()):
-        shown += [_ablation_table(found), _crowd_table(found)]
+        shown += [_ablation_table(found), _lab_table(found)]
     return shown
 
 
@@ -229,36 +258,30 @@ def _steady_table(found: Found) -> Table:
 
 
 def _cpu_table(found: Found) -> Table:
-    rows = [
-        [
-            rung,
-            *(f"{hops[hop] * 1e6:.0f}" if hop in hops else "" for hop in HOPS),
-            f"{sum(hops.values()) * 1e6:.0f}",
-        ]
-        for rung, hops in found.cpu.items()
-    ]
+    rows = [[rung, *_by_hop(found.cpu[arm(rung, "steady")])] for rung in RUNGS]
     return Table("At the same rate: µs of processor time a request, by hop", ["rung", *HOPS, "in all"], rows)
 
 
-def _share_table(found: Found) -> Table:
-    rows = [
-        [
-            rung,
-            level.replace("%", " %"),
-            f"{found.rates[arm(rung, level)]:,.0f}",
-            *(
-                f"{quantile(np.concatenate(found.rungs[arm(rung, level)]), share) * 1000:.2f}"
-                for share in QUANTILES
-            ),
-        ]
-        for rung in RUNGS
-        for level in LEVELS[1:]
+def _by_hop(hops: Mapping[str, float]) -> list[str]:
+    return [
+        *(f"{hops[hop] * 1e6:.0f}" if hop in hops else "" for hop in HOPS),
+        f"{sum(hops.values()) * 1e6:.0f}",
     ]
+
+
+def _share_table(found: Found) -> Table:
+    rows = [_share_row(found, rung, level) for rung in RUNGS for level in LEVELS[1:]]
+    head = ["rung", "share", "a second", "p50", "p90", "p99", "p99.9", *HOPS, "in all"]
     return Table(
-        "At shares of each rung's own saturation, ms",
-        ["rung", "share", "a second", "p50", "p90", "p99", "p99.9"],
-        rows,
+        "At shares of each rung's own saturation: ms, and µs of processor time a request by hop", head, rows
     )
+
+
+def _share_row(found: Found, rung: str, level: str) -> list[str]:
+    name = arm(rung, level)
+    taken = np.concatenate(found.rungs[name])
+    times = (f"{quantile(taken, share) * 1000:.2f}" for share in QUANTILES)
+    return [rung, level.replace("%", " %"), f"{found.rates[name]:,.0f}", *times, *_by_hop(found.cpu[name])]
 
 
 _REFERENCES = (
@@ -268,6 +291,8 @@ _REFERENCES = (
     (DIRECT, DIRECT),
     (GATEWAY, DIRECT),
     (EDGE, EDGE),
+    (NAIVE_PROXY, NAIVE),
+    (NAIVE, NAIVE),
 )
 
 
@@ -292,14 +317,46 @@ def _ablation_row(found: Found, name: str) -> list[str]:
     return [name, _ms(block_quantile(blocks, 0.5)), reference, ratio.said(), _ms(more), cpu]
 
 
-def _crowd_table(found: Found) -> Table:
-    rows = [
-        [name, _ms(block_quantile(blocks, 0.5)), f"{quantile(np.concatenate(list(blocks)), 0.99) * 1000:.1f}"]
-        for name, blocks in found.ablations.items()
-        if "closed user" in name
+def _lab_table(found: Found) -> Table:
+    """Direct and through all proxies, by users who ask again as soon as they are answered; and a few who are held against one."""
+    pairs = [
+        (stack, direct, users, proxied, users)
+        for stack, direct, proxied in (("this shop", DIRECT, EDGE), ("naive stack", NAIVE, NAIVE_PROXY))
+        for users in CROWDS
     ]
-    return Table(
-        "Users who ask again as soon as they are answered, ms",
-        ["arm", "p50", "p99"],
-        sorted(rows, key=lambda row: (row[0].partition(",")[0], int(row[0].split(", ")[1].split()[0]))),
+    pairs.append(("naive stack, asked by one and by four", NAIVE, 1, NAIVE_PROXY, 4))
+    lab = [
+        "the lab",
+        "",
+        f"{LAB_DIRECT * 1000:.2f}",
+        f"{LAB_GATEWAY * 1000:.2f}",
+        f"{LAB_GATEWAY / LAB_DIRECT:.2f}",
+    ]
+    rows = [
+        _lab_row(
+            found,
+            stack,
+            crowd(direct, few),
+            crowd(proxied, many),
+            f"{few}" if few == many else f"{few}, {many}",
+        )
+        for stack, direct, few, proxied, many in pairs
+        if crowd(direct, few) in found.ablations and crowd(proxied, many) in found.ablations
+    ]
+    head = [
+        "stack",
+        "closed users",
+        "direct, p50 (mean) ms",
+        "through its proxies, p50 (mean) ms",
+        "ratio of p50",
+    ]
+    return Table("Where figures such as the lab's come from", head, [*rows, lab])
+
+
+def _lab_row(found: Found, stack: str, direct: str, proxied: str, users: str) -> list[str]:
+    one, two = found.ablations[direct], found.ablations[proxied]
+    said = (
+        f"{quantile(np.concatenate(blocks), 0.5) * 1000:.2f} ({np.concatenate(blocks).mean() * 1000:.2f})"
+        for blocks in (one, two)
     )
+    return [stack, users, *said, ratio_of_quantiles(two, one, 0.5).said()]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import base64
+import os
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -12,7 +15,7 @@ import psutil
 import requests
 import yaml
 
-from benchmarks.bare_envoy import answering_envoy, passing_envoy
+from benchmarks.bare_envoy import answering_envoy, free_port, passing_envoy, wait_until_listening
 from benchmarks.floor import BODY_VARIABLE, served
 from benchmarks.own_edge import own_edge
 from benchmarks.own_platform import own_platform
@@ -20,10 +23,12 @@ from benchmarks.report import PROJECT, BenchmarkError
 from localfaas.settings import Settings
 from localfaas.status import rows
 from tests.experiments.common.driving import Request
-from tests.experiments.ladder.apps import ADDRESS_FILE, PRODUCT_ID
+from tests.experiments.ladder.apps import ADDRESS_FILE, KEPT, PRODUCT_ID
 
 BARE, FLASK, READ, DIRECT = "bare HTTP", "Flask", "Flask + read", "direct function"
 GATEWAY, EDGE_BARE, EDGE = "gateway", "edge, no plugin", "edge"
+NAIVE, NAIVE_KEPT = "naive function", "naive function, its database connection kept"
+NAIVE_PROXY = "naive gateway"
 RUNGS = (BARE, FLASK, READ, DIRECT, GATEWAY, EDGE_BARE, EDGE)
 NEVER_REACHED = 1_000_000_000
 """In place of a limit on rates: counted, and never in the way."""
@@ -42,6 +47,9 @@ class Stage:
 
     rungs: Mapping[str, Request]
     ablations: Mapping[str, Request]
+    naive: Mapping[str, Request]
+    """A stack as it comes: Flask's server for development, a database connection per request, and two proxies that open a
+    connection for each request and write it down, as a gateway behind an edge does without settings."""
     settings: Settings
     own: Mapping[str, int]
     """Processes that are not the platform's, by group."""
@@ -86,6 +94,12 @@ def built(like: Settings) -> Iterator[Stage]:
                 passing_envoy(upstream, keep_alive=False)
             ),
         }
+        naive = {
+            NAIVE: stack.enter_context(_development_server(environment)),
+            NAIVE_KEPT: stack.enter_context(_development_server({**environment, KEPT: "1"})),
+        }
+        inner = stack.enter_context(passing_envoy(naive[NAIVE], access_log=True, keep_alive=False))
+        naive[NAIVE_PROXY] = stack.enter_context(passing_envoy(inner, access_log=True, keep_alive=False))
         edge = stack.enter_context(own_edge(rate_limits=True))
         plugins = plugins_of((PROJECT / "kong" / "kong.yml").read_text())
         edge.load(kong_file(plugins, upstream, settings.port("gateway")), {})
@@ -108,9 +122,27 @@ def built(like: Settings) -> Iterator[Stage]:
             "edge, TLS": tls,
             "edge, TLS, connection per request": _closing(tls),
         }
-        found = Stage(rungs, ablations, settings, own)
+        naively = {name: _closing(_asked(port, f"/{PRODUCT_ID}")) for name, port in naive.items()}
+        found = Stage(rungs, ablations, naively, settings, own)
         _examine(found)
         yield found
+
+
+@contextmanager
+def _development_server(environment: Mapping[str, str]) -> Iterator[int]:
+    """The server that `flask run` starts; yields its port."""
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.experiments.ladder.apps"],
+        env={**os.environ, **environment, "PORT": str(port), "PYTHONPATH": str(PROJECT)},
+        cwd=PROJECT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        wait_until_listening(process, port)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(10)
 
 
 def plugins_of(text: str) -> list[dict[str, Any]]:
@@ -166,7 +198,7 @@ def _closing(request: Request) -> Request:
 
 
 def _examine(stage: Stage) -> None:
-    for name, request in (*stage.rungs.items(), *stage.ablations.items()):
+    for name, request in (*stage.rungs.items(), *stage.ablations.items(), *stage.naive.items()):
         if request.url.startswith("https:"):
             continue  # its certificate is the edge's own; k6 asks without checking it
         answer = requests.get(request.url, headers=dict(request.headers), timeout=10)

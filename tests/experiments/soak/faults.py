@@ -11,10 +11,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from benchmarks.kill import is_back
 from localfaas.settings import Settings
 from localfaas.status import Row, rows
 from localfaas.supervisor import Supervisor, SupervisorError
+from tests.experiments.common.platforms import is_back
 
 KINDS = ("replica", "postgres", "gateway", "edge")
 VICTIMS = ("products", "checkout", "sales", "cart", "inventory", "orders", "payments", "reports")
