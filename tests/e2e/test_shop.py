@@ -60,6 +60,10 @@ def service_token(platform):
     return {"Authorization": f"Bearer {ServiceTokens('maintenance', key).token()}"}
 
 
+def get(platform, path):
+    return platform.patiently(lambda: requests.get(platform.edge(path), timeout=10))
+
+
 def statuses(platform, method, paths, headers=None):
     """Status of each path, sent exactly as written; clients and libraries tidy paths up."""
 
@@ -83,13 +87,13 @@ def statuses(platform, method, paths, headers=None):
 
 @pytest.mark.parametrize("path", ["/api/products", "/api/cart"])
 def test_first_requests_answer_as_they_stand(shop, path):
-    response = requests.get(shop.edge(path), timeout=10)
+    response = get(shop, path)
     assert response.status_code == 200
     assert response.headers["X-Request-Id"]
 
 
 def test_demonstration_data_is_there(shop):
-    page = requests.get(shop.edge("/api/products?limit=5"), timeout=10).json()
+    page = get(shop, "/api/products?limit=5").json()
     assert len(page["items"]) == 5
     assert page["next"]
 
@@ -143,7 +147,7 @@ def test_functions_behind_the_scenes_are_not_reached_through_the_edge(shop):
 
 def replicas_asked(shop):
     """Which carts answer twelve requests in a row."""
-    return {requests.get(shop.edge("/api/cart"), timeout=10).headers["X-Served-By"] for _ in range(12)}
+    return {get(shop, "/api/cart").headers["X-Served-By"] for _ in range(12)}
 
 
 def test_carts_are_spread_over_three_replicas(shop):
@@ -209,7 +213,7 @@ def test_real_catalogue_is_imported_and_found(shop):
     )
     assert first.returncode == 0, first.stdout + first.stderr
     assert "2,015 stock codes" in first.stdout
-    found = requests.get(shop.edge("/api/products?q=lantern"), timeout=10).json()["items"]
+    found = get(shop, "/api/products?q=lantern").json()["items"]
     assert any("LANTERN" in item["name"] for item in found)
     again = subprocess.run(
         command, env=shop.environment(), cwd=PROJECT, capture_output=True, text=True, check=False
