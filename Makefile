@@ -32,6 +32,8 @@ cluster-up: $(VENV)/.ready ## start everything on a cluster, kind's or CLUSTER=e
 	@$(PY) -m deploy.kubernetes up
 cluster-status: $(VENV)/.ready ## every workload on the cluster, and how to reach it
 	@$(PY) -m deploy.kubernetes status
+cluster-test: $(VENV)/.ready ## the end-to-end suite against the cluster's edge, where it trades: EDGE_URL=… if it is not kind's
+	@$(PY) -m deploy.kubernetes test
 cluster-down: $(VENV)/.ready ## delete the kind cluster, or what is ours on KUBE_CONTEXT
 	@$(PY) -m deploy.kubernetes down
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from deploy.kubernetes import connections, plan, status, tools, versions
-from deploy.kubernetes.cluster import work_through
+from deploy.kubernetes.cluster import run_tests, work_through
 from deploy.kubernetes.commands import CommandError, Shell
 from deploy.kubernetes.plan import EXISTING, KIND, Options, OptionsError
 from deploy.kubernetes.secrets import SecretsError
@@ -98,6 +98,16 @@ def parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     )
     down.set_defaults(run=run_down)
     down.add_argument("--data", action="store_true", help="of another cluster, the database as well")
+    test = verbs.add_parser(
+        "test", parents=[where, doing], help="run the end-to-end suite against the edge; it trades there"
+    )
+    test.set_defaults(run=run_test)
+    test.add_argument(
+        "--edge-url",
+        default=environ.get("EDGE_URL") or "",
+        help="EDGE_URL: the shop's address (http://localhost:8000 on kind)",
+    )
+    test.add_argument("more", nargs="*", help="options of pytest, after --")
     verbs.add_parser("status", parents=[where], help="show every workload and how to reach it").set_defaults(
         run=run_status
     )
@@ -150,6 +160,17 @@ def run_down(given: argparse.Namespace) -> int:
         plan.down(options, data=given.data), shell, replace(options, demo=False), wanted, Steps(console)
     )
     return 0
+
+
+def run_test(given: argparse.Namespace) -> int:
+    """pytest's exit code."""
+    options = Options(cluster=given.cluster, context=given.context, edge_url=given.edge_url)
+    if not options.on_kind and not options.edge_url:
+        raise OptionsError("give the address of the edge: EDGE_URL=https://shop.example")
+    if not given.dry_run:
+        tools.check(["kubectl"], versions.load().tools)
+    shell = Shell(PROJECT, options.kube_context, Console(highlight=False), dry_run=given.dry_run)
+    return run_tests(shell, options, given.more)
 
 
 def run_status(given: argparse.Namespace) -> int:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from deploy.kubernetes import secrets, versions
+from deploy.kubernetes import plan, secrets, versions
 from deploy.kubernetes.commands import Command, CommandError, Shell
 from deploy.kubernetes.plan import Options, Step
 from deploy.kubernetes.versions import Versions
@@ -62,6 +62,14 @@ def load_demo(shell: Shell, options: Options, wanted: Versions) -> None:
         return
     with secrets.as_files(_present(shell)) as directory:
         shell.run(Command((sys.executable, *module), {"EDGE_URL": edge, "SECRETS_DIR": str(directory)}))
+
+
+def run_tests(shell: Shell, options: Options, more: Sequence[str]) -> int:
+    """The end-to-end suite against the cluster; pytest's exit code. The keys are on disk for that long."""
+    if shell.dry_run:
+        return shell.follow(plan.test(options, Path("SECRETS"), more))
+    with secrets.as_files(_present(shell)) as directory:
+        return shell.follow(plan.test(options, directory, more))
 
 
 def _present(shell: Shell) -> secrets.Present:

@@ -94,6 +94,19 @@ class Shell:
             given = self.secret(command.stdin) if command.stdin else None
             self._finish(self._start(command.arguments, command.environment, given))
 
+    def follow(self, command: Command) -> int:
+        """Run to the end with this terminal as its own; the exit code, 0 in a dry run."""
+        if self.dry_run:
+            self._print(command)
+            return 0
+        with self._forwarded(command.behind):
+            return subprocess.run(
+                command.arguments,
+                cwd=self.project,
+                env={**self._environment, **command.environment},
+                check=False,
+            ).returncode
+
     def output(self, *arguments: str) -> str:
         """What a command says; nothing in a dry run. Raises CommandError."""
         if self.dry_run:

@@ -1,4 +1,4 @@
-"""What `up` and `down` do, step by step: options in, commands out. Nothing is run here.
+"""What `up`, `down` and `test` do, step by step: options in, commands out. Nothing is run here.
 
 The order matters: namespaces and the policy before any pod, secrets before what mounts them, the database and its
 migrations before functions, and the gateway before functions are sent to it.
@@ -7,6 +7,7 @@ migrations before functions, and the gateway before functions are sent to it.
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -218,6 +219,19 @@ def stack_variables(options: Options) -> Mapping[str, str]:
         "TAG": options.tag,
         "EDGE_URL": options.edge_url or "http://localhost:8000",
     }
+
+
+def test(options: Options, secrets: Path, more: Sequence[str] = ()) -> Command:
+    """The end-to-end suite against the cluster's edge, and its gateway where a test looks behind it."""
+    return Command(
+        (sys.executable, "-m", "pytest", "tests/e2e", "-rs", "--timeout", "600", *more),
+        {
+            "E2E_EDGE_URL": options.edge_url or "http://localhost:8000",
+            "E2E_GATEWAY_URL": f"http://127.0.0.1:{GATEWAY_PORT}",
+            "E2E_SECRETS": str(secrets),
+        },
+        behind=Forward("openfaas", "gateway", GATEWAY_PORT, 8080),
+    )
 
 
 class _Kubectl:

@@ -1,12 +1,13 @@
 """Platforms for end-to-end tests, each started once a session, beside whatever else runs."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.platform import PROJECT, Platform, discard, new_platform
+from tests.support.platform import PROJECT, Deployed, Platform, discard, new_platform
 from tests.support.watching import Prometheus, trade_until_all_is_seen
 
 
@@ -26,7 +27,11 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
 
 @pytest.fixture(scope="session")
 def shop() -> Iterator[Platform]:
-    """The shop, whole, as `make up` starts it."""
+    """The shop, whole, as `make up` starts it; or the one that E2E_EDGE_URL names, which may be on a cluster."""
+    deployed = Deployed.named_in(os.environ)
+    if deployed:
+        yield deployed
+        return
     platform = new_platform(PROJECT)
     try:
         platform.run("up")

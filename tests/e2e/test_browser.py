@@ -35,9 +35,8 @@ STEPS = [
 def shop_from(shop: Platform, origin: str) -> dict[str, Any]:
     """What a page of `origin` sees of the shop while it signs in, fills a cart and checks out."""
     subject = f"customer-{uuid.uuid4()}"
-    token = mint(TokenRequest(("customer",), subject), shop.settings.secrets, time.time())
-    edge = f"http://localhost:{shop.settings.port('edge')}"
-    return visit(PAGES, origin, "/?" + urllib.parse.urlencode({"shop": edge, "token": token}))
+    token = mint(TokenRequest(("customer",), subject), shop.secrets, time.time())
+    return visit(PAGES, origin, "/?" + urllib.parse.urlencode({"shop": shop.browsers_edge, "token": token}))
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from tests.load.people import told
 from tests.load.replay import main as replay
 from tests.load.running import FOLDER, RULES_BROKEN
 from tests.load.scenario import FILE, load
-from tests.support.platform import Platform
+from tests.support.platform import Deployed, Platform
 
 pytestmark = pytest.mark.e2e
 
@@ -30,6 +30,12 @@ class Run:
     code: int
     metrics: Mapping[str, Any]
     said: str
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _without_limits(shop: Platform) -> None:
+    if isinstance(shop, Deployed):
+        pytest.skip("loads the shop beyond the edge's limits on rates, which are off on one machine alone")
 
 
 REFUSED = (107, 108)

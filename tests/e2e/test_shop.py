@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import requests
+from requests.structures import CaseInsensitiveDict
 
 from functions.shared.auth import ServiceTokens
-from tests.support.platform import PROJECT, steady_load, wait_for
+from tests.support.platform import PROJECT, Deployed, steady_load, wait_for
 
 pytestmark = pytest.mark.e2e
 
@@ -54,34 +56,44 @@ def is_also_public(function, path):
 
 
 def service_token(platform):
-    key = (platform.settings.secrets / "maintenance-key").read_text()
+    key = (platform.secrets / "maintenance-key").read_text()
     return {"Authorization": f"Bearer {ServiceTokens('maintenance', key).token()}"}
+
+
+def get(platform, path):
+    return platform.patiently(lambda: requests.get(platform.edge(path), timeout=10))
 
 
 def statuses(platform, method, paths, headers=None):
     """Status of each path, sent exactly as written; clients and libraries tidy paths up."""
-    found = {}
-    for path in paths:
-        connection = http.client.HTTPConnection("127.0.0.1", platform.settings.port("edge"), timeout=10)
+
+    def ask(path):
+        edge = urlsplit(platform.edge(""))
+        kind = http.client.HTTPSConnection if edge.scheme == "https" else http.client.HTTPConnection
+        connection = kind(edge.hostname, edge.port, timeout=10)
         connection._validate_path = lambda path: None
         connection.putrequest(method, path, skip_accept_encoding=True)
         for name, value in (headers or {}).items():
             connection.putheader(name, value)
         connection.endheaders(b"")
-        found[path] = connection.getresponse().status
+        response = connection.getresponse()
+        answer = requests.Response()
+        answer.status_code, answer.headers = response.status, CaseInsensitiveDict(response.headers)
         connection.close()
-    return found
+        return answer
+
+    return {path: platform.patiently(lambda path=path: ask(path)).status_code for path in paths}
 
 
 @pytest.mark.parametrize("path", ["/api/products", "/api/cart"])
 def test_first_requests_answer_as_they_stand(shop, path):
-    response = requests.get(shop.edge(path), timeout=10)
+    response = get(shop, path)
     assert response.status_code == 200
     assert response.headers["X-Request-Id"]
 
 
 def test_demonstration_data_is_there(shop):
-    page = requests.get(shop.edge("/api/products?limit=5"), timeout=10).json()
+    page = get(shop, "/api/products?limit=5").json()
     assert len(page["items"]) == 5
     assert page["next"]
 
@@ -135,11 +147,15 @@ def test_functions_behind_the_scenes_are_not_reached_through_the_edge(shop):
 
 def replicas_asked(shop):
     """Which carts answer twelve requests in a row."""
-    return {requests.get(shop.edge("/api/cart"), timeout=10).headers["X-Served-By"] for _ in range(12)}
+    return {get(shop, "/api/cart").headers["X-Served-By"] for _ in range(12)}
 
 
 def test_carts_are_spread_over_three_replicas(shop):
-    assert replicas_asked(shop) == {"cart-1", "cart-2", "cart-3"}
+    asked = replicas_asked(shop)
+    if isinstance(shop, Deployed):  # on a cluster they have names of their own, and may be more
+        assert len(asked) >= 3
+    else:
+        assert asked == {"cart-1", "cart-2", "cart-3"}
 
 
 def test_no_get_fails_when_one_of_three_carts_dies(shop):
@@ -197,7 +213,7 @@ def test_real_catalogue_is_imported_and_found(shop):
     )
     assert first.returncode == 0, first.stdout + first.stderr
     assert "2,015 stock codes" in first.stdout
-    found = requests.get(shop.edge("/api/products?q=lantern"), timeout=10).json()["items"]
+    found = get(shop, "/api/products?q=lantern").json()["items"]
     assert any("LANTERN" in item["name"] for item in found)
     again = subprocess.run(
         command, env=shop.environment(), cwd=PROJECT, capture_output=True, text=True, check=False

@@ -1,4 +1,8 @@
-"""A platform of the tests' own, driven by its command line as a person would, and a steady load on it."""
+"""A platform of the tests' own, driven by its command line as a person would, and a steady load on it.
+
+Or the shop of somebody else, of which no more is known than E2E_EDGE_URL and what else is given: tests that look behind
+the edge of one machine are skipped there, and say so.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +15,15 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
+
+import pytest
+import requests
 
 from localfaas.settings import Settings
 from localfaas.status import rows
@@ -24,6 +31,8 @@ from localfaas.supervisor import SupervisorError
 from tests.support.ports import free_offset
 
 PROJECT = Path(__file__).parents[2]
+PATIENCE_SECONDS = 90
+"""The longest limit on rates is by the minute."""
 
 
 @dataclass
@@ -84,9 +93,99 @@ class Platform:
     def password(self) -> str:
         return (self.state / "secrets" / "basic-auth-password").read_text()
 
+    @property
+    def secrets(self) -> Path:
+        """The secrets of functions, one file each."""
+        return self.settings.secrets
+
+    @property
+    def browsers_edge(self) -> str:
+        """The edge's address as a browser has it."""
+        return f"http://localhost:{self.settings.port('edge')}"
+
+    def patiently(self, ask: Callable[[], requests.Response]) -> requests.Response:
+        """The answer; this platform has no limits on rates."""
+        return ask()
+
+
+class Deployed(Platform):
+    """A shop that runs elsewhere, or is not known to run here.
+
+    | variable | meaning |
+    |---|---|
+    | `E2E_EDGE_URL` | its edge |
+    | `E2E_GATEWAY_URL` | its function gateway, forwarded to this machine |
+    | `E2E_SECRETS` | a folder with its functions' secrets, one file each |
+    """
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self.project = PROJECT
+        self._environ = environ
+
+    @staticmethod
+    def named_in(environ: Mapping[str, str]) -> Deployed | None:
+        return Deployed(environ) if environ.get("E2E_EDGE_URL") else None
+
+    def edge(self, path: str) -> str:
+        return self._given("E2E_EDGE_URL").rstrip("/") + path
+
+    def gateway(self, path: str) -> str:
+        return self._given("E2E_GATEWAY_URL").rstrip("/") + path
+
+    @property
+    def secrets(self) -> Path:
+        return Path(self._given("E2E_SECRETS"))
+
+    @property
+    def browsers_edge(self) -> str:
+        return self.edge("")
+
+    def environment(self) -> dict[str, str]:
+        """For the project's commands: where the edge is, and the keys."""
+        return {
+            **os.environ,
+            "EDGE_URL": self.edge(""),
+            "SECRETS_DIR": str(self.secrets),
+            "PYTHONPATH": str(PROJECT),
+        }
+
+    def patiently(self, ask: Callable[[], requests.Response]) -> requests.Response:
+        """The answer once the edge's limits on rates let it through."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while (answer := ask()).status_code == 429 and "RateLimit-Limit" in answer.headers:
+            assert time.monotonic() < deadline, answer.text
+            time.sleep(min(float(answer.headers.get("Retry-After", 1)), PATIENCE_SECONDS))
+        return answer
+
+    @property
+    def settings(self) -> NoReturn:  # type: ignore[override]
+        _only_on_one_machine()
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name in {"state", "offset"}:
+            _only_on_one_machine()
+        raise AttributeError(name)
+
+    def processes(self) -> NoReturn:
+        _only_on_one_machine()
+
+    def run(self, *arguments: str, check: bool = True, **options: Any) -> NoReturn:
+        _only_on_one_machine()
+
+    def _given(self, name: str) -> str:
+        return self._environ.get(name) or pytest.skip(f"{name} is not set")
+
+
+def _only_on_one_machine() -> NoReturn:
+    pytest.skip(
+        "looks at the processes, ports or files of one machine; this shop is known by its address alone"
+    )
+
 
 def new_platform(project: Path) -> Platform:
     """A platform with a short state directory and an offset at which every port is free."""
+    if Deployed.named_in(os.environ):
+        pytest.skip("starts a platform of its own; a shop that runs already was named")
     state = Path(tempfile.mkdtemp(prefix="mg-", dir="/tmp"))
     return Platform(project, state, free_offset())
 

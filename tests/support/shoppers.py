@@ -34,10 +34,12 @@ class Person:
             headers.setdefault("Idempotency-Key", str(uuid4()))
         content = None if body is None else json.dumps(body)
         kind = {} if body is None else {"Content-Type": "application/json"}
-        return self.browser.request(
-            method, self.platform.edge(f"/api{path}"), data=content, headers={**self.token, **kind, **headers},
-            timeout=PATIENCE_SECONDS,
-        )  # fmt: skip
+        url = self.platform.edge(f"/api{path}")
+        return self.platform.patiently(
+            lambda: self.browser.request(
+                method, url, data=content, headers={**self.token, **kind, **headers}, timeout=PATIENCE_SECONDS
+            )
+        )
 
     def done(self, method: str, path: str, body: Any = None, **headers: str) -> dict[str, Any]:
         """The answer of a request that succeeds."""
@@ -83,7 +85,7 @@ class Street:
 
     @property
     def secrets(self) -> Secrets:
-        return Secrets(self.platform.settings.secrets)
+        return Secrets(self.platform.secrets)
 
     def visitor(self) -> Person:
         return Person(self.platform)

@@ -7,13 +7,14 @@ import json
 import re
 import socket
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from deploy.kubernetes import cli, plan, secrets, status, tools, versions
-from deploy.kubernetes.cluster import check_version, work_through
+from deploy.kubernetes.cluster import check_version, run_tests, work_through
 from deploy.kubernetes.commands import Command, CommandError, Forward, SecretKey, Shell
 from deploy.kubernetes.plan import Options, OptionsError
 from localfaas.progress import Steps
@@ -411,3 +412,51 @@ def test_environment_gives_the_flags_their_defaults() -> None:
         "r",
         "t",
     )
+
+
+# -- The end-to-end suite against a cluster --------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("free_gateway_port")
+def test_suite_is_told_of_edge_gateway_and_secrets_and_its_end_is_the_commands(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room.program("kubectl", FORWARDS)
+    held = {("openfaas-fn", "cart-key"): {"cart-key": "hunter2"}}
+    monkeypatch.setattr("deploy.kubernetes.cluster._present", lambda shell: held)
+    suite = (
+        "import os, pathlib; e = os.environ; "
+        "print(e['E2E_EDGE_URL'], e['E2E_GATEWAY_URL'], sorted(p.name for p in pathlib.Path(e['E2E_SECRETS']).iterdir()),"
+        " file=open(e['NOTED'], 'w')); raise SystemExit(5)"
+    )
+    noted = room.folder / "noted"
+    monkeypatch.setenv("NOTED", str(noted))
+    whole = plan.test
+    monkeypatch.setattr(
+        plan,
+        "test",
+        lambda *given: replace(whole(*given), arguments=(sys.executable, "-c", suite)),
+    )
+    assert run_tests(room.shell(), ON_KIND, ["-x"]) == 5
+    edge, gateway, names = noted.read_text().split(maxsplit=2)
+    assert (edge, gateway) == ("http://localhost:8000", f"http://127.0.0.1:{plan.GATEWAY_PORT}")
+    assert "cart-key" in names
+    assert any("port-forward svc/gateway" in line for line, _ in room.calls())
+
+
+def test_suite_is_the_one_of_one_machine() -> None:
+    command = plan.test(ON_KIND, Path("/keys"), ["-k", "story"])
+    assert command.arguments[1:4] == ("-m", "pytest", "tests/e2e")
+    assert command.arguments[-2:] == ("-k", "story")
+    conftest = (PROJECT / "tests" / "support" / "platform.py").read_text()
+    assert all(f'"{name}"' in conftest for name in command.environment)
+
+
+def test_another_cluster_is_tested_at_an_address_alone(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("EDGE_URL", raising=False)
+    assert cli.main(["test", "--cluster", "existing", "--dry-run"]) == 1
+    assert "EDGE_URL" in capsys.readouterr().err
+    assert cli.main(["test", "--cluster", "existing", "--edge-url", "https://shop.example", "--dry-run"]) == 0
+    assert "E2E_EDGE_URL=https://shop.example" in capsys.readouterr().out

@@ -1,0 +1,1 @@
+"""What breaks first when the shop grows, and what each way up costs: a model fed by measured times, and no measurement."""

@@ -1,0 +1,5 @@
+import sys
+
+from deploy.way_up.cli import main
+
+sys.exit(main())
