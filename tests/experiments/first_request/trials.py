@@ -130,7 +130,7 @@ class Shop:
             self._lose_connections()
             if cause == "connections":
                 port = self.settled("products-").port
-                self._until(lambda: _is_ready(port), "products without its connections")
+                self._until(lambda: is_ready(port), "products without its connections")
         else:
             self._kill("products-" if cause == "replica" else cause)
 
@@ -145,7 +145,7 @@ class Shop:
         except BenchmarkError:
             return False
         return now.pid not in (0, pid) and (
-            _is_ready(now.port) if program == "products-" else self._is_live(program)
+            is_ready(now.port) if program == "products-" else self._is_live(program)
         )
 
     def _is_live(self, program: str) -> bool:
@@ -181,12 +181,12 @@ def take(shop: Shop, arm: Arm) -> list[float]:
     """Lose it, and the seconds of the ten requests that follow. Raises BenchmarkError unless all are answered 200."""
     port, request = _request(shop, arm.way)
     shop.lose(arm.cause)
-    return _asked(port, request, REQUESTS)
+    return asked(port, request, REQUESTS)
 
 
 def the_steady(shop: Shop, way: Way) -> list[float]:
     """Seconds of requests while nothing is broken, by the client that times the first ones."""
-    return _asked(*_request(shop, way), SETTLED_REQUESTS + STEADY_REQUESTS)[SETTLED_REQUESTS:]
+    return asked(*_request(shop, way), SETTLED_REQUESTS + STEADY_REQUESTS)[SETTLED_REQUESTS:]
 
 
 def steady_blocks(shop: Shop, rounds: int) -> list[Block]:
@@ -206,7 +206,7 @@ def _request(shop: Shop, way: Way) -> tuple[int, bytes]:
     return port, render_request("localhost", "GET", path)
 
 
-def _asked(port: int, request: bytes, count: int) -> list[float]:
+def asked(port: int, request: bytes, count: int) -> list[float]:
     taken = []
     with KeepAlive(port) as client:
         for _ in range(count):
@@ -217,7 +217,7 @@ def _asked(port: int, request: bytes, count: int) -> list[float]:
     return taken
 
 
-def _is_ready(port: int) -> bool:
+def is_ready(port: int) -> bool:
     try:
         with KeepAlive(port, timeout=2) as client:
             return client.send(render_request("localhost", "GET", "/_/ready")).status == 200
