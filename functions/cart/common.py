@@ -24,6 +24,7 @@ api = Api(
     "cart",
     title="Carts",
     migration="0011",
+    warm_up=["/"],
     refusals={
         "items_quantity_check": Invalid(
             "The quantity would be too large.",

@@ -82,7 +82,7 @@ class CheckoutSettings(DatabaseSettings, TokenSettings, ServiceKeySettings, cras
         )  # fmt: skip
 
 
-api = Api("checkout", title="Checkout", migration="0010")
+api = Api("checkout", title="Checkout", migration="0010", warm_up=["/?limit=1"])
 
 
 @api.post(

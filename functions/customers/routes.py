@@ -14,6 +14,7 @@ api = Api(
     "customers",
     title="Customers",
     migration="0007",
+    warm_up=["/me"],
     refusals={
         "accounts_email_key_key": Conflict(
             "There is an account with this e-mail address.",

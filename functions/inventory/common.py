@@ -35,6 +35,7 @@ api = Api(
     "inventory",
     title="Inventory",
     migration="0013",
+    warm_up=["/stock?limit=1", "/reservations/00000000-0000-0000-0000-000000000000"],
     refusals={
         "stock_on_hand_limit": _TOO_MUCH,
         "reservations_pkey": Conflict(

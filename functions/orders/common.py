@@ -60,6 +60,7 @@ api = Api(
     "orders",
     title="Orders",
     migration="0009",
+    warm_up=["/?limit=1"],
     refusals={
         "orders_step": Conflict("The order has gone on in the meantime; read it again.", code="wrong_status"),
         "order_lines_returned_quantity_check": Conflict(

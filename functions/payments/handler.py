@@ -61,7 +61,9 @@ class PaymentsSettings(DatabaseSettings, TokenSettings):
     lost_attempts: int = setting("How many attempts of one reference tok_timeout ignores.", default=1)
 
 
-api = Api("payments", title="Payment provider (a simulator)", migration="0008")
+api = Api(
+    "payments", title="Payment provider (a simulator)", migration="0008", warm_up=["/authorisations/none"]
+)
 
 
 @api.post(

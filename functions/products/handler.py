@@ -45,7 +45,7 @@ api = Api(
     "products",
     title="Products",
     migration="0002",
-    warm_up=("/?limit=1", "/1"),
+    warm_up=["/?limit=1", "/1"],
     refusals={
         "products_sku_key": Conflict(
             "Another product has this SKU.",

@@ -62,7 +62,7 @@ class ReportsSettings(DatabaseSettings, TokenSettings):
     overstock_days: int = setting("What lasts longer than this many days is too much.", default=90)
 
 
-api = Api("reports", title="Reports", migration="0012")
+api = Api("reports", title="Reports", migration="0012", warm_up=["/sales?from=2001-01-01&to=2001-01-01"])
 
 
 @api.get("/sales", query=asked.SalesQuery, answers={200: Sales}, roles=READERS, problems=[503])

@@ -8,6 +8,7 @@ api = Api(
     "sales",
     title="Sales",
     migration="0005",
+    warm_up=["/?limit=1"],
     refusals={
         "register_sessions_open": Conflict(
             "The register is open already.",

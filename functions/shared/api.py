@@ -58,7 +58,7 @@ class Api:
     """The routes of one function.
 
     `refusals` translates database constraints by name; `migration` is the version that must be applied
-    before a replica is ready; `warm_up` are paths that a new replica asks itself for, as anybody would, with GET.
+    before a replica is ready; `warm_up` are paths that a new replica asks itself for, with GET and every role.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Api:
         title: str,
         refusals: Mapping[str, Problem] | None = None,
         migration: str | None = None,
-        warm_up: Sequence[str] = ("/",),
+        warm_up: Sequence[str] = ("/openapi.json",),
     ) -> None:
         self.name = name
         self.title = title

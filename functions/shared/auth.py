@@ -9,6 +9,8 @@ Keys change while functions run (docs/decisions/0041-keys-that-rotate.md): the f
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import json
 import logging
 import threading
@@ -84,6 +86,19 @@ class TokenVerifier:
         elif key.has_expired():
             raise _unknown_key()
         return identity
+
+    def rehearse(self) -> None:
+        """Refuse a token with a known key's name and a wrong signature, so that the first true one finds all code loaded."""
+        kid = next(iter(self._keys))
+        parts = (
+            {"alg": ALGORITHM, "typ": "JWT", "kid": kid},
+            {"iss": ISSUER, "sub": "nobody", "exp": 0, "iat": 0},
+        )
+        encoded = [
+            base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in parts
+        ]
+        with contextlib.suppress(Unauthorized):
+            self.verify(".".join([*encoded, "A" * 86]))
 
     def published(self) -> list[dict[str, Any]]:
         """The public keys of people's tokens that are believed now, as JSON Web Keys."""

@@ -100,6 +100,9 @@ class Database:
         for _ in range(size):
             self._permits.put(None)
         self._down_until = 0.0
+        self._losses = select.epoll()
+        self.opened = 0
+        """Connections opened so far."""
         metrics.watch_pool(size, self._idle, lambda: size - self._permits.qsize())
 
     def read(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -155,16 +158,39 @@ class Database:
                 metrics.REPEATED.inc()
         raise AssertionError("unreachable: the last attempt returns or raises")
 
+    def fill(self, count: int) -> None:
+        """Have `count` connections open, or as many as nobody uses now, in place of lost ones too.
+
+        Raises Unavailable when the database cannot be reached.
+        """
+        taken: list[Connection | None] = []
+        try:
+            while len(taken) < count and self._permit_at_once():
+                taken.append(None)
+                taken[-1] = self._take()
+        finally:
+            for connection in reversed(taken):
+                self._give_back(connection)
+
+    def wait_for_a_loss(self) -> None:
+        """Come back when the server has ended a connection, or another network's end was seen. It costs nothing meanwhile."""
+        self._losses.poll()
+
     def close(self) -> None:
         """Close what is idle; connections in use are closed by the end of the process."""
         while self._idle:
             self._idle.pop().close()
 
     def _wait_for_permit(self) -> None:
+        if not self._permit_at_once():
+            self._wait_in_line()
+
+    def _permit_at_once(self) -> bool:
         try:
             self._permits.get_nowait()
         except Empty:
-            self._wait_in_line()
+            return False
+        return True
 
     def _wait_in_line(self) -> None:
         with metrics.POOL_WAITING.track_inprogress(), metrics.POOL_WAIT_SECONDS.time():
@@ -215,6 +241,8 @@ class Database:
             self._down_until = time.monotonic() + COOL_DOWN_SECONDS
             raise Unavailable(_AWAY, code="database_unavailable") from error
         connection.autocommit = True
+        self._losses.register(connection.fileno(), select.EPOLLRDHUP | select.EPOLLET)
+        self.opened += 1
         return connection
 
 

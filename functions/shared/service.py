@@ -7,20 +7,19 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import psycopg2
 from flask import Flask, current_app, request
-from werkzeug.test import create_environ, run_wsgi_app
 
 from . import errors
 from .api import Api
 from .auth import PUBLIC_KEYS_FILE, Identity, ServiceTokens, TokenVerifier, bearer_token
 from .database import Database, fetch_one
 from .settings import DatabaseSettings, FunctionSettings, ServiceKeySettings, TokenSettings
-from .telemetry import WARM_UP
+from .telemetry import REHEARSAL
+from .warmth import Warmth, rehearse
 
 if TYPE_CHECKING:
     from .client import ServiceClient
 
-WARM_UP_TIMES = 3
-"""What Python specialises and psycopg2 looks up at the second time is then done as well."""
+DATABASE_AWAY = "the database cannot be reached"
 
 S = TypeVar("S", bound=FunctionSettings)
 
@@ -49,6 +48,10 @@ class Service:
         return _present(self._database, DatabaseSettings)
 
     @property
+    def database_if_any(self) -> Database | None:
+        return self._database
+
+    @property
     def client(self) -> ServiceClient:
         """Needs ServiceKeySettings."""
         return _present(self._client, ServiceKeySettings)
@@ -58,6 +61,8 @@ class Service:
 
         Needs TokenSettings.
         """
+        if REHEARSAL in request.environ:
+            return cast(Identity, request.environ[REHEARSAL])
         token = bearer_token(request.headers.get("Authorization"))
         return None if token is None else self.verifier.verify(token)
 
@@ -66,6 +71,10 @@ class Service:
         """Needs TokenSettings."""
         return _present(self._verifier, TokenSettings)
 
+    def rehearse_tokens(self) -> None:
+        if self._verifier:
+            self._verifier.rehearse()
+
     def ready(self) -> str | None:
         """None when requests can be answered, otherwise the sentence that says what is missing."""
         if self._database is None:
@@ -73,7 +82,7 @@ class Service:
         try:
             applied = self._database.read(_applied, self.api.migration)
         except (errors.Unavailable, psycopg2.Error):
-            return "the database cannot be reached"
+            return DATABASE_AWAY
         return None if applied else f"migration {self.api.migration} is not applied"
 
 
@@ -81,21 +90,24 @@ class FunctionApp(Flask):
     """A Flask application that the template can ask whether it is ready."""
 
     service: Service
+    warmth: Warmth | None = None
 
     def ready(self) -> str | None:
-        return self.service.ready()
+        fault = self.service.ready()
+        if fault is None and self.warmth and not self.warmth.restore():
+            return DATABASE_AWAY
+        return fault
 
     def warm_up(self) -> None:
-        """Work as for a request, before there is one: code is loaded, a connection opened, statements prepared.
+        """Be warm from now on, unless the setting `warm_up` says otherwise; the template calls this before it listens."""
+        settings = self.service.settings(FunctionSettings)
+        if settings.warm_up:
+            self.warmth = Warmth(self._rehearse, self.service.database_if_any, settings.threads)
+            self.warmth.keep()
 
-        The paths of `Api.warm_up` are asked for with GET, which changes nothing; no metric of requests and no line of
-        the log has them. With the database away they fail, which is said nowhere: readiness says it.
-        """
-        if not self.service.settings(FunctionSettings).warm_up:
-            return
-        for path in self.service.api.warm_up:
-            for _ in range(WARM_UP_TIMES):
-                run_wsgi_app(self, create_environ(path, environ_base={WARM_UP: True}))
+    def _rehearse(self) -> None:
+        self.service.rehearse_tokens()
+        rehearse(self, self.service.api.warm_up)
 
 
 def current() -> Service:

@@ -114,8 +114,8 @@ def queue_seconds(start_time: str, now: float) -> float | None:
     return max(0.0, seconds) if -LONGEST_QUEUE_SECONDS < seconds < LONGEST_QUEUE_SECONDS else None
 
 
-WARM_UP = "magasin.warm_up"
-"""In the environ of a request that a replica makes of itself: nobody asked, so nothing is counted or written."""
+REHEARSAL = "magasin.rehearsal"
+"""In the environ of a request that a replica makes of itself, with an identity: nobody asked, so nothing is counted or written."""
 
 
 class Telemetry:
@@ -139,7 +139,7 @@ class Telemetry:
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         started = time.perf_counter()
         trace = begin_trace(environ, self._budget)
-        if self.tracer is not None:
+        if self.tracer is not None and REHEARSAL not in environ:
             self.tracer.begin_request(trace, environ)
         status = "500"
 
@@ -158,7 +158,7 @@ class Telemetry:
             _current.reset(before)
             metrics.in_flight.discard(id(trace))
             seconds = time.perf_counter() - started
-            if WARM_UP not in environ:
+            if REHEARSAL not in environ:
                 later.do(self._record, environ["REQUEST_METHOD"], trace, status, seconds, time.time())
 
     def _record(self, method: str, trace: Trace, status: str, seconds: float, ended: float) -> str:

@@ -46,7 +46,7 @@ class SiteSettings(FunctionSettings):
     )
 
 
-api = Api("site", title="Landing page and API documentation")
+api = Api("site", title="Landing page and API documentation", warm_up=["/"])
 
 
 @api.get("/", answers={200: "text/html"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,9 @@ import pytest
 
 from tests.experiments.common.answers import Floats
 from tests.experiments.first_request import plots, results
+from tests.experiments.first_request.experiment import EXPERIMENT
 from tests.experiments.first_request.results import Found
-from tests.experiments.first_request.trials import ARMS, Arm
+from tests.experiments.first_request.trials import ARMS, WAYS, Arm, Way
 
 
 def restarts(first: float, count: int = 30) -> Floats:
@@ -21,9 +23,14 @@ def restarts(first: float, count: int = 30) -> Floats:
 
 
 def found(**first: float) -> Found:
-    """A steady p99 of 2 ms either way, so a first request may take 4."""
-    steady = {way: np.full(400, 0.002) for way in ("direct", "edge")}
-    return Found({arm: restarts(first.get(arm.name.replace("-", "_"), 0.003)) for arm in ARMS}, steady)
+    """A steady p99 of 2 ms either way, so a first request may take 4; six groups of five restarts."""
+    steady: dict[Way, Floats] = {way: np.full(400, 0.002) for way in WAYS}
+    chance = np.random.default_rng(1)
+    groups = {
+        arm: dict(enumerate(chance.permutation(restarts(first.get(arm.name.replace("-", "_"), 0.003))).reshape(6, 5, 10)))
+        for arm in ARMS
+    }  # fmt: skip
+    return Found(groups, steady, steady)
 
 
 def told(planted: Found, part: str) -> set[str]:
@@ -41,7 +48,9 @@ def test_one_that_is_slower_is_missed_and_one_at_the_limit_is_not_told(seconds: 
 
 @pytest.mark.parametrize(("cold", "word"), [(0.020, "met"), (0.001, "missed"), (0.003, "cannot tell")])
 def test_a_warm_up_helps_only_where_it_can_be_told(cold: float, word: str) -> None:
-    assert told(found(replica_direct_cold=cold), "warm-up makes the first request faster, direct") == {word}
+    assert told(found(replica_direct_cold=cold), "replica killed, direct: the first request is faster") == {
+        word
+    }
 
 
 def test_a_cold_replica_is_held_to_no_goal() -> None:
@@ -52,4 +61,20 @@ def test_every_arm_has_its_row_and_its_place_in_the_picture(tmp_path: Path) -> N
     assert len(results.tables(found())[0].rows) == len(ARMS) + 1
     assert plots.draw(tmp_path / "requests.png", found()).is_file()
     assert len({arm.name for arm in ARMS}) == len(ARMS)
-    assert Arm("replica", "direct", warm_up=False).name == "replica-direct-cold"
+
+
+def test_warm_up_is_switched_once_in_a_group_and_not_between_groups() -> None:
+    by_name = {arm.name: arm for arm in ARMS}
+    steps = [step.name.rpartition("-")[0] for step in EXPERIMENT.steps({"groups": 4})]
+    warm = [by_name[name].warm_up for name in steps if name in by_name]
+    assert sum(one != other for one, other in pairwise(warm)) == 4
+    assert all(steps.count(name) == 4 for name in by_name)
+
+
+def test_a_gain_needs_both_halves_of_a_pair() -> None:
+    whole = found(replica_direct_cold=0.009)
+    gain = whole.gain(Arm("replica", "direct"))
+    assert gain is not None
+    assert gain.low <= 3 <= gain.high
+    half = {arm: groups for arm, groups in whole.arms.items() if arm.warm_up}
+    assert Found(half, whole.steady, whole.steady_own).gain(Arm("replica", "direct")) is None

@@ -26,6 +26,7 @@ from functions.shared import (
 )
 from functions.shared import create_app as build
 from functions.shared.auth import ServiceTokens
+from functions.shared.warmth import Warmth
 from tests.support.functions import Secrets, faulty_fields, problem
 
 api = Api("toys", title="Toys")
@@ -333,3 +334,10 @@ class _Asked:
     def __call__(self) -> dict[str, str]:
         self._asked.append("asked")
         return {}
+
+
+def test_a_warm_up_that_fails_is_logged_and_keeps_nobody_waiting(caplog: pytest.LogCaptureFixture) -> None:
+    warmth = Warmth([].pop, None, 1)
+    assert warmth.restore()
+    assert "the warm-up failed" in caplog.text
+    assert "IndexError" in caplog.text

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from benchmarks.quantiles import Ratio, quantile, quantile_interval
+from benchmarks.quantiles import Ratio, quantile, quantile_interval, ratio_of_quantiles
 from tests.experiments.common.answers import Floats
+from tests.experiments.common.driving import load
 from tests.experiments.common.folder import Folder
 from tests.experiments.common.report import Figure, Table, Verdict
-from tests.experiments.first_request.trials import ARMS, Arm
+from tests.experiments.first_request.trials import ARMS, WAYS, Arm, Cause, Way
 
 MOST = 2.0
 """The first request may take so many times the steady p99."""
@@ -19,75 +20,101 @@ LAB_FIRST, LAB_LATER = 0.088, 0.007
 PLACES: Mapping[str, int] = {"first": 0, "second": 1, "tenth": 9}
 
 
+Groups = Mapping[int, Floats]
+"""By number of the group, seconds: restarts × requests."""
+
+
 @dataclass(frozen=True)
 class Found:
-    """By arm, the seconds of each restart's requests (restarts × requests); by way, the seconds of steady ones."""
+    """What was seen of each arm; by way, the seconds of steady requests, k6's and those of the client that times first ones."""
 
-    trials: Mapping[Arm, Floats]
-    steady: Mapping[str, Floats]
+    arms: Mapping[Arm, Groups]
+    steady: Mapping[Way, Floats]
+    steady_own: Mapping[Way, Floats]
+
+    def trials(self, arm: Arm) -> Floats:
+        return np.concatenate(list(self.arms[arm].values()))
 
     def median(self, arm: Arm, place: str) -> Ratio:
-        return quantile_interval(self.trials[arm][:, PLACES[place]], 0.5)
+        return quantile_interval(self.trials(arm)[:, PLACES[place]], 0.5)
 
-    def limit(self, way: str) -> float:
+    def limit(self, way: Way) -> float:
         """What a first request may take that way."""
         return MOST * quantile(self.steady[way], 0.99)
 
+    def gain(self, arm: Arm) -> Ratio | None:
+        """The median first request without warm-up by that with it, over pairs of groups; None where only one was measured."""
+        cold = replace(arm, warm_up=False)
+        if not arm.warm_up or cold not in self.arms or arm not in self.arms:
+            return None
+        pairs = sorted(self.arms[arm].keys() & self.arms[cold].keys())
+        if not pairs:
+            return None
+        first = [[self.arms[one][number][:, 0] for number in pairs] for one in (cold, arm)]
+        return ratio_of_quantiles(first[0], first[1], 0.5)
+
 
 def read(folder: Folder) -> Found:
-    documents = [folder.run(name).read("trials.json") for name in folder.done_runs()]
+    arms: dict[Arm, dict[int, Floats]] = {}
+    steady: dict[Way, list[Floats]] = {way: [] for way in WAYS}
+    own: dict[Way, list[Floats]] = {way: [] for way in WAYS}
     by_name = {arm.name: arm for arm in ARMS}
-    arms = [arm for arm in ARMS if any(one["arm"] == arm.name for one in documents)]
-    return Found(
-        {arm: np.array([trial for one in documents if one["arm"] == arm.name for trial in one["trials"]]) for arm in arms},
-        {
-            way: np.concatenate([one["steady"] for one in documents if by_name[one["arm"]].way == way])
-            for way in dict.fromkeys(arm.way for arm in arms)
-        },
-    )  # fmt: skip
+    for name in folder.done_runs():
+        kind, _, number = name.rpartition("-")
+        if kind not in by_name:
+            driven = load(folder.run(name))
+            for way in WAYS:
+                steady[way] += [one.seconds for one in driven.of(way)]
+            continue
+        told = folder.run(name).read("trials.json")
+        arms.setdefault(by_name[kind], {})[int(number)] = np.array(told["trials"])
+        own[by_name[kind].way].append(np.array(told["steady"]))
+    in_order = {arm: arms[arm] for arm in ARMS if arm in arms}
+    return Found(in_order, _joined(steady), _joined(own))
+
+
+def _joined(parts: Mapping[Way, Sequence[Floats]]) -> dict[Way, Floats]:
+    return {way: np.concatenate(found) for way, found in parts.items() if found}
+
+
+LOST: Mapping[Cause, str] = {
+    "replica": "replica killed",
+    "connections": "connections lost",
+    "at-once": "connections lost, at once",
+    "gateway": "gateway killed",
+    "edge": "edge killed",
+}
 
 
 def title(arm: Arm) -> str:
-    lost = {
-        "replica": "replica killed",
-        "gateway": "gateway killed",
-        "edge": "edge killed",
-        "connections": "database connections lost",
-    }
     way = "direct" if arm.way == "direct" else "through the edge"
-    return f"{lost[arm.cause]}, {way}" + ("" if arm.warm_up else ", no warm-up")
+    return f"{LOST[arm.cause]}, {way}" + ("" if arm.warm_up else ", no warm-up")
 
 
 def verdicts(found: Found) -> list[Verdict]:
-    told = [_within(found, arm) for arm in found.trials if arm.warm_up]
-    replica = [arm for arm in found.trials if arm.cause == "replica"]
-    for way in ("direct", "edge"):
-        pair = {arm.warm_up: arm for arm in replica if arm.way == way}
-        if len(pair) == 2:
-            told.append(_warm_up_helps(found, pair[True], pair[False]))
-    if found.trials:
-        first = max(found.median(arm, "first").high for arm in found.trials if arm.warm_up)
-        goal = f"the median first request below the lab's {LAB_FIRST * 1000:g} ms, after whatever was lost"
-        told.append(Verdict(goal, f"at most {first * 1000:.1f} ms", first < LAB_FIRST))
+    warm = [arm for arm in found.arms if arm.warm_up]
+    told = [_within(found, arm) for arm in warm if arm.way in found.steady]
+    told += [_warm_up_helps(arm, gain) for arm in warm if (gain := found.gain(arm))]
+    if warm:
+        first = max((found.median(arm, "first") for arm in warm), key=lambda one: one.high)
+        goal = f"the median first request below the lab's {LAB_FIRST * 1000:g} ms, whatever was lost"
+        told.append(Verdict(goal, f"at most {_ms(first)} ms", first.high < LAB_FIRST))
     return told
 
 
 def _within(found: Found, arm: Arm) -> Verdict:
     """Judged by the median of all restarts; how many of them were within is told beside it."""
-    median, limit = found.median(arm, "first"), found.limit(arm.way)
-    share = float(np.mean(found.trials[arm][:, 0] <= limit))
-    words = f"{_ms(median)} ms against {limit * 1000:.1f} ms; {share:.0%} of {len(found.trials[arm])} restarts within"
+    median, limit, first = found.median(arm, "first"), found.limit(arm.way), found.trials(arm)[:, 0]
+    words = f"{_ms(median)} ms against {limit * 1000:.1f} ms; {np.mean(first <= limit):.0%} of {len(first)} restarts within"
     goal = f"{title(arm)}: the median first request ≤ {MOST:g} × the steady p99"
     return Verdict(goal, words, None if median.low <= limit < median.high else median.value <= limit)
 
 
-def _warm_up_helps(found: Found, warm: Arm, cold: Arm) -> Verdict:
-    a, b = found.median(warm, "first"), found.median(cold, "first")
-    goal = (
-        f"warm-up makes the first request faster, {'direct' if warm.way == 'direct' else 'through the edge'}"
+def _warm_up_helps(arm: Arm, gain: Ratio) -> Verdict:
+    met = None if gain.low <= 1 <= gain.high else gain.value > 1
+    return Verdict(
+        f"{title(arm)}: the first request is faster with warm-up", f"{gain.said(1)} times as fast", met
     )
-    told = None if a.low <= b.high and b.low <= a.high else a.value < b.value
-    return Verdict(goal, f"{_ms(a)} ms with it, {_ms(b)} ms without", told)
 
 
 def _ms(ratio: Ratio) -> str:
@@ -95,7 +122,7 @@ def _ms(ratio: Ratio) -> str:
 
 
 def figures(found: Found) -> list[Figure]:
-    return [_figure(found, arm, place) for arm in found.trials for place in ("first", "second")]
+    return [_figure(found, arm, place) for arm in found.arms for place in PLACES]
 
 
 def _figure(found: Found, arm: Arm, place: str) -> Figure:
@@ -105,33 +132,31 @@ def _figure(found: Found, arm: Arm, place: str) -> Figure:
 
 
 def tables(found: Found) -> list[Table]:
-    rows = [
-        [
-            title(arm),
-            *(_ms(found.median(arm, place)) for place in PLACES),
-            f"{quantile(trials[:, 0], 0.9) * 1000:.1f}",
-            f"{trials[:, 0].max() * 1000:.1f}",
-            str(len(trials)),
-        ]
-        for arm, trials in found.trials.items()
-    ]
-    lab = ["the lab", f"{LAB_FIRST * 1000:g}", "", f"{LAB_LATER * 1000:g} (later)", "", "", ""]
     head = [
-        "lost",
-        "first, median",
-        "second, median",
-        "tenth, median",
-        "first, p90",
-        "first, longest",
-        "restarts",
-    ]
+        "lost", "first, median", "second, median", "tenth, median", "first, p90", "first, longest",
+        "without warm-up / with", "restarts",
+    ]  # fmt: skip
+    lab = ["the lab", f"{LAB_FIRST * 1000:g}", "", f"{LAB_LATER * 1000:g} (later)", "", "", "", ""]
     steady = [
-        [way, *(f"{quantile(seconds, share) * 1000:.2f}" for share in (0.5, 0.99)), f"{len(seconds):,}"]
-        for way, seconds in found.steady.items()
-    ]
+        [way, client, *(f"{quantile(seconds, share) * 1000:.2f}" for share in (0.5, 0.99)), f"{len(seconds):,}"]
+        for client, by_way in (("k6, 100/s", found.steady), ("our own, one after the other", found.steady_own))
+        for way, seconds in by_way.items()
+    ]  # fmt: skip
     return [
-        Table("Requests after a loss, ms with 95 %", head, [*rows, lab]),
-        Table("With nothing lost, ms", ["way", "p50", "p99", "requests"], steady),
+        Table("Requests after a loss, ms with 95 %", head, [*(_row(found, arm) for arm in found.arms), lab]),
+        Table("With nothing lost, ms", ["way", "client", "p50", "p99", "requests"], steady),
+    ]
+
+
+def _row(found: Found, arm: Arm) -> list[str]:
+    first, gain = found.trials(arm)[:, 0], found.gain(arm)
+    return [
+        title(arm),
+        *(_ms(found.median(arm, place)) for place in PLACES),
+        f"{quantile(first, 0.9) * 1000:.1f}",
+        f"{first.max() * 1000:.1f}",
+        gain.said(1) if gain else "",
+        str(len(first)),
     ]
 
 

@@ -8,12 +8,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import psycopg2
-import psycopg2.extensions
 
 from benchmarks.http_client import BadAnswerError, KeepAlive, render_request
 from benchmarks.report import BenchmarkError
@@ -21,27 +20,33 @@ from localfaas.envoy import admin_request
 from localfaas.settings import Settings
 from localfaas.status import Row, rows
 from localfaas.up import admin_url
+from tests.experiments.common.driving import Block, Request, interleaved
 
 REQUESTS = 10
 STEADY_REQUESTS = 200
 SETTLED_REQUESTS = 50
 """Before the steady ones, unmeasured."""
-AT_ONCE = 5
-"""Restarts in a group."""
+AT_ONCE = 3
+"""Restarts of an arm in a group."""
 PATIENCE_SECONDS = 30.0
 POLL_SECONDS = 0.005
-SETTLE_SECONDS = 2.0
-"""After a deployment, until the replica that was replaced is gone as well."""
+STEADY_SECONDS = 2.0
+STEADY_RATE = 100.0
 _PRODUCT_ID = 7
+_LIVES = ("RUNNING", "STARTING")
+"""supervisord calls a process STARTING for its first second, ready or not."""
 
 Way = Literal["direct", "edge"]
+WAYS: Sequence[Way] = ("direct", "edge")
+Cause = Literal["replica", "connections", "at-once", "gateway", "edge"]
+"""What is lost; `at-once` are connections as well, but the request does not wait until the replica says that it is ready."""
 
 
 @dataclass(frozen=True)
 class Arm:
     """What is lost, which way is asked afterwards, and whether replicas warm up."""
 
-    cause: Literal["replica", "gateway", "edge", "connections"]
+    cause: Cause
     way: Way
     warm_up: bool = True
 
@@ -50,16 +55,16 @@ class Arm:
         return f"{self.cause}-{self.way}" + ("" if self.warm_up else "-cold")
 
 
-ARMS = (
-    Arm("replica", "direct"),
-    Arm("replica", "direct", warm_up=False),
-    Arm("replica", "edge"),
-    Arm("replica", "edge", warm_up=False),
-    Arm("connections", "direct"),
-    Arm("connections", "edge"),
-    Arm("gateway", "edge"),
-    Arm("edge", "edge"),
-)
+_PAIRED: Sequence[tuple[Cause, Way]] = (
+    ("replica", "direct"), ("replica", "edge"), ("connections", "direct"), ("connections", "edge"),
+)  # fmt: skip
+_ALONE: Sequence[tuple[Cause, Way]] = (
+    ("at-once", "direct"), ("at-once", "edge"), ("gateway", "edge"), ("edge", "edge"),
+)  # fmt: skip
+WARM = tuple(Arm(*one) for one in (*_PAIRED, *_ALONE))
+COLD = tuple(Arm(*one, warm_up=False) for one in _PAIRED)
+"""Beside the first of WARM, in the same order: what the setting changes."""
+ARMS = (*WARM, *COLD)
 
 
 class Shop:
@@ -81,38 +86,56 @@ class Shop:
             "WARM_UP": str(warm_up).lower(),
         }
         command = [sys.executable, "-m", "localfaas", "deploy", "products"]
-        before = self.row("products-").pid
+        before = self.settled("products-").pid
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise BenchmarkError(f"products was not deployed: {done.stdout}{done.stderr}")
         self._until(lambda: self._replaced("products-", before), "the new replica of products")
-        time.sleep(SETTLE_SECONDS)
         self._warm_up = warm_up
 
     def row(self, program: str) -> Row:
-        """The one running process of that name, or of the function whose replicas' names begin so."""
+        """The one process of that name, or of the function whose replicas' names begin so, which is in the rotation."""
         found = [
-            one for one in rows(self.settings) if one.program.startswith(program) and one.state == "RUNNING"
+            one
+            for one in rows(self.settings)
+            if one.program.startswith(program) and one.state in _LIVES and one.traffic != "no"
         ]
         if len(found) != 1:
             raise BenchmarkError(f"{len(found)} processes of {program} run")
         return found[0]
 
-    def address(self, way: Way) -> tuple[int, bytes]:
-        """Port, and request."""
-        if way == "direct":
-            return self.row("products-").port, render_request("localhost", "GET", f"/{_PRODUCT_ID}")
-        return self.settings.port("edge"), render_request("localhost", "GET", f"/api/products/{_PRODUCT_ID}")
+    def settled(self, program: str) -> Row:
+        """The same, once there is but one."""
+        found: list[Row] = []
 
-    def lose(self, cause: str) -> None:
+        def is_there() -> bool:
+            try:
+                found.append(self.row(program))
+            except BenchmarkError:
+                return False
+            return found[-1].pid != 0
+
+        self._until(is_there, program)
+        return found[-1]
+
+    def address(self, way: Way) -> tuple[int, str]:
+        """Port, and path."""
+        if way == "direct":
+            return self.settled("products-").port, f"/{_PRODUCT_ID}"
+        return self.settings.port("edge"), f"/api/products/{_PRODUCT_ID}"
+
+    def lose(self, cause: Cause) -> None:
         """Break it, and come back as soon as it says that it is ready again."""
-        if cause == "connections":
+        if cause in ("connections", "at-once"):
             self._lose_connections()
+            if cause == "connections":
+                port = self.settled("products-").port
+                self._until(lambda: is_ready(port), "products without its connections")
         else:
             self._kill("products-" if cause == "replica" else cause)
 
     def _kill(self, program: str) -> None:
-        killed = self.row(program)
+        killed = self.settled(program)
         os.kill(killed.pid, signal.SIGKILL)
         self._until(lambda: self._replaced(program, killed.pid), f"{program} after it was killed")
 
@@ -122,7 +145,7 @@ class Shop:
         except BenchmarkError:
             return False
         return now.pid not in (0, pid) and (
-            _is_ready(now.port) if program == "products-" else self._is_live(program)
+            is_ready(now.port) if program == "products-" else self._is_live(program)
         )
 
     def _is_live(self, program: str) -> bool:
@@ -156,28 +179,45 @@ class Shop:
 
 def take(shop: Shop, arm: Arm) -> list[float]:
     """Lose it, and the seconds of the ten requests that follow. Raises BenchmarkError unless all are answered 200."""
+    port, request = _request(shop, arm.way)
     shop.lose(arm.cause)
-    return _asked(shop, arm.way, REQUESTS)
+    return asked(port, request, REQUESTS)
 
 
 def the_steady(shop: Shop, way: Way) -> list[float]:
-    """Seconds of requests while nothing is broken."""
-    return _asked(shop, way, SETTLED_REQUESTS + STEADY_REQUESTS)[SETTLED_REQUESTS:]
+    """Seconds of requests while nothing is broken, by the client that times the first ones."""
+    return asked(*_request(shop, way), SETTLED_REQUESTS + STEADY_REQUESTS)[SETTLED_REQUESTS:]
 
 
-def _asked(shop: Shop, way: Way, count: int) -> list[float]:
-    port, request = shop.address(way)
+def steady_blocks(shop: Shop, rounds: int) -> list[Block]:
+    """The same requests from k6, both ways in turn."""
+    return interleaved({way: _block(shop, way) for way in WAYS}, rounds)
+
+
+def _block(shop: Shop, way: Way) -> Block:
+    port, path = shop.address(way)
+    return Block(
+        way, Request(f"http://127.0.0.1:{port}{path}", contains='"price_cents"'), STEADY_SECONDS, STEADY_RATE
+    )
+
+
+def _request(shop: Shop, way: Way) -> tuple[int, bytes]:
+    port, path = shop.address(way)
+    return port, render_request("localhost", "GET", path)
+
+
+def asked(port: int, request: bytes, count: int) -> list[float]:
     taken = []
     with KeepAlive(port) as client:
         for _ in range(count):
             reply = client.send(request)
             if reply.status != 200:
-                raise BenchmarkError(f"{way} answered {reply.status} {reply.body[:100]!r}")
+                raise BenchmarkError(f"port {port} answered {reply.status} {reply.body[:100]!r}")
             taken.append(reply.seconds)
     return taken
 
 
-def _is_ready(port: int) -> bool:
+def is_ready(port: int) -> bool:
     try:
         with KeepAlive(port, timeout=2) as client:
             return client.send(render_request("localhost", "GET", "/_/ready")).status == 200
