@@ -19,8 +19,6 @@ from .warmth import Warmth, rehearse
 if TYPE_CHECKING:
     from .client import ServiceClient
 
-DATABASE_AWAY = "the database cannot be reached"
-
 S = TypeVar("S", bound=FunctionSettings)
 
 
@@ -82,7 +80,7 @@ class Service:
         try:
             applied = self._database.read(_applied, self.api.migration)
         except (errors.Unavailable, psycopg2.Error):
-            return DATABASE_AWAY
+            return "the database cannot be reached"
         return None if applied else f"migration {self.api.migration} is not applied"
 
 
@@ -93,9 +91,10 @@ class FunctionApp(Flask):
     warmth: Warmth | None = None
 
     def ready(self) -> str | None:
+        """Warm up once more, if connections were lost; a pool that cannot be filled again keeps nobody from being served."""
         fault = self.service.ready()
-        if fault is None and self.warmth and not self.warmth.restore():
-            return DATABASE_AWAY
+        if fault is None and self.warmth:
+            self.warmth.restore()
         return fault
 
     def warm_up(self) -> None:

@@ -98,6 +98,20 @@ def test_a_replica_without_warm_up_opens_nothing(database: Cloned, tmp_path: Pat
     assert not backends(database)
 
 
+def test_a_pool_that_cannot_be_filled_keeps_nobody_from_being_served(
+    database: Cloned, tmp_path: Path
+) -> None:
+    app = made("products", database, tmp_path, threads="4")
+    statement = sql.SQL("ALTER DATABASE {} CONNECTION LIMIT 1")
+    database.server.execute(statement.format(sql.Identifier(database.name)))
+    app.warm_up()
+    assert app.service.database.opened == 1
+    assert app.ready() is None
+    assert app.test_client().get("/?limit=1").status_code == 200
+    assert app.warmth is not None
+    app.warmth.end()
+
+
 def test_with_the_database_away_at_the_start_a_replica_is_warm_when_it_is_ready(
     database: Cloned, tmp_path: Path
 ) -> None:
