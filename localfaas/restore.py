@@ -86,6 +86,17 @@ def check_migration(settings: Settings, manifest: Manifest) -> None:
         )
 
 
+def database_name(url: str) -> str:
+    """The database of an address. Raises RestoreError unless names can be made of it that are surely others.
+
+    PostgreSQL cuts names off at 63 bytes without a word.
+    """
+    name = urlsplit(url).path.removeprefix("/")
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,50}", name):
+        raise RestoreError(f"the database {name!r} must have a name of up to 50 letters, digits, _ and -")
+    return name
+
+
 @contextmanager
 def server(settings: Settings) -> Iterator[str]:
     """The superuser's address of the database, on a server that is this home's own and runs for the block alone.
@@ -117,8 +128,7 @@ def server(settings: Settings) -> Iterator[str]:
         postgres.wait_until_ready(cluster.url(password))
         yield cluster.url(password, database.DATABASE)
     finally:
-        with suppress(ProcessLookupError):
-            process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGINT)
         process.wait(STOP_SECONDS)
 
 
@@ -128,7 +138,7 @@ class _Restoration:
     def __init__(self, settings: Settings, url: str) -> None:
         self._settings = settings
         self._url = url
-        self._name = urlsplit(url).path.removeprefix("/")
+        self._name = database_name(url)
         self._new = self._name + NEW
         self._new_url = database.with_database(url, self._new)
         self._replaced = self._name + REPLACED

@@ -25,7 +25,7 @@ from localfaas.manifest import (
     write_synced,
 )
 from localfaas.progress import Steps
-from localfaas.restore import RestoreError, check_migration
+from localfaas.restore import RestoreError, check_migration, database_name
 from localfaas.settings import Settings
 
 DUMP = b"PGDMP, or so it says"
@@ -129,6 +129,13 @@ def test_backup_of_a_newer_migration_is_refused_and_of_an_older_one_is_not(tmp_p
         check_migration(settings, replace(MANIFEST, migration=migration))
     with pytest.raises(RestoreError, match=r"migration 0004, and the last of this project is 0003"):
         check_migration(settings, replace(MANIFEST, migration="0004"))
+
+
+@pytest.mark.parametrize("name", ["", "a" * 51, "a%20b", "größe"])
+def test_database_whose_other_names_might_be_its_own_is_not_restored(name: str) -> None:
+    assert database_name("postgresql://postgres:x@h:1/magasin-2_test?sslmode=require") == "magasin-2_test"
+    with pytest.raises(RestoreError, match="up to 50 letters"):
+        database_name(f"postgresql://postgres:x@h:1/{name}")
 
 
 def steps() -> Steps:
