@@ -24,6 +24,10 @@ deploy: $(VENV)/.ready ## build and deploy stack.yml (f=cart for one function)
 	@$(LOCALFAAS) deploy $(f)
 edge-reload: $(VENV)/.ready ## give the edge the present kong/kong.yml, and show what changed
 	@$(LOCALFAAS) edge-reload
+backup: $(VENV)/.ready ## copy the whole database into a new folder, while everything runs: to=FOLDER (.local/backups/<time>)
+	@$(LOCALFAAS) backup $(if $(to),"$(to)")
+restore: $(VENV)/.ready ## put a backup in the place of the database, which is deleted; after make down: from=FOLDER
+	@$(LOCALFAAS) restore --yes $(if $(from),"$(from)",$(error which backup? make restore from=.local/backups/...))
 reset: $(VENV)/.ready ## stop everything and delete all data
 	@$(LOCALFAAS) reset --yes
 

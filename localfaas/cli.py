@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from localfaas import __version__, monitoring, request_log
+from localfaas.backup import backup
 from localfaas.build import BuildError, build
 from localfaas.client import ClientError
 from localfaas.dashboards import serve as serve_dashboards
@@ -21,10 +22,12 @@ from localfaas.deploy import DeployError, deploy_stack
 from localfaas.down import down, reset
 from localfaas.edge import CertificateError, KongConfError
 from localfaas.edge_reload import EdgeReloadError, reload_edge
+from localfaas.manifest import BackupError
 from localfaas.ports import PortTakenError
 from localfaas.postgres import PostgresError
 from localfaas.progress import Steps
 from localfaas.project import ProjectError, load_hooks
+from localfaas.restore import RestoreError, restore
 from localfaas.scaffold import ScaffoldError, new_function
 from localfaas.serve import serve
 from localfaas.settings import Settings, SettingsError
@@ -34,6 +37,7 @@ from localfaas.supervisor import SupervisorError
 from localfaas.up import KONG_FILE, UpError, gateway_client, up
 
 EXPECTED = (
+    BackupError,
     BuildError,
     CertificateError,
     ClientError,
@@ -44,6 +48,7 @@ EXPECTED = (
     PortTakenError,
     PostgresError,
     ProjectError,
+    RestoreError,
     ScaffoldError,
     SettingsError,
     StackError,
@@ -125,6 +130,13 @@ def parser() -> argparse.ArgumentParser:
     new.add_argument("--lang", default="python3-flask-granian", help="template (default: %(default)s)")
     page = verb("dashboards", run_dashboards, "draw the project's dashboards (run by supervisord)")
     page.add_argument("--port", type=int, help="where to listen (default: 8011 with the offset)")
+    copy = verb("backup", run_backup, "copy the whole database into a new folder, while the shop trades")
+    copy.add_argument(
+        "folder", nargs="?", type=Path, help="where to (default: backups/<time> in the state directory)"
+    )
+    back = verb("restore", run_restore, "put a backup in the place of the database, which is deleted")
+    back.add_argument("folder", type=Path, help="a folder that backup made")
+    back.add_argument("--yes", action="store_true", required=True, help="confirm that data is to be replaced")
     wipe = verb("reset", run_reset, "stop everything and delete all state")
     wipe.add_argument("--yes", action="store_true", required=True, help="confirm that data is to be deleted")
     verb("serve", run_serve, "run the API process (supervisord does this)")
@@ -220,6 +232,18 @@ def run_edge_reload(settings: Settings, options: argparse.Namespace) -> int:
 def run_new(settings: Settings, options: argparse.Namespace) -> int:
     for line in new_function(settings.project, options.name, options.lang):
         print(line)
+    return 0
+
+
+def run_backup(settings: Settings, options: argparse.Namespace) -> int:
+    folder, manifest = backup(settings, options.folder, Steps(Console()))
+    print(f"The database of {manifest.made_at} is in {folder}; `make restore from={folder}` brings it back.")
+    return 0
+
+
+def run_restore(settings: Settings, options: argparse.Namespace) -> int:
+    manifest = restore(settings, options.folder.resolve(), Steps(Console()))
+    print(f"The database is that of {manifest.made_at} again; `make up` serves it.")
     return 0
 
 

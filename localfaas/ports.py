@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Mapping
 from contextlib import suppress
 
 import psutil
@@ -23,6 +24,15 @@ def check_ports(settings: Settings, stack: Stack) -> None:
         base = function.annotations.get(PORT_ANNOTATION, "")
         for replica in range(scale_min(function.labels) if base.isdecimal() else 0):
             wanted[int(base) + replica * REPLICA_PORT_STEP + settings.port_offset] = f"{name}-{replica + 1}"
+    _check(wanted)
+
+
+def check_port(settings: Settings, name: str) -> None:
+    """The same of one fixed part, by its name in PORTS."""
+    _check({settings.port(name): name})
+
+
+def _check(wanted: Mapping[int, str]) -> None:
     taken = [
         f"port {port} ({name}) is taken{_holder(port)}" for port, name in wanted.items() if _is_taken(port)
     ]

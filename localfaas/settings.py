@@ -126,6 +126,11 @@ class Settings:
         return self.state / "secrets"
 
     @property
+    def backups(self) -> Path:
+        """Copies of the database, one folder each, written by backup.py; `reset` leaves them."""
+        return self.state / "backups"
+
+    @property
     def builds(self) -> Path:
         """Layouts: `<function>/<content hash>/`, written by build.py."""
         return self.state / "build"

@@ -35,6 +35,7 @@ LONGEST_SOCKET_PATH = 107
 """Bytes in a Unix socket's address (unix(7))."""
 KONG_FILE = Path("kong") / "kong.yml"
 MIGRATIONS = Path("db") / "migrations"
+SUPERUSER_SECRET = "postgres-superuser"  # noqa: S105  a secret's name, not a secret
 
 
 class UpError(RuntimeError):
@@ -86,7 +87,7 @@ def start_processes(settings: Settings, supervisor: Supervisor, stack: Stack) ->
     if _needs_database(settings, stack) and not settings.database_url:
         cluster = platform.postgres_cluster(settings)
         postgres.check_namespace()
-        cluster.create((settings.secrets / "postgres-superuser").read_text())
+        cluster.create((settings.secrets / SUPERUSER_SECRET).read_text())
         supervisor.replace(platform.postgres_program(settings, cluster))
     gateway.write_bootstrap(settings)
     gateway.write_gateway(settings, Registry(settings.deployments).all())
@@ -118,7 +119,7 @@ def _make_secrets(settings: Settings, hooks: Hooks) -> None:
     for name, value in (
         ("basic-auth-user", "admin"),
         ("basic-auth-password", random_source.token_hex(16)),
-        ("postgres-superuser", postgres.new_password()),
+        (SUPERUSER_SECRET, postgres.new_password()),
     ):
         if not (settings.secrets / name).exists():
             database.write_secret(settings.secrets / name, value)
@@ -143,7 +144,7 @@ def admin_url(settings: Settings) -> str:
     """The superuser's address of the project's database."""
     if settings.database_url:
         return settings.database_url
-    password = (settings.secrets / "postgres-superuser").read_text()
+    password = (settings.secrets / SUPERUSER_SECRET).read_text()
     return platform.postgres_cluster(settings).url(password, database.DATABASE)
 
 

@@ -27,7 +27,9 @@ hypothesis.settings.register_profile("any machine", deadline=None)
 hypothesis.settings.load_profile("any machine")
 
 WHOLE_SHOP = "tests/e2e/"
-PLATFORMS_OF_THEIR_OWN = frozenset({"tests/e2e/test_localfaas.py", "tests/e2e/test_autoscaling.py"})
+PLATFORMS_OF_THEIR_OWN = frozenset(
+    {"tests/e2e/test_localfaas.py", "tests/e2e/test_autoscaling.py", "tests/e2e/test_data_care.py"}
+)
 
 
 class FileScheduling(LoadFileScheduling):  # type: ignore[misc]
