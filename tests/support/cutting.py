@@ -60,7 +60,9 @@ class Cutter:
 
     def _fate_of(self, sent: bytes) -> Fate | None:
         if COMMIT not in sent:
-            return "between" if self.choices.random() < self.others_cut else None
+            # A login is left alone: the function would wait before it tried another.
+            is_statement = sent[:1] in {b"Q", b"P"}
+            return "between" if is_statement and self.choices.random() < self.others_cut else None
         if self.planned:
             return self.planned.pop(0)
         if self.choices.random() >= self.commits_cut:
