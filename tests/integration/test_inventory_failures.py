@@ -18,6 +18,7 @@ import requests
 from psycopg2 import sql
 
 from functions.inventory import store
+from localfaas.postgres import SUPERUSER
 from tests.support.functions import problem
 from tests.support.metrics import growth
 from tests.support.postgres import PostgresServer
@@ -102,12 +103,12 @@ def test_a_deadlock_is_no_concern_of_the_clients(
         ours = pool.submit(patient_room.post, "/transfers", TRANSFER)
         wait_until(lambda: waiting_backends(room))  # it has S1's A, and waits for S1's B
         theirs = pool.submit(lock, other, "S1", "A")
-        wait_until(lambda: waiting_backends(room, "postgres"))
+        wait_until(lambda: waiting_backends(room, SUPERUSER))
         holding.rollback()
         theirs.result()
         other.connection.rollback()
         assert ours.result().status_code == 201
-    assert repeated.by == 1
+    assert repeated.by >= 1
     assert (room.stock("S1", "A"), room.stock("S2", "B")) == ((4, 0), (6, 0))
     assert room.differences() == []
 
