@@ -134,7 +134,7 @@ class Counterexample:
     def _lines(self) -> Iterator[str]:
         count = len(self.operations)
         answers = "this answer" if count == 1 else f"these {count} answers"
-        yield f"{self.operations[0].target}: no order explains {answers}, whatever it was before of"
+        yield f"{self.operations[0].target}: no order explains {answers}, whichever of these it was before:"
         yield f"  {_few(self.starts, SHOWN_STATES, '; ')}"
         yield from self._pictured(self.operations)
         if self.beside:
@@ -209,7 +209,7 @@ def _smallest_window(model: Model, prefix: Sequence[Operation]) -> Counterexampl
     """
     whole = _Search(model, prefix, [model.initial])
     assert not whole.succeeds()
-    states = list(dict.fromkeys(state for _, state in whole.tried))
+    states = list(dict.fromkeys(state for _, state in reversed(whole.tried)))
     answered = sorted((one for one in prefix if _must_be(one)), key=lambda one: one.answered)
     pending = sorted((one for one in prefix if not _must_be(one)), key=lambda one: -one.invoked)
     for count in range(1, min(len(answered), LONGEST_WINDOW)):
