@@ -19,7 +19,7 @@ from tests.support.replicas import Replica, built, running_replicas
 from tests.support.stockroom import SERVICES, Stockroom, make_stockroom
 
 REPLICAS = 3
-ROUNDS = int(os.environ.get("RACE_ROUNDS", "60"))
+ROUNDS = int(os.environ.get("RACE_ROUNDS", "12"))
 """As many of each kind; `make race-test` plays 204."""
 PLANTED_ROUNDS = 48
 
