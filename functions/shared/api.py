@@ -34,6 +34,7 @@ class Route:
     body: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
     answers: Mapping[int, Any] = field(default_factory=dict)
+    """Status of a success to what it is: a model (JSON), a media type, a tuple of these, or None: no body."""
     roles: frozenset[str] = frozenset()
     idempotency: Idempotency | None = None
     principal: Callable[[], str] | None = None
