@@ -50,6 +50,8 @@ def document(api: Api) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for route in api.routes:
         paths.setdefault(path_template(route.path), {})[route.method.lower()] = _operation(route)
+        for response, links in _links(api, route):
+            paths[path_template(route.path)][route.method.lower()]["responses"][response]["links"] = links
     return {
         "openapi": "3.1.0",
         "info": {"title": api.title, "version": "1"},
@@ -125,6 +127,38 @@ def _answer(model: Any, route: Route) -> dict[str, Any]:
     for form in model if isinstance(model, tuple) else (model,):
         content |= {form: {}} if isinstance(form, str) else {"application/json": {"schema": _schema(form)}}
     return {"description": "Success", **more, "content": content}
+
+
+def _links(api: Api, route: Route) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Status of each success of a POST, and links to what can be done with what it made (OpenAPI 3.1, section 4.8.20).
+
+    That is what lies right below its path under a name that the answer has a member for.
+    """
+    below = route.path.rstrip("/") + "/<"
+    for status, model in route.answers.items() if route.method == "POST" else ():
+        members = _members(model) | route.links.keys()
+        links = {
+            each.name: _link(each, match["name"], route.links.get(match["name"], match["name"]))
+            for each in api.routes
+            if each.path.startswith(below)
+            and (match := _PARAMETER.match(each.path, len(below) - 1))
+            and match["name"] in members
+        }
+        if links:
+            yield str(status), links
+
+
+def _members(model: Any) -> set[str]:
+    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+        return set()
+    return {field.alias or name for name, field in model.model_fields.items()}
+
+
+def _link(target: Route, parameter: str, member: str) -> dict[str, Any]:
+    parameters = {parameter: f"$response.body#/{member}"}
+    if target.if_match:
+        parameters["If-Match"] = "$response.header.ETag"
+    return {"operationId": target.name, "parameters": parameters}
 
 
 def _schema(model: Any) -> dict[str, Any]:
