@@ -81,7 +81,7 @@ from .settings import (
     secret,
     setting,
 )
-from .validation import Body, Query
+from .validation import Body, Day, Query
 
 __all__ = [
     "Answer",
@@ -92,6 +92,7 @@ __all__ = [
     "Connection",
     "Database",
     "DatabaseSettings",
+    "Day",
     "Forbidden",
     "FunctionApp",
     "FunctionSettings",
