@@ -223,7 +223,7 @@ def _is_subject(subject: Any) -> bool:
 
 
 def _is_expiry(moment: Any) -> bool:
-    """Whether it is a number, as RFC 7519 has it; a text of digits has been let pass before."""
+    """Whether it is a number, as RFC 7519 has it; PyJWT also takes a text of digits."""
     return isinstance(moment, int | float) and moment <= LATEST_EXPIRY
 
 
