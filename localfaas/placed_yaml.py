@@ -149,6 +149,8 @@ def read_yaml(text: str, file: str) -> Value:
         ) from exc
     except (yaml.YAMLError, RecursionError) as exc:
         raise PlacedYamlError(f"{file}: not valid YAML: {exc}") from exc
+    except (ValueError, OverflowError) as exc:  # PyYAML's scanner trusts "\\UFFFFFFFF" to be a character
+        raise PlacedYamlError(f"{file}: not valid YAML: an escaped character that there is not") from exc
     return Value(node if node is not None else _nothing(yaml.Mark("", 0, 0, 0, "", 0)), file)
 
 

@@ -131,6 +131,8 @@ def load_stack(path: Path, environ: Mapping[str, str]) -> Stack:
         return _read_stack(path, environ)
     except SubstitutionError as exc:
         raise StackError(f"{path.name}:{exc.line}: {exc}") from exc
+    except RecursionError as exc:
+        raise StackError(f"{path.name}: nested too deeply") from exc
     except PlacedYamlError as exc:
         raise StackError(str(exc)) from exc
 
@@ -139,7 +141,7 @@ def load_template(project: Path, language: str) -> Template:
     """Read `template/<language>/template.yml`; raises StackError saying where templates are looked for."""
     directory = project / "template" / language
     path = directory / "template.yml"
-    if not _LANGUAGE.fullmatch(language) or not path.is_file():
+    if not _LANGUAGE.fullmatch(language) or not _is_file(path):
         known = sorted(found.parent.name for found in (project / "template").glob("*/template.yml"))
         raise StackError(
             f"no template for the language {language!r}: looked for {project / 'template'}/<language>/template.yml, "
@@ -189,6 +191,14 @@ def _read_text(path: Path) -> str:
         raise PlacedYamlError(f"{path.name}: not UTF-8 text (byte {exc.start})") from exc
     except OSError as exc:
         raise PlacedYamlError(f"{path}: cannot be read ({exc.strerror})") from exc
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is such a file; a name too long for one is none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def _check_header(root: Value, keys: Keys) -> None:
@@ -247,7 +257,7 @@ def _environment(keys: Keys, project: Path) -> dict[str, str]:
     environment = keys["environment"].text_map()
     for item in keys["environment_file"].items():
         path = project / item.text()
-        if not path.is_file():
+        if not _is_file(path):
             raise item.fault(f"names no file: {path}")
         environment |= read_yaml(_read_text(path), item.text()).mapping()["environment"].text_map()
     return environment

@@ -9,7 +9,6 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -18,7 +17,6 @@ from flask import Response, request
 
 from functions.shared import (
     Api,
-    BadRequest,
     Conflict,
     Connection,
     DatabaseSettings,
@@ -31,7 +29,7 @@ from functions.shared import (
     claimed,
     crash,
     current,
-    decode_cursor,
+    decode_moment_cursor,
     encode_cursor,
     identity,
     page,
@@ -193,11 +191,8 @@ def list_checkouts(query: views.CheckoutQuery) -> dict[str, Any]:
 def _after(cursor: str | None) -> dict[str, Any]:
     if cursor is None:
         return {"after_time": None, "after_id": None}
-    moment, checkout_id = decode_cursor(cursor, str, str)
-    try:
-        return {"after_time": datetime.fromisoformat(moment), "after_id": str(UUID(checkout_id))}
-    except ValueError as error:
-        raise BadRequest("`after` is not a cursor of this list.", code="bad_cursor") from error
+    moment, checkout_id = decode_moment_cursor(cursor)
+    return {"after_time": moment, "after_id": checkout_id}
 
 
 @api.get("/<uuid:checkout_id>", answers={200: views.CheckoutView}, roles=("customer", *WIDE), problems=[404])

@@ -5,18 +5,17 @@ Maintenance reads the outbox, tells orders, checkout and cart, and says when all
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from prometheus_client import Counter
 
-from functions.shared import Answer, BadRequest, NotFound, current, decode_cursor, encode_cursor, page
+from functions.shared import Answer, NotFound, current, decode_moment_cursor, encode_cursor, page
 
 from . import store
 from .addresses import shown_addresses
 from .bodies import ErasureQuery
-from .people import is_uuid, signed_in
+from .people import signed_in
 from .routes import ALL, PRIVATE, api
 from .sessions import shown_sessions
 from .views import ErasureAccepted, ErasureDone, ErasurePage, Export
@@ -55,22 +54,11 @@ def erase_oneself() -> Answer:
 @api.get("/erasures", query=ErasureQuery, answers={200: ErasurePage}, roles=["service"], problems=[400, 503])
 def list_erasures(query: ErasureQuery) -> dict[str, Any]:
     """Who is to be forgotten by the other functions, longest waiting first; for maintenance."""
-    after = _after(query.after) if query.after else None
+    after = decode_moment_cursor(query.after) if query.after else None
     rows = current().database.read(store.open_erasures, after, query.limit + 1)
     return page(
         rows, query.limit, lambda row: encode_cursor(row["requested_at"].isoformat(), row["customer_id"])
     )
-
-
-def _after(cursor: str) -> tuple[str, str]:
-    requested_at, customer_id = decode_cursor(cursor, str, str)
-    try:
-        datetime.fromisoformat(requested_at)
-    except ValueError:
-        raise BadRequest("`after` is not a cursor of this list.", code="bad_cursor") from None
-    if not is_uuid(customer_id):
-        raise BadRequest("`after` is not a cursor of this list.", code="bad_cursor")
-    return requested_at, customer_id
 
 
 @api.post(

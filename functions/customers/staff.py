@@ -11,6 +11,7 @@ from functions.shared import (
     Invalid,
     NotFound,
     Row,
+    bad_cursor,
     current,
     decode_cursor,
     encode_cursor,
@@ -55,7 +56,7 @@ def list_accounts(query: AccountQuery) -> Answer:
         return Answer({"items": [], "next": None}, headers=PRIVATE)
     name, customer_id = decode_cursor(query.after, str, str) if query.after else (None, None)
     if customer_id is not None and not is_uuid(customer_id):
-        name, customer_id = decode_cursor("", str, str)
+        raise bad_cursor()
     words = (query.q or "").split()[:WORDS]
     filters = {
         "role": role or query.role,

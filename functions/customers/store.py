@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final
 
 from functions.shared import Connection, Prepared, Row, execute, fetch_all, fetch_one
@@ -142,7 +143,7 @@ def erase(connection: Connection, customer_id: str) -> bool:
     return True
 
 
-def open_erasures(connection: Connection, after: tuple[str, str] | None, limit: int) -> list[Row]:
+def open_erasures(connection: Connection, after: tuple[datetime, str] | None, limit: int) -> list[Row]:
     """Erasures that others have not finished, the oldest first."""
     after_at, after_id = after or (None, None)
     return fetch_all(connection, _OPEN_ERASURES, {"after_at": after_at, "after_id": after_id, "limit": limit})

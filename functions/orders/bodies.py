@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import AfterValidator, Field
 
-from functions.shared import Body, Query
+from functions.shared import Body, Day, Query
 
 LARGEST_QUANTITY = 1_000_000
 HIGHEST_PRICE_CENTS = 100_000_000
@@ -149,8 +148,8 @@ class OrderQuery(Query):
         None
     )
     sku: Annotated[str, Field(max_length=64)] | None = None
-    day: (
-        Annotated[date, Field(description="the location's day on which it was placed, YYYY-MM-DD")] | None
-    ) = None
+    day: Annotated[Day, Field(description="the location's day on which it was placed, YYYY-MM-DD")] | None = (
+        None
+    )
     limit: Annotated[int, Field(ge=1, le=200)] = 50
     after: Annotated[str, Field(max_length=200)] | None = None

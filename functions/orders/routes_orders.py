@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 from functions.shared import (
     Answer,
-    BadRequest,
     Connection,
     Invalid,
     Row,
     current,
-    decode_cursor,
+    decode_moment_cursor,
     encode_cursor,
     identity,
     page,
@@ -78,11 +75,8 @@ def _number(text: str | None) -> str | None:
 def _after(cursor: str | None) -> dict[str, Any]:
     if cursor is None:
         return {"after_time": None, "after_id": None}
-    moment, order_id = decode_cursor(cursor, str, str)
-    try:
-        return {"after_time": datetime.fromisoformat(moment), "after_id": str(UUID(order_id))}
-    except ValueError as error:
-        raise BadRequest("`after` is not a cursor of this list.", code="bad_cursor") from error
+    moment, order_id = decode_moment_cursor(cursor)
+    return {"after_time": moment, "after_id": order_id}
 
 
 def _cursor(row: Row) -> str:

@@ -23,7 +23,7 @@ NUMBER_ATTEMPTS = 10
 
 @api.post(
     "/", body=bodies.NewOrder, answers={200: views.OrderView, 201: views.OrderView}, roles=["service"],
-    idempotency="own", problems=[503],
+    idempotency="own", problems=[503], links={"reference": "order_id"},
 )  # fmt: skip
 def create_order(body: bodies.NewOrder) -> Answer:
     """Make the order of a checkout, unpaid.

@@ -19,6 +19,8 @@ LARGEST_ID = 2**63 - 1
 ROWS_PER_BULK = 1000
 PRICES_PER_REQUEST = 200
 WORDS_PER_SEARCH = 8
+LONGEST_CURSOR = 2000
+"""One holds a name, which may be four bytes a character, in Base64."""
 DEFAULT_CATEGORY = "uncategorised"
 
 
@@ -106,7 +108,7 @@ class ListQuery(Query):
     max_price_cents: Annotated[int, Field(ge=0, le=HIGHEST_PRICE_CENTS)] | None = None
     sort: Sort = "name"
     limit: Annotated[int, Field(ge=1, le=200)] = 20
-    after: Annotated[str, Field(max_length=1000)] | None = None
+    after: Annotated[str, Field(max_length=LONGEST_CURSOR)] | None = None
 
     @model_validator(mode="after")
     def _few_words(self) -> ListQuery:

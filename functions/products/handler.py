@@ -34,6 +34,7 @@ from functions.shared import (
 from . import domain, store
 
 EDITORS = ("hq", "service")
+VERSIONED = {"ETag": "The product's version, for If-Match and If-None-Match."}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +59,7 @@ api = Api(
 
 @api.post(
     "/", body=domain.NewProduct, answers={201: domain.Product}, roles=EDITORS, idempotency="optional",
-    problems=[409],
+    problems=[409], response_headers=VERSIONED,
 )  # fmt: skip
 def create_product(body: domain.NewProduct, connection: Connection) -> Answer:
     """Create a product."""
@@ -69,13 +70,17 @@ def create_product(body: domain.NewProduct, connection: Connection) -> Answer:
     return Answer(row, 201, {"ETag": etag(row["version"])})
 
 
-@api.get("/<id:product_id>", answers={200: domain.Product, 304: None}, problems=[404])
+@api.get(
+    "/<id:product_id>", answers={200: domain.Product, 304: None}, problems=[404], response_headers=VERSIONED
+)
 def read_product(product_id: int) -> Answer:
     """One product by its id."""
     return _shown(current().database.read(store.product_by_id, product_id))
 
 
-@api.get("/sku/<path:sku>", answers={200: domain.Product, 304: None}, problems=[404])
+@api.get(
+    "/sku/<path:sku>", answers={200: domain.Product, 304: None}, problems=[404], response_headers=VERSIONED
+)
 def read_product_by_sku(sku: str) -> Answer:
     """One product by its SKU, compared exactly."""
     return _shown(current().database.read(store.product_by_sku, sku))
@@ -167,7 +172,7 @@ def read_price_history(product_id: int, query: domain.HistoryQuery) -> dict[str,
 
 @api.patch(
     "/<id:product_id>", body=domain.ProductChange, answers={200: domain.Product}, roles=EDITORS, if_match=True,
-    problems=[404],
+    problems=[404], response_headers=VERSIONED,
 )  # fmt: skip
 def change_product(product_id: int, body: domain.ProductChange) -> Answer:
     """Change some fields of a product.
@@ -181,7 +186,10 @@ def change_product(product_id: int, body: domain.ProductChange) -> Answer:
         return _changed(connection, product_id, row)
 
 
-@api.delete("/<id:product_id>", answers={200: domain.Product}, roles=EDITORS, if_match=True, problems=[404])
+@api.delete(
+    "/<id:product_id>", answers={200: domain.Product}, roles=EDITORS, if_match=True, problems=[404],
+    response_headers=VERSIONED,
+)  # fmt: skip
 def deactivate_product(product_id: int) -> Answer:
     """Take a product off sale.
 

@@ -29,7 +29,7 @@ from . import queries as asked
 from .moment import Moment, open_moment, own_store
 from .periods import Period
 from .queries import Policy
-from .rendering import Report, answer
+from .rendering import CSV, Report, answer
 from .views import (
     LowStock,
     Overstock,
@@ -65,7 +65,7 @@ class ReportsSettings(DatabaseSettings, TokenSettings):
 api = Api("reports", title="Reports", migration="0012", warm_up=["/sales?from=2001-01-01&to=2001-01-01"])
 
 
-@api.get("/sales", query=asked.SalesQuery, answers={200: Sales}, roles=READERS, problems=[503])
+@api.get("/sales", query=asked.SalesQuery, answers={200: (Sales, CSV)}, roles=READERS, problems=[503])
 def report_sales(query: asked.SalesQuery) -> Response:
     """Consolidated sales between two days, with the period before.
 
@@ -74,7 +74,9 @@ def report_sales(query: asked.SalesQuery) -> Response:
     return _answer(query, lambda moment: composed.sales_report(moment, query))
 
 
-@api.get("/products/top", query=asked.SellersQuery, answers={200: TopSellers}, roles=READERS, problems=[503])
+@api.get(
+    "/products/top", query=asked.SellersQuery, answers={200: (TopSellers, CSV)}, roles=READERS, problems=[503]
+)
 def report_top_sellers(query: asked.SellersQuery) -> Response:
     """The products that sold most, by money or by units; charges are no products."""
 
@@ -89,7 +91,11 @@ def report_top_sellers(query: asked.SellersQuery) -> Response:
 
 
 @api.get(
-    "/products/slow", query=asked.SellersQuery, answers={200: SlowSellers}, roles=READERS, problems=[503]
+    "/products/slow",
+    query=asked.SellersQuery,
+    answers={200: (SlowSellers, CSV)},
+    roles=READERS,
+    problems=[503],
 )
 def report_slow_sellers(query: asked.SellersQuery) -> Response:
     """The products on sale and in stock that sold least, or not at all; with what lies there."""
@@ -104,13 +110,13 @@ def report_slow_sellers(query: asked.SellersQuery) -> Response:
     return _answer(query, make)
 
 
-@api.get("/trends", query=asked.TrendQuery, answers={200: Trend}, roles=READERS, problems=[503])
+@api.get("/trends", query=asked.TrendQuery, answers={200: (Trend, CSV)}, roles=READERS, problems=[503])
 def report_trend(query: asked.TrendQuery) -> Response:
     """Net sales by day, week or month with their moving average, and how that has changed."""
     return _answer(query, lambda moment: composed.trend_report(moment, query))
 
 
-@api.get("/stock", query=asked.StockQuery, answers={200: Stock}, roles=READERS, problems=[503])
+@api.get("/stock", query=asked.StockQuery, answers={200: (Stock, CSV)}, roles=READERS, problems=[503])
 def report_stock(query: asked.StockQuery) -> Response:
     """Stock as it is now and its value at the catalogue's prices, by location, category or product."""
 
@@ -121,7 +127,9 @@ def report_stock(query: asked.StockQuery) -> Response:
     return _answer(query, make)
 
 
-@api.get("/stock/low", query=asked.StockListQuery, answers={200: LowStock}, roles=READERS, problems=[503])
+@api.get(
+    "/stock/low", query=asked.StockListQuery, answers={200: (LowStock, CSV)}, roles=READERS, problems=[503]
+)
 def report_low_stock(query: asked.StockListQuery) -> Response:
     """What is at or below its threshold now, and what has been asked for already."""
 
@@ -132,7 +140,9 @@ def report_low_stock(query: asked.StockListQuery) -> Response:
     return _answer(query, make)
 
 
-@api.get("/stock/over", query=asked.OverstockQuery, answers={200: Overstock}, roles=READERS, problems=[503])
+@api.get(
+    "/stock/over", query=asked.OverstockQuery, answers={200: (Overstock, CSV)}, roles=READERS, problems=[503]
+)
 def report_overstock(query: asked.OverstockQuery) -> Response:
     """What lasts longer than `cover_days` at the pace at which it sells, or does not sell."""
 
@@ -148,7 +158,7 @@ def report_overstock(query: asked.OverstockQuery) -> Response:
 @api.get(
     "/replenishment",
     query=asked.ReplenishmentQuery,
-    answers={200: Replenishment},
+    answers={200: (Replenishment, CSV)},
     roles=READERS,
     problems=[503],
 )
@@ -187,14 +197,18 @@ def _policy(query: asked.ReplenishmentQuery) -> Policy:
 
 
 @api.get(
-    "/stores/<store>", query=asked.PeriodQuery, answers={200: StoreReport}, roles=READERS, problems=[404, 503]
+    "/stores/<store>",
+    query=asked.PeriodQuery,
+    answers={200: (StoreReport, CSV)},
+    roles=READERS,
+    problems=[404, 503],
 )
 def report_store(store: str, query: asked.PeriodQuery) -> Response:
     """One store: its sales by day, hour, category and product, and its stock."""
     return _answer(query, lambda moment: composed.store_report(moment, query), store_of_path=store)
 
 
-@api.get("/overview", query=asked.PeriodQuery, answers={200: Overview}, roles=("hq",), problems=[503])
+@api.get("/overview", query=asked.PeriodQuery, answers={200: (Overview, CSV)}, roles=("hq",), problems=[503])
 def report_overview(query: asked.PeriodQuery) -> Response:
     """The head office's view of the chain, in one call."""
     return _answer(query, lambda moment: composed.overview(moment, query))

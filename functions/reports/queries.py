@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from functions.shared import Invalid, Query
+from functions.shared import Day, Invalid, Query
 
 from .periods import Period
 
@@ -24,20 +23,13 @@ Dimension = Literal["store", "channel", "category", "product", "hour", "day", "w
 TIMES = ("day", "week", "month")
 
 
-def _written_as_a_date(value: Any) -> Any:
-    """Only `2026-11-22`: a number would be read as a timestamp."""
-    if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", str(value)):
-        raise ValueError("must be a date such as 2026-11-22")
-    return value
-
-
 def _each_once(values: list[Any]) -> list[Any]:
     if len(set(values)) != len(values):
         raise ValueError("must not name one twice")
     return values
 
 
-Day = Annotated[date, BeforeValidator(_written_as_a_date), Field(ge=EARLIEST_DAY, le=LATEST_DAY)]
+ReportDay = Annotated[Day, Field(ge=EARLIEST_DAY, le=LATEST_DAY)]
 Code = Annotated[str, Field(min_length=1, max_length=20)]
 Sku = Annotated[str, Field(min_length=1, max_length=64)]
 Category = Annotated[str, Field(min_length=1, max_length=80)]
@@ -60,8 +52,8 @@ class StoreQuery(ReportQuery):
 class PeriodQuery(ReportQuery):
     """Reports of a period: the last 28 days unless told otherwise; a day is a day of the store's clock."""
 
-    first: Annotated[Day | None, Field(alias="from")] = None
-    last: Annotated[Day | None, Field(alias="to")] = None
+    first: Annotated[ReportDay | None, Field(alias="from")] = None
+    last: Annotated[ReportDay | None, Field(alias="to")] = None
     channel: Code | None = None
 
     @model_validator(mode="after")
@@ -162,7 +154,7 @@ class StockListQuery(StoreQuery):
 class VelocityQuery(StockListQuery):
     """Rows of stock against how fast they sell: the `window_days` that end on `until`, by default yesterday."""
 
-    until: Day | None = None
+    until: ReportDay | None = None
     window_days: Window = 28
 
 

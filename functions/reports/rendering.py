@@ -18,6 +18,7 @@ from functions.shared import Connection, Database
 
 CHUNK_CHARACTERS = 64 * 1024
 AS_OF_HEADER = "X-As-Of"
+CSV = "text/csv"
 KEYS = ("start", "day", "week", "month", "hour", "store", "channel", "location", "category", "sku")
 """Columns that say what a row is about."""
 
@@ -63,7 +64,7 @@ def wants_csv(wanted: str | None) -> bool:
     """`format` decides; without it the Accept header does, and JSON where that does not care."""
     if wanted is not None:
         return wanted == "csv"
-    return request.accept_mimetypes.best_match(["application/json", "text/csv"]) == "text/csv"
+    return request.accept_mimetypes.best_match(["application/json", CSV]) == CSV
 
 
 def long_form(sections: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -80,7 +81,7 @@ def long_form(sections: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _response(report: Report, body: bytes | Iterator[bytes], *, as_csv: bool) -> Response:
-    kind = "text/csv; charset=utf-8; header=present" if as_csv else "application/json"
+    kind = f"{CSV}; charset=utf-8; header=present" if as_csv else "application/json"
     response = Response(body, content_type=kind)
     response.headers[AS_OF_HEADER] = _plain(report.as_of)
     response.headers["Cache-Control"] = "private, no-cache"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import AfterValidator, AwareDatetime, Field, SkipValidation
 
-from functions.shared import Body, Query
+from functions.shared import Body, Day, Query
 
 LARGEST_QUANTITY = 10_000
 LARGEST_IMPORTED_QUANTITY = 1_000_000
@@ -223,14 +223,14 @@ class NewImport(Body):
 
 Cursor = Annotated[str, Field(max_length=200)]
 Limit = Annotated[int, Field(ge=1, le=200)]
-Day = Annotated[date, Field(description="the store's day, YYYY-MM-DD")]
+StoreDay = Annotated[Day, Field(description="the store's day, YYYY-MM-DD")]
 
 
 class SaleQuery(Query):
     """Filters and page of the list of sales."""
 
     store: Annotated[str, Field(max_length=20)] | None = None
-    day: Day | None = None
+    day: StoreDay | None = None
     register_name: Annotated[str, Field(max_length=20)] | None = Field(default=None, alias="register")
     cashier: Annotated[str, Field(max_length=200)] | None = None
     receipt: Annotated[str, Field(max_length=60)] | None = None
@@ -247,7 +247,7 @@ class ReturnQuery(Query):
     """Filters and page of the list of returns."""
 
     store: Annotated[str, Field(max_length=20)] | None = None
-    day: Day | None = None
+    day: StoreDay | None = None
     sku: Annotated[str, Field(max_length=64)] | None = None
     sale_id: UUID | None = None
     limit: Limit = 50

@@ -8,13 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from typing import Any
 from uuid import UUID
 
 from functions.shared import (
     Answer,
-    BadRequest,
     Connection,
     DatabaseSettings,
     FunctionApp,
@@ -24,7 +23,7 @@ from functions.shared import (
     ServiceKeySettings,
     TokenSettings,
     current,
-    decode_cursor,
+    decode_moment_cursor,
     encode_cursor,
     page,
     setting,
@@ -143,11 +142,8 @@ def _with_receipt(filters: dict[str, Any], receipt: str) -> dict[str, Any] | Non
 def _after(cursor: str | None) -> dict[str, Any]:
     if cursor is None:
         return {"after_time": None, "after_id": None}
-    moment, document_id = decode_cursor(cursor, str, str)
-    try:
-        return {"after_time": datetime.fromisoformat(moment), "after_id": str(UUID(document_id))}
-    except ValueError as error:
-        raise BadRequest("`after` is not a cursor of this list.", code="bad_cursor") from error
+    moment, document_id = decode_moment_cursor(cursor)
+    return {"after_time": moment, "after_id": document_id}
 
 
 def _cursor(time_column: str, id_column: str) -> Any:

@@ -70,7 +70,7 @@ from .errors import (
     UpstreamTimeout,
 )
 from .etag import etag, is_fresh, required_version
-from .pages import decode_cursor, encode_cursor, page
+from .pages import bad_cursor, decode_cursor, decode_moment_cursor, encode_cursor, page
 from .service import FunctionApp, Service, current, identity
 from .settings import (
     DatabaseSettings,
@@ -81,7 +81,7 @@ from .settings import (
     secret,
     setting,
 )
-from .validation import Body, Query
+from .validation import Body, Day, Query
 
 __all__ = [
     "Answer",
@@ -92,6 +92,7 @@ __all__ = [
     "Connection",
     "Database",
     "DatabaseSettings",
+    "Day",
     "Forbidden",
     "FunctionApp",
     "FunctionSettings",
@@ -112,10 +113,12 @@ __all__ = [
     "Unauthorized",
     "Unavailable",
     "UpstreamTimeout",
+    "bad_cursor",
     "claimed",
     "create_app",
     "current",
     "decode_cursor",
+    "decode_moment_cursor",
     "encode_cursor",
     "etag",
     "execute",

@@ -34,6 +34,7 @@ class Route:
     body: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
     answers: Mapping[int, Any] = field(default_factory=dict)
+    """Status of a success to what it is: a model (JSON), a media type, a tuple of these, or None: no body."""
     roles: frozenset[str] = frozenset()
     idempotency: Idempotency | None = None
     principal: Callable[[], str] | None = None
@@ -43,6 +44,8 @@ class Route:
     """Headers that a client may send, beside those that the fields above bring: name to what it means."""
     response_headers: Mapping[str, str] = field(default_factory=dict)
     """Headers that a success may bear: name to what it means."""
+    links: Mapping[str, str] = field(default_factory=dict)
+    """For a POST: the parameter of the paths below it to the member of its answer that it takes, if their names differ."""
 
     @property
     def name(self) -> str:

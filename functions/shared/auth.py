@@ -213,13 +213,18 @@ def _identity(claims: Mapping[str, Any], kid: str) -> Identity:
     allowed = roles == ["service"] if signed_by_service else "service" not in roles
     if not allowed or (signed_by_service and claims["sub"] != kid.removeprefix(SERVICE_KID_PREFIX)):
         raise Unauthorized("The token claims what its key may not sign.", code="token_invalid")
-    if not _is_subject(claims["sub"]) or not claims["exp"] <= LATEST_EXPIRY:
+    if not _is_subject(claims["sub"]) or not _is_expiry(claims["exp"]):
         raise Unauthorized("The token is not valid.", code="token_invalid")
     return Identity(claims["sub"], frozenset(roles), store, float(claims["exp"]), session)
 
 
 def _is_subject(subject: Any) -> bool:
     return isinstance(subject, str) and 0 < len(subject) <= LONGEST_SUBJECT and subject.isprintable()
+
+
+def _is_expiry(moment: Any) -> bool:
+    """Whether it is a number, as RFC 7519 has it; PyJWT also takes a text of digits."""
+    return isinstance(moment, int | float) and moment <= LATEST_EXPIRY
 
 
 def bearer_token(header: str | None) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
@@ -11,6 +12,7 @@ from pydantic.json_schema import models_json_schema
 
 from .api import Api, Route
 from .errors import PROBLEM_JSON
+from .idempotency import KEY_HEADER, LONGEST_KEY
 
 _PARAMETER = re.compile(r"<(?:(?P<kind>[a-z]+)(?:\([^)]*\))?:)?(?P<name>[a-z_]+)>")
 _SCHEMA_OF_KIND = {
@@ -18,6 +20,7 @@ _SCHEMA_OF_KIND = {
     "int": {"type": "integer"},
     "uuid": {"type": "string", "format": "uuid"},
 }
+_KEY_SCHEMA = {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY, "pattern": "^[ -~]+$"}
 _REF = "#/components/schemas/{model}"
 _PROBLEM_SCHEMA = {
     "type": "object",
@@ -47,6 +50,8 @@ def document(api: Api) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for route in api.routes:
         paths.setdefault(path_template(route.path), {})[route.method.lower()] = _operation(route)
+        for response, links in _links(api, route):
+            paths[path_template(route.path)][route.method.lower()]["responses"][response]["links"] = links
     return {
         "openapi": "3.1.0",
         "info": {"title": api.title, "version": "1"},
@@ -93,13 +98,16 @@ _PROBLEM = {
 
 
 def _problems(route: Route) -> set[int]:
+    """The refusals that a route names, and those that come before it is asked."""
     problems = set(route.problems)
+    if _PARAMETER.search(route.path):
+        problems |= {404}
     if route.roles:
         problems |= {401, 403}
     if route.body is not None:
         problems |= {400, 413, 415, 422}
     if route.query is not None:
-        problems |= {422}
+        problems |= {400, 422}
     if route.idempotency is not None:
         problems |= {400, 409, 422}
     if route.if_match:
@@ -115,13 +123,50 @@ def _answer(model: Any, route: Route) -> dict[str, Any]:
     more = {"headers": headers} if headers else {}
     if model is None:
         return {"description": "No body", **more}
-    if isinstance(model, str):
-        return {"description": "Success", "content": {model: {}}, **more}
+    content: dict[str, Any] = {}
+    for form in model if isinstance(model, tuple) else (model,):
+        content |= {form: {}} if isinstance(form, str) else {"application/json": {"schema": _schema(form)}}
+    return {"description": "Success", **more, "content": content}
+
+
+def _links(api: Api, route: Route) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Status of each success of a POST, and links to what can be done with what it made (OpenAPI 3.1, section 4.8.20).
+
+    That is what lies right below its path under a name that the answer has a member for.
+    """
+    below = route.path.rstrip("/") + "/<"
+    for status, model in route.answers.items() if route.method == "POST" else ():
+        members = _members(model) | route.links.keys()
+        links = {
+            each.name: _link(each, match["name"], route.links.get(match["name"], match["name"]))
+            for each in api.routes
+            if each.path.startswith(below)
+            and (match := _PARAMETER.match(each.path, len(below) - 1))
+            and match["name"] in members
+        }
+        if links:
+            yield str(status), links
+
+
+def _members(model: Any) -> set[str]:
+    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+        return set()
+    return {field.alias or name for name, field in model.model_fields.items()}
+
+
+def _link(target: Route, parameter: str, member: str) -> dict[str, Any]:
+    parameters = {parameter: f"$response.body#/{member}"}
+    if target.if_match:
+        parameters["If-Match"] = "$response.header.ETag"
+    return {"operationId": target.name, "parameters": parameters}
+
+
+def _schema(model: Any) -> dict[str, Any]:
+    if isinstance(model, type) and issubclass(model, BaseModel):
+        return {"$ref": _REF.format(model=model.__name__)}
     schema = TypeAdapter(model).json_schema(ref_template=_REF)
     schema.pop("$defs", None)
-    if isinstance(model, type) and issubclass(model, BaseModel):
-        schema = {"$ref": _REF.format(model=model.__name__)}
-    return {"description": "Success", **more, "content": {"application/json": {"schema": schema}}}
+    return schema
 
 
 def _parameters(route: Route) -> list[dict[str, Any]]:
@@ -138,9 +183,10 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
         schema = route.query.model_json_schema(ref_template=_REF)
         for name, field in schema["properties"].items():
             required = name in schema.get("required", ())
-            parameters.append({"name": name, "in": "query", "required": required, "schema": field})
+            parameters.append({"name": name, "in": "query", "required": required, "schema": _sent(field)})
     if route.idempotency is not None:
-        parameters.append(_header("Idempotency-Key", required=route.idempotency != "optional"))
+        key = _header(KEY_HEADER, required=route.idempotency != "optional")
+        parameters.append({**key, "schema": _KEY_SCHEMA})
     if route.if_match:
         parameters.append(_header("If-Match", required=True))
     for name, sentence in route.request_headers.items():
@@ -148,14 +194,31 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
     return parameters
 
 
+def _sent(field: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a query parameter as it can be sent: one that is left out is None here, but there is no null there."""
+    if "anyOf" not in field:
+        return field
+    kinds = [kind for kind in field["anyOf"] if kind != {"type": "null"}]
+    rest = {
+        name: value for name, value in field.items() if name != "anyOf" and (name, value) != ("default", None)
+    }
+    return {**kinds[0], **rest} if len(kinds) == 1 else {"anyOf": kinds, **rest}
+
+
 def _header(name: str, *, required: bool) -> dict[str, Any]:
     return {"name": name, "in": "header", "required": required, "schema": {"type": "string"}}
+
+
+def _answered(route: Route) -> Iterator[Any]:
+    """What the successes of a route may be, each form by itself."""
+    for model in route.answers.values():
+        yield from model if isinstance(model, tuple) else (model,)
 
 
 def _schemas(api: Api) -> dict[str, Any]:
     models: dict[str, type[BaseModel]] = {}
     for route in api.routes:
-        for model in (route.body, *route.answers.values()):
+        for model in (route.body, *_answered(route)):
             if isinstance(model, type) and issubclass(model, BaseModel):
                 models[model.__name__] = model
     modes = [(model, "validation") for model in models.values()]

@@ -1,6 +1,7 @@
 """Lists in pages: `{"items": […], "next": cursor-or-null}` with `limit` and `after`.
 
-A cursor is the sort key of the last row shown, so a page stays right while rows come and go.
+A cursor is the sort key of the last row shown, so a page stays right while rows come and go. It also names its list,
+since another list's key may look the same and would show a page from a place that nobody asked for.
 """
 
 from __future__ import annotations
@@ -9,28 +10,50 @@ import base64
 import binascii
 import json
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
+
+from flask import current_app, has_request_context, request
 
 from .errors import BadRequest
 
 
 def encode_cursor(*key: str | int) -> str:
     """An opaque cursor for the values that the list is sorted by."""
-    return base64.urlsafe_b64encode(json.dumps(key, separators=(",", ":")).encode()).decode().rstrip("=")
+    text = json.dumps([_list_name(), *key], ensure_ascii=False, separators=(",", ":"))
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
 def decode_cursor(cursor: str, *kinds: type) -> tuple[Any, ...]:
-    """The values that `encode_cursor` was given; raises BadRequest unless they are of `kinds`."""
+    """The values that `encode_cursor` was given for this list; raises BadRequest unless they are of `kinds`."""
     try:
         padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
         key = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
     except (ValueError, RecursionError, binascii.Error) as error:
-        raise _bad_cursor() from error
-    if not isinstance(key, list) or [type(value) for value in key] != list(kinds):
-        raise _bad_cursor()
-    if any(not _storable(value) for value in key):
-        raise _bad_cursor()
-    return tuple(key)
+        raise bad_cursor() from error
+    if not isinstance(key, list) or [type(value) for value in key] != [str, *kinds]:
+        raise bad_cursor()
+    if key[0] != _list_name() or any(not _storable(value) for value in key):
+        raise bad_cursor()
+    return tuple(key[1:])
+
+
+def decode_moment_cursor(cursor: str) -> tuple[datetime, str]:
+    """The moment and the UUID that a list in the order of time is sorted by; raises BadRequest for anything else."""
+    moment, identifier = decode_cursor(cursor, str, str)
+    try:
+        found = datetime.fromisoformat(moment)
+        if found.utcoffset() is None:
+            raise bad_cursor()
+        return found.astimezone(UTC), str(UUID(identifier))
+    except (ValueError, OverflowError) as error:
+        raise bad_cursor() from error
+
+
+def _list_name() -> str:
+    """The function and the route that is being answered, such as `sales.list_sales`."""
+    return f"{current_app.name}.{request.endpoint}" if has_request_context() else ""
 
 
 def page(rows: Sequence[Any], limit: int, cursor_of: Callable[[Any], str]) -> dict[str, Any]:
@@ -54,7 +77,8 @@ def _encodable(value: str) -> bool:
     return True
 
 
-def _bad_cursor() -> BadRequest:
+def bad_cursor() -> BadRequest:
+    """The refusal of what is no cursor of the list that is asked for."""
     return BadRequest(
         "`after` is not a cursor of this list.",
         code="bad_cursor",

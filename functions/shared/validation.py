@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Any, TypeVar
+import re
+from datetime import date
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from werkzeug.datastructures import MultiDict
 
 from .errors import BadRequest, Invalid
@@ -26,6 +28,17 @@ class Query(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True, frozen=True)
+
+
+def _written_as_a_date(value: Any) -> Any:
+    """Only `2026-11-22`: a number would be read as a timestamp."""
+    if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", str(value)):
+        raise ValueError("must be a date such as 2026-11-22")
+    return value
+
+
+Day = Annotated[date, BeforeValidator(_written_as_a_date)]
+"""A day in a query."""
 
 
 def parse_json(raw: bytes) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
 Json = dict[str, Any]
@@ -45,16 +45,34 @@ def operations(document: Mapping[str, Any]) -> Iterator[tuple[str, str, Json]]:
 
 def _public_paths(function: str, document: Json) -> Json:
     paths: Json = {}
-    for method, path, operation in operations(document):
-        if operation.get("x-roles") != INTERNAL_ROLES:
-            public = f"/api/{function}{path}".rstrip("/")
-            paths.setdefault(public, {})[method.lower()] = _public_operation(function, operation)
+    shown = [found for found in operations(document) if found[2].get("x-roles") != INTERNAL_ROLES]
+    names = {operation["operationId"] for _, _, operation in shown}
+    for method, path, operation in shown:
+        public = f"/api/{function}{path}".rstrip("/")
+        paths.setdefault(public, {})[method.lower()] = _public_operation(function, operation, names)
     return paths
 
 
-def _public_operation(function: str, operation: Json) -> Json:
+def _public_operation(function: str, operation: Json, names: Set[str]) -> Json:
+    """The operation under its new name, with links to those among `names`, which are what is shown of the function."""
     renamed: Json = _with_own_schemas(function, operation)
-    return {**renamed, "operationId": f"{function}.{operation['operationId']}", "tags": [function]}
+    responses = {status: _linked(function, answer, names) for status, answer in renamed["responses"].items()}
+    return {
+        **renamed,
+        "operationId": f"{function}.{operation['operationId']}",
+        "responses": responses,
+        "tags": [function],
+    }
+
+
+def _linked(function: str, answer: Json, names: Set[str]) -> Json:
+    links = {
+        name: {**link, "operationId": f"{function}.{link['operationId']}"}
+        for name, link in answer.get("links", {}).items()
+        if link["operationId"] in names
+    }
+    rest = {name: value for name, value in answer.items() if name != "links"}
+    return {**rest, "links": links} if links else rest
 
 
 def _with_own_schemas(function: str, part: Any) -> Any:

@@ -49,7 +49,7 @@ class SiteSettings(FunctionSettings):
 api = Api("site", title="Landing page and API documentation", warm_up=["/"])
 
 
-@api.get("/", answers={200: "text/html"})
+@api.get("/", answers={200: "text/html", 304: None})
 def show_landing_page() -> Response:
     """The landing page."""
     settings = current().settings(SiteSettings)
@@ -57,14 +57,14 @@ def show_landing_page() -> Response:
     return _page(pages.landing(settings.functions.split(), settings.edge_url, links))
 
 
-@api.get("/docs", answers={200: "text/html"})
+@api.get("/docs", answers={200: "text/html", 304: None})
 def show_documentation() -> Response:
     """The API documentation: a list of operations that a script turns into the viewer."""
     gathered = _documents().current()
     return _page(pages.documentation(gathered.document, gathered.away))
 
 
-@api.get("/docs/openapi.json", answers={200: "application/json"})
+@api.get("/docs/openapi.json", answers={200: "application/json", 304: None})
 def merged_document() -> Response:
     """The OpenAPI document of all public functions."""
     gathered = _documents().current()
@@ -72,7 +72,7 @@ def merged_document() -> Response:
     return _revalidated(response, gathered.etag)
 
 
-@api.get("/docs/files/<version>/<name>", answers={200: "application/octet-stream"})
+@api.get("/docs/files/<version>/<name>", answers={200: tuple(pages.KINDS.values())})
 def send_file(version: str, name: str) -> Response | Answer:
     """A script, a style or a picture of these pages."""
     file = pages.files().get((version, name))

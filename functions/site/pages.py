@@ -18,7 +18,7 @@ HERE = Path(__file__).resolve().parent
 VIEWER_PACKAGE = "flask-openapi-swagger"
 """Holds the files of npm's swagger-ui-dist in the version that it has itself (docs/decisions/0036)."""
 _VIEWER_FOLDER = "flask_openapi_swagger/templates/swagger"
-_KINDS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+KINDS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _ABOUT = {
     "products": "the catalogue: search, prices",
     "inventory": "stock by location, reservations, replenishment",
@@ -96,7 +96,7 @@ def _viewer_files() -> dict[tuple[str, str], File]:
 
 
 def _file(path: Path) -> File:
-    return File(path.read_bytes(), _KINDS[path.suffix])
+    return File(path.read_bytes(), KINDS[path.suffix])
 
 
 def _digest(content: bytes) -> str:

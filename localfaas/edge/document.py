@@ -1,7 +1,7 @@
 """The text of a kong.yml as plain values that remember where they were written.
 
 YAML through libyaml, as Kong reads it: anchors, aliases and merge keys work, the last of two equal keys wins,
-only the first document counts. JSON is YAML.
+only the first document counts. JSON is YAML. A date is a text: Kong's reader knows no times.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from localfaas.edge.errors import Fault, KongConfigError, Place, Position
 
 _ALIAS = re.compile(r"\*([^\s,\]}]+)")
 _FAILED = "failed parsing declarative configuration: "
+_TIMESTAMP = "tag:yaml.org,2002:timestamp"
+MOST_VALUES = 250_000
+"""With what aliases stand for: a few lines of them can stand for more than fits into memory."""
 
 
 @dataclass(frozen=True)
@@ -38,15 +41,24 @@ def read_document(text: str) -> Document:
 
     Raises KongConfigError, with line and column where YAML itself is broken, when it is not a mapping.
     """
-    loader = yaml.CSafeLoader(text)
+    try:
+        loader = yaml.CSafeLoader(text)
+    except UnicodeEncodeError as broken:
+        raise _error("half a surrogate pair is not a character") from broken
     try:
         node = _first_document(loader)
         reader = _Reader(loader)
         value = None if node is None else reader.value(node, ())
     except yaml.MarkedYAMLError as broken:
         raise _error(_marked(broken, text)) from broken
+    except yaml.reader.ReaderError as broken:
+        before = text.encode()[: broken.position].decode(errors="ignore")
+        line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+        raise _error(f"{line}:{column}: {broken.reason}") from broken
     except yaml.YAMLError as broken:
         raise _error(str(broken)) from broken
+    except RecursionError as broken:
+        raise _error("nested too deeply") from broken
     finally:
         loader.dispose()
     if not isinstance(value, dict):
@@ -82,12 +94,12 @@ class _Reader:
 
     def value(self, node: yaml.Node, place: Place) -> Any:
         self.positions[place] = (node.start_mark.line + 1, node.start_mark.column + 1)
+        if len(self.positions) > MOST_VALUES:
+            raise _fault(node, f"more than {MOST_VALUES} values, counting what aliases stand for")
         if isinstance(node, yaml.ScalarNode):
-            return self._loader.construct_object(node)
+            return self._scalar(node)
         if id(node) in self._open:
-            raise _error(
-                f"{node.start_mark.line + 1}:{node.start_mark.column + 1}: an anchor contains itself"
-            )
+            raise _fault(node, "an anchor contains itself")
         self._open.add(id(node))
         try:
             if isinstance(node, yaml.SequenceNode):
@@ -101,7 +113,25 @@ class _Reader:
         self._loader.flatten_mapping(node)
         values: dict[str, Any] = {}
         for key_node, value_node in node.value:
-            key = str(self._loader.construct_object(key_node, deep=True))
+            key = self._key(key_node)
             values[key] = self.value(value_node, (*place, key))
             self.positions[(*place, key)] = (key_node.start_mark.line + 1, key_node.start_mark.column + 1)
         return values
+
+    def _key(self, node: yaml.Node) -> str:
+        if not isinstance(node, yaml.ScalarNode):
+            raise _fault(node, "a key must be a text")
+        return str(self._scalar(node))
+
+    def _scalar(self, node: yaml.ScalarNode) -> Any:
+        if node.tag == _TIMESTAMP:
+            return node.value
+        try:
+            return self._loader.construct_object(node)
+        except (ValueError, LookupError, AttributeError, OverflowError) as broken:
+            # PyYAML's constructors trust the pattern or the tag that chose them: `0x_`, `!!int x`.
+            raise _fault(node, f"not a value of its type, {node.tag}") from broken
+
+
+def _fault(node: yaml.Node, text: str) -> KongConfigError:
+    return _error(f"{node.start_mark.line + 1}:{node.start_mark.column + 1}: {text}")

@@ -109,3 +109,57 @@ def test_no_function_takes_the_operators_paths(api: Api) -> None:
     for route in api.routes:
         assert not route.path.startswith("/_/")
         assert route.path not in {"/metrics", "/openapi.json"}
+
+
+LINKS = {
+    "products": {"create_product": "read_product read_price_history change_product deactivate_product"},
+    "inventory": {
+        "issue_stock": "read_issue undo_issue",
+        "return_goods": "read_return",
+        "ask_for_stock": "read_replenishment approve_replenishment refuse_replenishment",
+        "reserve_stock": "read_reservation commit_reservation release_reservation",
+    },
+    "sales": {"sell": "read_sale void_sale return_lines"},
+    "cart": {"freeze_cart": "close_checkout release_checkout"},
+    "customers": {"add_address": "read_address replace_address remove_address"},
+    "orders": {
+        "create_order": "read_order pack_order ship_order deliver_order cancel_order return_lines",
+    },
+    "checkout": {"check_out": "read_checkout"},
+    "payments": {"authorise": "read_authorisation capture void refund"},
+}
+"""What can be done with what an operation made."""
+
+
+def test_what_is_made_links_to_what_can_be_done_with_it(api: Api) -> None:
+    found = {
+        operation["operationId"]: sorted(links)
+        for operation in operations(document(api)).values()
+        for answer in operation["responses"].values()
+        if (links := answer.get("links"))
+    }
+    assert found == {made: sorted(names.split()) for made, names in LINKS.get(api.name, {}).items()}
+
+
+def test_a_link_gives_the_version_where_one_is_needed() -> None:
+    made = operations(document(api_of("products")))["POST", "/"]
+    links = made["responses"]["201"]["links"]
+    assert links["read_product"]["parameters"] == {"product_id": "$response.body#/product_id"}
+    assert links["change_product"]["parameters"]["If-Match"] == "$response.header.ETag"
+
+
+def test_no_query_parameter_takes_null_and_each_path_with_a_parameter_may_lead_nowhere(api: Api) -> None:
+    for place, operation in operations(document(api)).items():
+        for parameter in operation["parameters"]:
+            kinds = [parameter["schema"], *parameter["schema"].get("anyOf", ())]
+            assert {"type": "null"} not in kinds, place
+        assert ("404" in operation["responses"]) >= ("{" in place[1]), place
+        assert ("400" in operation["responses"]) >= any(
+            parameter["in"] == "query" for parameter in operation["parameters"]
+        ), place
+
+
+def test_a_report_may_be_csv() -> None:
+    for place, operation in operations(document(api_of("reports"))).items():
+        if place[0] == "GET":
+            assert set(operation["responses"]["200"]["content"]) == {"application/json", "text/csv"}, place

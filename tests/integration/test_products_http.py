@@ -240,6 +240,15 @@ def test_a_cursor_is_good_for_its_own_order_only(client: FlaskClient, hq: dict[s
     assert problem(client.get(f"/?limit=1&sort=name&after={cursor}")) == (400, "bad_cursor")
 
 
+def test_a_list_goes_on_after_the_longest_names_that_there_are(
+    client: FlaskClient, hq: dict[str, str]
+) -> None:
+    for index in range(3):
+        create(client, hq, sku=f"S{index}", name="😀" * 200)
+    cursor = client.get("/?limit=1").get_json()["next"]
+    assert [item["sku"] for item in client.get(f"/?after={cursor}").get_json()["items"]] == ["S1", "S2"]
+
+
 def test_several_prices_are_read_in_one_call_and_missing_ones_named(
     client: FlaskClient, hq: dict[str, str]
 ) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from localfaas.edge import document
 from localfaas.edge.entities import entity_id
 from localfaas.edge.errors import KongConfigError
 from localfaas.edge.parse import parse
@@ -49,12 +50,32 @@ YAML_FAULTS = [
     ("- a", "expected an object"),
     ("", "expected an object"),
     ("a: &x [*x]", "1:4: an anchor contains itself"),
+    ("a: 0x_", "1:4: not a value of its type, tag:yaml.org,2002:int"),
+    ("a: !!bool maybe", "1:4: not a value of its type, tag:yaml.org,2002:bool"),
+    ("a: !!float x", "1:4: not a value of its type, tag:yaml.org,2002:float"),
+    ("a: " + "9" * 5000, "1:4: not a value of its type, tag:yaml.org,2002:int"),
+    ("a: {b: 1, ? [c] : d}", "1:13: a key must be a text"),
+    ("a: " + "[" * 900 + "]" * 900, "nested too deeply"),
+    ("a: b\nc: é\x01", "2:5: control characters are not allowed"),
+    ("a: \ud800", "half a surrogate pair is not a character"),
 ]
 
 
 @pytest.mark.parametrize(("text", "told"), YAML_FAULTS)
 def test_broken_yaml_is_told_with_line_and_column(text: str, told: str) -> None:
     assert refused(text).tree == {"error": f"failed parsing declarative configuration: {told}"}
+
+
+def test_aliases_that_stand_for_more_than_memory_holds_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(document, "MOST_VALUES", 1000)
+    rows = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    rows += [f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 10)}]" for level in range(1, 12)]
+    assert "more than 1000 values" in refused("\n".join(rows)).tree["error"]
+
+
+def test_a_date_is_a_text_as_for_kong() -> None:
+    (service,) = parse(HEAD + "services: [{name: a, host: x, tags: [2026-01-05, 2026-99-99]}]").services
+    assert service.fields["tags"] == ["2026-01-05", "2026-99-99"]
 
 
 @pytest.mark.parametrize(

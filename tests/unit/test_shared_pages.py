@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from functions.shared import (
     PreconditionFailed,
     PreconditionRequired,
     decode_cursor,
+    decode_moment_cursor,
     encode_cursor,
     etag,
     is_fresh,
@@ -32,14 +34,49 @@ def test_a_cursor_gives_back_what_it_was_made_of(name: str, number: int) -> None
     assert decode_cursor(encode_cursor(name, number), str, int) == (name, number)
 
 
+def test_a_cursor_of_another_list_or_function_is_a_bad_request() -> None:
+    app = Flask("shop")
+    for path in ("/sales", "/returns"):
+        app.add_url_rule(path, path, lambda: "")
+    with app.test_request_context("/sales"):
+        cursor = encode_cursor("S1", 7)
+        assert decode_cursor(cursor, str, int) == ("S1", 7)
+    others = [app.test_request_context("/returns"), Flask("other").test_request_context("/sales")]
+    for other in others:
+        with other, pytest.raises(BadRequest):
+            decode_cursor(cursor, str, int)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        ("2026-01-05T12:00:00", "00000000-0000-4000-8000-000000000000"),
+        ("2026-01-05T12:00:00+00:00", "x"),
+        ("0001-01-01T00:00:00+23:00", "00000000-0000-4000-8000-000000000000"),
+        ("9999-12-31T23:59:59-23:00", "00000000-0000-4000-8000-000000000000"),
+        ("soon", "00000000-0000-4000-8000-000000000000"),
+    ],
+)
+def test_a_cursor_in_time_needs_a_moment_with_its_offset_and_a_uuid(key: tuple[str, str]) -> None:
+    with pytest.raises(BadRequest) as caught:
+        decode_moment_cursor(encode_cursor(*key))
+    assert [fault["field"] for fault in caught.value.errors] == ["after"]
+
+
+def test_a_cursor_in_time_gives_back_moment_and_uuid() -> None:
+    moment, identifier = datetime(2026, 1, 5, 12, tzinfo=UTC), "00000000-0000-4000-8000-000000000000"
+    assert decode_moment_cursor(encode_cursor(moment.isoformat(), identifier)) == (moment, identifier)
+
+
 def packed(value: Any) -> str:
     return base64.urlsafe_b64encode(json.dumps(value).encode()).decode()
 
 
 @pytest.mark.parametrize(
     "cursor",
-    ["", "x", "é", "////", packed([]), packed({}), packed([1, 1]), packed(["a", True]), packed(["a", 1.5]),
-     packed(["a", 2**63]), packed(["\x00", 1]), packed(["\ud800", 1]), packed("a"), "A" * 5000],
+    ["", "x", "é", "////", packed([]), packed({}), packed(["", 1, 1]), packed(["", "a", True]),
+     packed(["", "a", 1.5]), packed(["", "a", 2**63]), packed(["", "\x00", 1]), packed(["", "\ud800", 1]),
+     packed("a"), packed(["list", "a", 1]), packed([7, "a", 1]), packed(["a", 1]), "A" * 5000],
 )  # fmt: skip
 def test_what_is_no_cursor_is_a_bad_request(cursor: str) -> None:
     with pytest.raises(BadRequest) as caught:

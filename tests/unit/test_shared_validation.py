@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import Field
 from werkzeug.datastructures import MultiDict
 
-from functions.shared import BadRequest, Body, Invalid, Problem, Query
+from functions.shared import BadRequest, Body, Day, Invalid, Problem, Query
 from functions.shared.validation import parse_json, validate_body, validate_query
 
 
@@ -104,3 +104,17 @@ def test_an_unknown_parameter_is_refused_because_the_list_would_be_wrong() -> No
 def test_nul_in_a_parameter_is_a_bad_request() -> None:
     with pytest.raises(BadRequest):
         validate_query(Filter, MultiDict([("sku", "a\x00")]))
+
+
+class OfADay(Query):
+    day: Day
+
+
+@pytest.mark.parametrize(
+    "day", ["0", "86400", "2026-01-05T00:00:00", "20260105", "2026-02-30", "2026-1-5", "٢٠٢٦-٠١-٠٥"]
+)
+def test_a_day_is_a_date_and_never_a_number_of_seconds(day: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        validate_query(OfADay, MultiDict([("day", day)]))
+    assert [fault["field"] for fault in caught.value.errors] == ["day"]
+    assert str(validate_query(OfADay, MultiDict([("day", "2026-01-05")])).day) == "2026-01-05"

@@ -78,3 +78,19 @@ def test_schemas_that_name_each_other_are_followed_once() -> None:
         description="",
     )
     assert list(merged["components"]["schemas"]) == ["a.Node"]
+
+
+def test_links_lead_to_operations_under_their_new_names_and_to_none_that_is_not_shown() -> None:
+    made = operation("make")
+    made["responses"]["200"]["links"] = {
+        name: {"operationId": name, "parameters": {"id": "$response.body#/id"}} for name in ("read", "expire")
+    }
+    paths = {
+        "/": {"post": made},
+        "/{id}": {"get": operation("read")},
+        "/{id}/expire": {"post": operation("expire", **{"x-roles": ["service"]})},
+    }
+    merged = merge({"a": document("a", paths)}, title="", description="")
+    assert merged["paths"]["/api/a"]["post"]["responses"]["200"]["links"] == {
+        "read": {"operationId": "a.read", "parameters": {"id": "$response.body#/id"}}
+    }

@@ -148,6 +148,27 @@ def test_a_bad_file_is_refused_in_one_line_that_names_the_place(
     assert refusal(project, text) == message
 
 
+LONG = "x" * 300
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (f"functions:\n  a: {{image: x, environment_file: [{LONG}]}}\n", "stack.yml:5: functions.a.environment_file[0] names no file"),
+        (f"functions:\n  a: {{image: x, lang: {LONG}, handler: a}}\n", "no template for the language"),
+        ('functions:\n  a: {image: "\\UFFFFFFFF"}\n', "stack.yml: not valid YAML"),
+        ("x-a: " + "${a:-" * 2000 + "}" * 2000 + "\n", "stack.yml: nested too deeply"),
+        ("x-a: " + "[" * 5000 + "]" * 5000 + "\n", "stack.yml: "),
+    ],
+)  # fmt: skip
+def test_what_no_file_system_or_parser_takes_is_refused_in_one_line(
+    project: Path, text: str, message: str
+) -> None:
+    told = refusal(project, HEADER + text)
+    assert told.startswith(message)
+    assert "\n" not in told
+
+
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"a: \x00", b"\x80"])
 def test_a_file_that_is_not_text_is_refused(project: Path, content: bytes) -> None:
     path = project / "stack.yml"
