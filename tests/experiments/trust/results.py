@@ -13,6 +13,7 @@ from tests.experiments.common.intervals import interval, said
 from tests.experiments.common.report import Figure, Table, Verdict
 from tests.experiments.failover import results as failover
 from tests.experiments.failover import seen as failover_seen
+from tests.experiments.failover.faults import Fault
 from tests.experiments.failover.seen import BACK_SECONDS, Seen
 from tests.experiments.trust.faults import BY_NAME, FAULTS, Hard
 
@@ -59,7 +60,7 @@ class Tried(Seen):
         return sum(self.cost(flow).failures for flow in self.hard.others if flow in self.flows)
 
 
-ByFault = Mapping[Hard, Sequence[Tried]]
+ByFault = Mapping[Fault, Sequence[Tried]]
 
 
 def read(folder: Folder) -> Tried:
@@ -70,7 +71,7 @@ def read(folder: Folder) -> Tried:
 
 def by_fault(runs: Sequence[Tried]) -> ByFault:
     """In the order of FAULTS."""
-    found = {fault: [one for one in runs if one.fault == fault] for fault in FAULTS}
+    found: ByFault = {fault: [one for one in runs if one.fault == fault] for fault in FAULTS}
     return {fault: some for fault, some in found.items() if some}
 
 
@@ -84,7 +85,7 @@ def verdicts(seen: ByFault) -> list[Verdict]:
     ]
 
 
-def _recovers(fault: Hard, runs: Sequence[Tried]) -> Verdict:
+def _recovers(fault: Fault, runs: Sequence[Tried]) -> Verdict:
     until = max(0.0, *(one.cost().until - failover.held(one) for one in runs))
     kinds = ", ".join(f"{count} × {kind}" for kind, count in _kinds(runs).items()) or "none"
     back = fault.replaced and any(one.happened.returned is None for one in runs)
@@ -191,7 +192,7 @@ def tables(seen: ByFault) -> list[Table]:
             f"{sum(one.cost().requests for one in runs):,}",
             said([max(0.0, one.cost().until - failover.held(one)) for one in runs], 1),
             said([value for one in runs if (value := one.amplification) is not None], 2),
-            ", ".join(fault.others),
+            ", ".join(runs[0].hard.others),
             said([value for one in runs if (value := one.slower) is not None], 2),
         ]
         for fault, runs in seen.items()
