@@ -117,7 +117,7 @@ class Failover(Experiment):
                 "Everything is on one machine: a process that starts again has its files in memory, and takes processor time from those that serve.",
                 "k6 keeps connections and, as most HTTP libraries do, itself asks once more when one that lay idle turns out to be gone; that does not count as a failure.",
                 "Faults come one at a time, and in a calm; a process that dies twice in a row is not told here.",
-                "A machine that is gone, a network that is parted, and a disk that is full are other faults.",
+                "Bad lines, a full disk, and all processes at once are in the experiment trust; a machine that is gone is another fault.",
             ],
         )
 

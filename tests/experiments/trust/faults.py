@@ -150,7 +150,7 @@ def let_nobody_in(program: Program) -> None:
     _as_superuser(
         program.settings,
         f"ALTER DATABASE {DATABASE} CONNECTION LIMIT 0",
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'client backend' AND usename <> 'postgres'",
+        f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{DATABASE}' AND usename <> 'postgres'",
     )
 
 
