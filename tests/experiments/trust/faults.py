@@ -212,10 +212,11 @@ def _mend(line: Line) -> None:
 def _on_processes() -> Iterator[Hard]:
     """Frozen for a while, or ended in order, those that failover leaves out."""
     for program, title, others in (
-        ("products-", "the only replica of products", (GET_CART, PAGE)),
+        # Carts are shown at prices that products is asked for, within a time.
+        ("products-", "the only replica of products", (PAGE,)),
         ("inventory-", "the only replica of inventory", (GET_CART, POST_CART, GET_PRODUCT, PAGE)),
         ("payments-", "the payment provider", all_but(CHECKOUT)),
-        ("gateway", "function gateway", (GET_CART,)),
+        ("gateway", "function gateway", ()),
         ("edge", "edge", ()),
         ("postgres", "PostgreSQL", (PAGE,)),
         ("api", "API", FLOWS),

@@ -25,6 +25,7 @@ from tests.experiments.common.shop import Shop
 from tests.experiments.failover.faults import CHECKOUT, PAGE, TILL_SALE, Program, Victim, targets
 from tests.experiments.failover.stage import CARTS, INSIST_SECONDS, all_is_well, cart, of_the_shop, until
 from tests.experiments.soak import reckoning
+from tests.experiments.soak.seen import PASSING
 from tests.experiments.trust.faults import (
     ALL_KILLED,
     DISK_FULL,
@@ -43,7 +44,6 @@ DISK_BYTES = 600 * 1024 * 1024
 """PostgreSQL needs 50 MB, and up to 300 MB of log ahead of it."""
 GATEWAY_CLUSTER = "gateway.openfaas_8080@1000"
 """The edge's name for the function gateway: host, port and connect timeout of kong.yml."""
-DECIDED = (200, 201)
 
 
 @dataclass
@@ -86,14 +86,13 @@ class Stage:
         return {**of_the_shop(self.shop, self.carts), CHECKOUT: bought, PAGE: page}
 
     def books(self, its: Sequence[Kept], asked: Mapping[str, int]) -> dict[str, Any]:
-        """What the tables say of all runs so far, with this one: every difference in words."""
+        """What the tables say of all runs so far, with this one, once all is well: every difference in words."""
+        until(lambda: all_is_well(self.settings), "the platform")
         self.kept += its
         self.asked.update(asked)
         by_arm = {arm: [one for one in self.kept if one.arm == arm] for arm in (TILL_SALE, CHECKOUT)}
         unknown = {
-            arm: self.asked[arm]
-            - sum(one.value is not None or 400 <= one.status < 500 for one in by_arm[arm])
-            for arm in by_arm
+            arm: self.asked[arm] - sum(one.status not in PASSING for one in by_arm[arm]) for arm in by_arm
         }
         found = reckoning.differences(
             by_arm[TILL_SALE],
