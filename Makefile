@@ -103,6 +103,8 @@ crash-points: $(VENV)/.ready ## the points at which a checkout can be killed
 	@$(PY) -m functions.checkout.points
 crash-test: $(VENV)/.ready ## kill -9 a checkout at every point, once and twice in a row, runs=10 times each
 	@CRASH_RUNS=$(or $(runs),10) $(PY) -m pytest tests/integration/test_checkout_crashes.py -n 2 --dist load --timeout 900
+verify: $(VENV)/.ready ## faults, overload, time, races and crashes against their goals, in one table: more="--only trust" (draft=1)
+	@$(PY) -m tests.verify $(if $(draft),--draft) $(more)
 race-test: $(VENV)/.ready ## 64 clients at one cart and at one product's stock, rounds=204
 	@RACE_ROUNDS=$(or $(rounds),204) $(PY) -m pytest tests/integration/test_cart_races.py tests/integration/test_inventory_races.py --timeout 900
 check: $(VENV)/.ready ## what CI runs: lint, types, tests

@@ -28,10 +28,18 @@ TIMEOUT_SECONDS = 20
 
 @contextmanager
 def own_platform(
-    like: Settings, *, project: Path = PROJECT, offset: int = OWN_OFFSET, **variables: str
+    like: Settings,
+    *,
+    project: Path = PROJECT,
+    offset: int = OWN_OFFSET,
+    state: Path | None = None,
+    **variables: str,
 ) -> Iterator[Settings]:
-    """A platform beside whatever runs, on ports `offset` above, started with `variables`, of `project` as it stands."""
-    state = Path(tempfile.mkdtemp(prefix="magasin-bench-"))
+    """A platform beside whatever runs, on ports `offset` above, started with `variables`, of `project` as it stands.
+
+    Its files are in a directory that is made for it, or in `state`, and are deleted at the end.
+    """
+    state = state or Path(tempfile.mkdtemp(prefix="magasin-bench-"))
     settings = Settings(project, state, like.port_offset + offset, pg_bin=like.pg_bin)
     try:
         _localfaas(settings, "up", variables)

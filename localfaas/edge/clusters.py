@@ -19,6 +19,13 @@ _PATIENT_PROBE_SECONDS = 30
 """A probe's patience where timeouts are not counted: Envoy has no failure that it does not count."""
 _UPSTREAM_IDLE = "60s"
 _MANY = 1 << 20
+AT_ONCE = 64
+"""Requests that a replica is given at once: its `max_inflight` in stack.yml, which on a cluster its watchdog enforces."""
+WAITING = 128
+"""Requests that wait until a replica of their function has fewer; one more is answered 503 at once.
+
+A hundred wait for some tenths of a second, which is still a service; without an end to them all would wait for too long.
+"""
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
@@ -41,6 +48,8 @@ class Backend:
     endpoints: tuple[Endpoint, ...]
     host_names: frozenset[str]
     upstream: Upstream | None
+    to_replicas: bool = False
+    """Whether functions' replicas are asked with no function gateway before them, which else bounds what they are given."""
 
     @property
     def by_dns(self) -> bool:
@@ -69,6 +78,7 @@ def backend(
     upstream = upstream_of(service, configuration)
     if upstream:
         base = str(upstream.name)
+        hosts = [(target.host, target.port) for target in upstream.targets]
         found = tuple(
             endpoint
             for target in upstream.targets
@@ -76,10 +86,12 @@ def backend(
         )
     else:
         base = f"{service.host}_{service.port}"
+        hosts = [(service.host, service.port)]
         found = tuple(endpoints(service.host, service.port, 1, resolver, membership))
     names = _target_names(upstream) if upstream else frozenset({_host_header(service.host, service.port)})
     timeout_ms = service.connect_timeout_ms
-    return Backend(f"{base}@{timeout_ms}", timeout_ms, found, names, upstream)
+    to_replicas = any(isinstance(resolver(*host), Replicas) for host in hosts)
+    return Backend(f"{base}@{timeout_ms}", timeout_ms, found, names, upstream, to_replicas)
 
 
 def _target_names(upstream: Upstream) -> frozenset[str]:
@@ -141,16 +153,7 @@ def cluster(backend: Backend, eds_source: Resource) -> Resource:
         "connect_timeout": f"{backend.connect_timeout_ms / 1000:g}s",
         "common_lb_config": _lb_config(backend.upstream),
         "ignore_health_on_host_removal": True,
-        "circuit_breakers": {
-            "thresholds": [
-                {
-                    "max_connections": _MANY,
-                    "max_pending_requests": _MANY,
-                    "max_requests": _MANY,
-                    "max_retries": _MANY,
-                }
-            ]
-        },
+        "circuit_breakers": _bounds(backend),
         "typed_extension_protocol_options": {_HTTP_OPTIONS: _http_options(backend.upstream)},
     }
     if backend.by_dns:
@@ -164,6 +167,18 @@ def cluster(backend: Backend, eds_source: Resource) -> Resource:
     else:
         resource.update(type="EDS", eds_cluster_config={"eds_config": eds_source})
     return {**resource, **_balancing(backend.upstream), **_health(backend.upstream)}
+
+
+def _bounds(backend: Backend) -> Resource:
+    """None but for replicas; a request over HTTP/1.1 has a connection for itself, so connections are what is counted."""
+    threshold = {
+        "max_connections": _MANY,
+        "max_pending_requests": WAITING if backend.to_replicas else _MANY,
+        "max_requests": _MANY,
+        "max_retries": _MANY,
+    }
+    per_host = {"per_host_thresholds": [{"max_connections": AT_ONCE}]} if backend.to_replicas else {}
+    return {"thresholds": [threshold], **per_host}
 
 
 def _lb_config(upstream: Upstream | None) -> Resource:

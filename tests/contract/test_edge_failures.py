@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from localfaas.edge import KongConfigError, observe
+from localfaas.edge import KongConfigError, clusters, observe
 from localfaas.envoy import drain
 from tests.support.edge import PROJECT, RunningEdge, Upstream, accepts, running_edge, wait_for
 
@@ -190,6 +190,32 @@ def test_least_connections_avoids_the_busy_target(edge: RunningEdge, three: list
     assert len(busy.seen) == seen
     busy.released.set()
     waiting.join(10)
+
+
+def test_replicas_are_given_so_much_at_once_and_the_rest_is_told_to_come_again(
+    edge: RunningEdge, three: list[Upstream], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Being full is not being sick: the replica stays in the rotation."""
+    monkeypatch.setattr(clusters, "AT_ONCE", 1)
+    monkeypatch.setattr(clusters, "WAITING", 1)
+    [replica, *_] = three
+    replica.behaviour = "hang"
+    edge.edge.update_membership({"cart": [("127.0.0.1", replica.server_port)]})
+    passive = "healthchecks: {passive: {unhealthy: {tcp_failures: 1}}}"
+    edge.load(balanced(passive, ["{target: 'cart-replicas.openfaas-fn:8080'}"], "retries: 2"))
+    taken: list[int] = []
+    asking = [threading.Thread(target=lambda: taken.append(edge.get("/a").status)) for _ in range(2)]
+    asking[0].start()
+    wait_for(lambda: replica.seen, what="a request with the replica")
+    asking[1].start()
+    wait_for(lambda: edge.stat("cluster.pool@60000.upstream_rq_pending_active"), what="one that waits")
+    refused = edge.get("/a")
+    assert (refused.status, refused.header("Retry-After")) == (503, "1")
+    assert health(edge) == ["HEALTHY"]
+    replica.released.set()
+    for thread in asking:
+        thread.join(10)
+    assert taken == [200, 200]
 
 
 def test_host_header_names_the_target_or_what_is_set(edge: RunningEdge, three: list[Upstream]) -> None:

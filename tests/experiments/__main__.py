@@ -20,7 +20,7 @@ from tests.experiments.common.experiment import Experiment, main
 from tests.experiments.common.folder import Folder
 
 NAMES = (
-    "harness", "ladder", "first_request", "balance", "autoscale", "failover", "capacity", "soak", "servers",
+    "harness", "ladder", "first_request", "balance", "autoscale", "failover", "trust", "capacity", "overload", "soak", "servers",
 )  # fmt: skip
 """In the order in which `all` makes them: the harness proves itself before anything else is measured."""
 

@@ -6,10 +6,10 @@ import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Any
+from typing import Any, ClassVar
 
 from localfaas.settings import Settings
-from tests.experiments.common.driving import Block, drive_only, kept
+from tests.experiments.common.driving import Block, Request, drive_only, kept
 from tests.experiments.common.experiment import Conclusion, Experiment, Step
 from tests.experiments.common.folder import Folder
 from tests.experiments.failover import plots, results
@@ -43,6 +43,8 @@ class Failover(Experiment):
     """
 
     name = "failover"
+    faults: ClassVar[Sequence[Fault]] = FAULTS
+    before_seconds: ClassVar[float] = BEFORE_SECONDS
     title = "What does each fault cost?"
     question = (
         "When a replica, a gateway, the edge, the database or what watches them dies, hangs, is slow or fails: which requests "
@@ -61,21 +63,29 @@ class Failover(Experiment):
 
     def options(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
-            "--only", action="append", choices=list(BY_NAME), help="this fault alone; give it again for more"
+            "--only",
+            action="append",
+            choices=[fault.name for fault in self.faults],
+            help="this fault alone; give it again for more",
         )
 
     def chosen(self, options: argparse.Namespace) -> dict[str, Any]:
         return {
             "repeats": FULL if options.full else SHORT,
-            "faults": [fault.name for fault in FAULTS if not options.only or fault.name in options.only],
+            "faults": [fault.name for fault in self.faults if not options.only or fault.name in options.only],
         }
 
     def steps(self, chosen: Mapping[str, Any]) -> list[Step]:
+        by_name = {fault.name: fault for fault in self.faults}
         return [
-            Step(f"{name}-{number}", _seconds(BY_NAME[name]) + PREPARE_SECONDS)
+            Step(f"{name}-{number}", self.seconds(by_name[name]) + PREPARE_SECONDS)
             for number in range(1, chosen["repeats"] + 1)
             for name in chosen["faults"]
         ]
+
+    def seconds(self, fault: Fault) -> float:
+        """How long the load lasts."""
+        return self.before_seconds + fault.hold_seconds + BACK_SECONDS + AFTER_SECONDS
 
     @contextmanager
     def stage(self, settings: Settings, chosen: Mapping[str, Any]) -> Iterator[Stage]:
@@ -85,10 +95,10 @@ class Failover(Experiment):
     def run(self, stage: Stage, step: Step, folder: Folder) -> Sequence[str]:
         fault = BY_NAME[step.name.rpartition("-")[0]]
         victim, program = stage.victim(fault)
-        happening = Happening(fault, victim, program, stage.edge(fault), BEFORE_SECONDS)
+        happening = Happening(fault, victim, program, stage.edge(fault), self.before_seconds)
         happening.start()
         try:
-            drive_only(folder, load_of(stage, fault))
+            drive_only(folder, load_of(stage.requests(fault), RATES, self.seconds(fault)))
         finally:
             happening.stop()
         folder.write("fault.json", {"fault": fault.name, **asdict(happening.seen)})
@@ -107,22 +117,19 @@ class Failover(Experiment):
                 "Everything is on one machine: a process that starts again has its files in memory, and takes processor time from those that serve.",
                 "k6 keeps connections and, as most HTTP libraries do, itself asks once more when one that lay idle turns out to be gone; that does not count as a failure.",
                 "Faults come one at a time, and in a calm; a process that dies twice in a row is not told here.",
-                "A machine that is gone, a network that is parted, and a disk that is full are other faults.",
+                "Bad lines, a full disk, and all processes at once are in the experiment trust; a machine that is gone is another fault.",
             ],
         )
 
 
-def _seconds(fault: Fault) -> float:
-    return BEFORE_SECONDS + fault.hold_seconds + BACK_SECONDS + AFTER_SECONDS
-
-
-def load_of(stage: Stage, fault: Fault) -> list[Block]:
+def load_of(requests: Mapping[str, Request], rates: Mapping[str, float], seconds: float) -> list[Block]:
+    """All flows side by side."""
     return [
         Block(
-            flow, request, _seconds(fault), rate=RATES[flow], start=0.3, patience=PATIENCE_SECONDS,
-            connections=round(RATES[flow] * OUTAGE_SECONDS),
+            flow, request, seconds, rate=rates[flow], start=0.3, patience=PATIENCE_SECONDS,
+            connections=round(rates[flow] * OUTAGE_SECONDS),
         )
-        for flow, request in stage.requests(fault).items()
+        for flow, request in requests.items()
     ]  # fmt: skip
 
 

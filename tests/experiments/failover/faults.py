@@ -24,6 +24,8 @@ UPSTREAM = "cart"
 POLL_SECONDS = 0.1
 SLOW_SECONDS = 2.0
 GET_CART, POST_CART, GET_PRODUCT, TILL_SALE = "GET cart", "POST cart", "GET product", "till sale"
+CHECKOUT, PAGE = "checkout", "page"
+"""Asked by the experiment `trust` alone."""
 FLOWS = (GET_CART, POST_CART, GET_PRODUCT, TILL_SALE)
 ALL_BUT_POST_CART = tuple(flow for flow in FLOWS if flow != POST_CART)
 
@@ -57,6 +59,8 @@ class Fault:
     """Whether it is one of several, which the edge has to leave out and to take back."""
     answers: int = 0
     """Its own wrong answers that clients may see before it is left out: kong.yml's `http_failures`."""
+    replaced: bool = True
+    """Whether another process takes its place, where it is one of the platform's."""
 
     @property
     def flows(self) -> Sequence[str]:

@@ -20,10 +20,10 @@ START_SECONDS = 2.0
 ByFault = Mapping[Fault, Sequence[Seen]]
 
 
-def by_fault(runs: Iterable[Seen]) -> ByFault:
-    """In the order of FAULTS."""
+def by_fault(runs: Iterable[Seen], faults: Sequence[Fault] = FAULTS) -> ByFault:
+    """In the order of `faults`."""
     found = list(runs)
-    sorted_ = {fault: [one for one in found if one.fault == fault] for fault in FAULTS}
+    sorted_ = {fault: [one for one in found if one.fault == fault] for fault in faults}
     return {fault: some for fault, some in sorted_.items() if some}
 
 
@@ -42,7 +42,7 @@ def _about(fault: Fault, runs: Sequence[Seen]) -> Iterator[Verdict]:
     if POST_CART not in fault.spares and fault.rotation and not fault.answers:
         yield _those_it_had(fault, runs)
     if not fault.spares:
-        until = max(one.cost().until - _held(one) for one in runs)
+        until = max(one.cost().until - held(one) for one in runs)
         returned = [_since(one, one.happened.returned) for one in runs]
         yield Verdict(
             f"{fault.title}: {BACK_SECONDS:g} s after it is over nothing fails any more",
@@ -52,10 +52,10 @@ def _about(fault: Fault, runs: Sequence[Seen]) -> Iterator[Verdict]:
 
 
 def _has_process(fault: Fault) -> bool:
-    return bool(fault.program)
+    return bool(fault.program) and fault.replaced
 
 
-def _held(one: Seen) -> float:
+def held(one: Seen) -> float:
     return one.happened.over - one.happened.at
 
 

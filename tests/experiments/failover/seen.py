@@ -118,10 +118,10 @@ def _parts(answers: Answers, happened: Happened) -> dict[str, Answers]:
     }
 
 
-def read(folder: Folder) -> Seen:
+def read(folder: Folder, by_name: Mapping[str, Fault] = BY_NAME) -> Seen:
     driven = load(folder, WITH_FAULTS)
     about = folder.read("fault.json")
-    fault = BY_NAME[about.pop("fault")]
+    fault = by_name[about.pop("fault")]
     turns = [(at, inside) for at, inside in about.pop("turns")]
     books = Books(**folder.read("books.json")) if (folder.path / "books.json").is_file() else None
     flows = {arm: joined(driven.of(arm)) for arm in dict.fromkeys(driven.arms.values()) if driven.of(arm)}

@@ -55,10 +55,10 @@ class Stage:
         """Who it is this time, in turn, and its name; once all is well. Raises BenchmarkError where all is not."""
         turn = next(self._turn)
         if not fault.program:
-            self._until(lambda: set(self.own.health(UPSTREAM).values()) == {"HEALTHY"}, "the small replicas")
+            until(lambda: set(self.own.health(UPSTREAM).values()) == {"HEALTHY"}, "the small replicas")
             return Small(self.own, self.replicas[turn % len(self.replicas)]), "replica"
         settings = self.shop.settings
-        self._until(lambda: all_is_well(settings), "the platform")
+        until(lambda: all_is_well(settings), "the platform")
         found = targets(rows(settings), fault.program)
         row = found[turn % len(found)]
         return Program(settings, row), row.program
@@ -75,17 +75,7 @@ class Stage:
                 GET_CART: Request(f"{base}/cart"),
                 POST_CART: Request(f"{base}/cart/items", "POST", JSON, "{}"),
             }
-        thing = json.dumps({"sku": self.shop.skus[0], "quantity": 1})
-        sale = self.shop.action("till_sale")
-        return {
-            GET_CART: Request(
-                f"{base}/cart", headers={"X-Cart-Token": "$token"}, contains='"items"',
-                turns=[{"token": token} for token in self.carts],
-            ),
-            POST_CART: Request(f"{base}/cart/items", "POST", JSON, thing, contains='"items"', key=True),
-            GET_PRODUCT: self.shop.action("view"),
-            TILL_SALE: insisted(sale),
-        }  # fmt: skip
+        return of_the_shop(self.shop, self.carts)
 
     def books(self, run: str, sales: Sequence[Kept]) -> dict[str, object]:
         """What the tables say of a run's sales; `run` is the part of the keys that all of it have in common."""
@@ -93,12 +83,29 @@ class Stage:
         told = self.shop.done("GET", "/inventory/invariants", token=self.shop.head)
         return {**held_together(sales, there), "invariants": bool(told["holds"])}
 
-    def _until(self, condition: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + CALM_SECONDS
-        while not condition():
-            if time.monotonic() > deadline:
-                raise BenchmarkError(f"{what} did not become well within {CALM_SECONDS:g} s")
-            time.sleep(POLL_SECONDS)
+
+def of_the_shop(shop: Shop, carts: Sequence[str]) -> dict[str, Request]:
+    """The four flows, through its edge; `carts` are tokens of visitors."""
+    base = f"{shop.settings.url('edge')}/api"
+    thing = json.dumps({"sku": shop.skus[0], "quantity": 1})
+    return {
+        GET_CART: Request(
+            f"{base}/cart", headers={"X-Cart-Token": "$token"}, contains='"items"',
+            turns=[{"token": token} for token in carts],
+        ),
+        POST_CART: Request(f"{base}/cart/items", "POST", JSON, thing, contains='"items"', key=True),
+        GET_PRODUCT: shop.action("view"),
+        TILL_SALE: insisted(shop.action("till_sale")),
+    }  # fmt: skip
+
+
+def until(condition: Callable[[], bool], what: str) -> None:
+    """Raises BenchmarkError where it does not come true."""
+    deadline = time.monotonic() + CALM_SECONDS
+    while not condition():
+        if time.monotonic() > deadline:
+            raise BenchmarkError(f"{what} did not become well within {CALM_SECONDS:g} s")
+        time.sleep(POLL_SECONDS)
 
 
 def insisted(request: Request) -> Request:
@@ -158,10 +165,10 @@ def built(like: Settings) -> Iterator[Stage]:
             (PROJECT / "kong" / "kong.yml").read_text(),
             {UPSTREAM: [("127.0.0.1", replica.port) for replica in replicas]},
         )
-        yield Stage(shop, own, replicas, [_cart(shop) for _ in range(CARTS)])
+        yield Stage(shop, own, replicas, [cart(shop) for _ in range(CARTS)])
 
 
-def _cart(shop: Shop) -> str:
+def cart(shop: Shop) -> str:
     """A visitor's, who has none yet."""
     shop.session.cookies.clear()
     answer = shop.ask("POST", "/cart/items", {"sku": shop.skus[0], "quantity": 1})

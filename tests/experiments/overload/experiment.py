@@ -1,0 +1,152 @@
+"""What does the shop do with five times the load that it can bear?"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from benchmarks.own_platform import own_platform
+from benchmarks.report import BenchmarkError
+from localfaas.edge.clusters import AT_ONCE, WAITING
+from localfaas.settings import Settings
+from localfaas.supervisor import Supervisor
+from tests.experiments.capacity.cells import TO_ITS_LIMIT, read_cell
+from tests.experiments.capacity.experiment import measure
+from tests.experiments.capacity.subjects import JOURNEY, SUBJECTS, Part, parts_of
+from tests.experiments.common.driving import Block, drive
+from tests.experiments.common.experiment import Conclusion, Experiment, Step
+from tests.experiments.common.folder import Folder
+from tests.experiments.common.shop import Shop, replicas_of
+from tests.experiments.overload import results
+from tests.experiments.overload.plots import draw_overload
+from tests.experiments.overload.seen import read
+from tests.experiments.overload.watching import PATIENCE_SECONDS, Watching
+
+TIMES = 5.0
+CALM_SHARE = 0.5
+CALM_SECONDS, AFTER_SECONDS = 4.0, 9.0
+SHORT_SECONDS, FULL_SECONDS = 15.0, 60.0
+LADDER: Mapping[str, Any] = {"blocks": 2, "rungs": [0.45, 0.6, 0.75, 0.9], "rung_seconds": 1.5}
+PREPARE_SECONDS = 20.0
+MOST_OPEN = 600
+"""Requests that the client may have open at once, more than may be in flight; each is a user of k6's with a memory of its own."""
+CUSTOMERS = 100
+REFUSED_WITHIN = 0.25
+"""There are connections for as many requests as are due within this, MOST_OPEN at most."""
+SHORT, FULL = (JOURNEY,), (JOURNEY, "products", "sales", "checkout")
+
+
+class Overload(Experiment):
+    """What does the shop do with five times the load that it can bear?
+
+    On a platform of its own, as stack.yml has it; nothing scales it.
+    """
+
+    name = "overload"
+    title = "What does the shop do with five times what it can bear?"
+    question = (
+        "When five times as many requests come as can be answered: is as much done as before, are the others refused early and "
+        "politely, does nothing pile up, and is all well again soon after?"
+    )
+    method = (
+        f"The knee is looked for first, as the experiment capacity does: closed users for the throughput, then a ladder of open rates ({', '.join(f'{share:g}' for share in LADDER['rungs'])} of it); the highest that is borne.",
+        f"Then one open run: {CALM_SHARE:.0%} of the knee for {CALM_SECONDS:g} s, {TIMES:g} times the knee, and {CALM_SHARE:.0%} of it again for {AFTER_SECONDS:g} s. Visitors ask for the journey `shop` in its proportions; a request has {PATIENCE_SECONDS:g} s.",
+        f"At most {MOST_OPEN:,} requests are open at once; what cannot be sent for that reason is not sent. What was really sent is told.",
+        "Useful: right answers that came during the overload, without its first second. Refused: 429 and 503, timed from when the request left.",
+        "Beside it a client that looks at headers asks ten times a second at most; what is inside of the edge and the memory of all programs (anonymous and shared, by PSS) are read twice a second.",
+        "Back: the last request after the overload that failed or took longer than its bound (0.1 s, a purchase 1 s), one in a hundred aside.",
+    )
+
+    def options(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--subjects", default="", help=f"which, by comma, of {', '.join(SUBJECTS)}")
+
+    def chosen(self, options: argparse.Namespace) -> dict[str, Any]:
+        names = [name for name in options.subjects.split(",") if name]
+        if unknown := [name for name in names if name not in SUBJECTS]:
+            raise BenchmarkError(f"there is no {', '.join(unknown)}; there are {', '.join(SUBJECTS)}")
+        return {
+            "subjects": names or list(FULL if options.full else SHORT),
+            "seconds": FULL_SECONDS if options.full else SHORT_SECONDS,
+        }
+
+    def steps(self, chosen: Mapping[str, Any]) -> list[Step]:
+        length = PREPARE_SECONDS + CALM_SECONDS + chosen["seconds"] + AFTER_SECONDS
+        return [Step(subject, length) for subject in chosen["subjects"]]
+
+    @contextmanager
+    def stage(self, settings: Settings, chosen: Mapping[str, Any]) -> Iterator[Shop]:
+        self._chosen = chosen
+        with own_platform(settings) as own:
+            Supervisor(own).stop("alertmanager")
+            shop = Shop(own)
+            shop.open(customers=CUSTOMERS)
+            yield shop
+
+    def run(self, stage: Shop, step: Step, folder: Folder) -> Sequence[str]:
+        subject, seconds = step.name, self._chosen["seconds"]
+        if rejected := measure(stage, subject, folder, LADDER):
+            return rejected
+        knee = read_cell(folder, subject, 1).knee.value
+        if not knee:
+            return ["not even the lowest rate was borne, so there is no knee"]
+        parts = parts_of(subject, stage)
+        folder.write(
+            "overload.json",
+            {
+                "times": TIMES, "calm_seconds": CALM_SECONDS, "seconds": seconds,
+                "limit": most_in_flight(stage.settings, parts),
+                "parts": [{"name": part.name, "bound_seconds": part.bound_seconds} for part in parts],
+            },
+        )  # fmt: skip
+        over = Folder(folder.path / "over")
+        over.path.mkdir(exist_ok=True)
+        looked_at = [request for part in parts for _, request in part.requests]
+        with Watching(stage.settings, looked_at) as watching:
+            driven = drive(over, load_of(parts, knee, seconds), limits=TO_ITS_LIMIT)
+        folder.write("watched.json", watching.as_json())
+        return driven.rejected
+
+    def conclude(self, folder: Folder) -> Conclusion:
+        seen = [read(folder.run(name), name) for name in folder.done_runs()]
+        return Conclusion(
+            results.verdicts(seen),
+            results.figures(seen),
+            results.tables(seen),
+            [draw_overload(folder.path / f"{one.subject}.png", one) for one in seen],
+            threats=results.THREATS,
+        )
+
+
+def load_of(parts: Sequence[Part], knee: float, seconds: float) -> list[Block]:
+    """Calm, overload, calm, of each part at its share; the requests of all blocks of a part are of one arm."""
+    blocks = []
+    for part in parts:
+        start = 0.3
+        for times, length in ((CALM_SHARE, CALM_SECONDS), (TIMES, seconds), (CALM_SHARE, AFTER_SECONDS)):
+            rate = times * knee * part.share
+            # Displaced requests of one block would meet those of the next.
+            blocks.append(
+                Block(
+                    part.name, part.requests, length, rate=rate, start=start, patience=PATIENCE_SECONDS,
+                    connections=round(min(MOST_OPEN * part.share, rate * REFUSED_WITHIN)) + 30,
+                )
+            )  # fmt: skip
+            start += length
+    return blocks
+
+
+def most_in_flight(settings: Settings, parts: Sequence[Part]) -> int:
+    """What the replicas of those that clients ask may be given at once, and what may wait at the edge."""
+    asked = {
+        found[1] for part in parts for _, request in part.requests if (found := _FUNCTION.search(request.url))
+    }
+    return AT_ONCE * sum(len(replicas_of(settings)[function]) for function in asked) + WAITING
+
+
+_FUNCTION = re.compile(r"/(?:api|function)/([a-z]+)")
+
+
+EXPERIMENT = Overload()

@@ -1,0 +1,114 @@
+"""Can the shop be trusted when lines are bad, PostgreSQL has no means, any process hangs, or all of them die?"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any, ClassVar
+
+from localfaas.settings import Settings
+from tests.experiments.common.driving import drive_only, kept
+from tests.experiments.common.experiment import Conclusion, Step
+from tests.experiments.common.folder import Folder
+from tests.experiments.failover import plots
+from tests.experiments.failover.experiment import (
+    AFTER_SECONDS,
+    PATIENCE_SECONDS,
+    RATES,
+    Failover,
+    load_of,
+)
+from tests.experiments.failover.faults import CHECKOUT, PAGE, TILL_SALE, Fault, Happening
+from tests.experiments.failover.seen import BACK_SECONDS, objections
+from tests.experiments.trust import results
+from tests.experiments.trust.counts import count, repeats
+from tests.experiments.trust.faults import BY_NAME, DISK_FULL, FAULTS, Hard
+from tests.experiments.trust.stage import Stage, built, may_mount
+
+ALL_RATES: Mapping[str, float] = {**RATES, CHECKOUT: 2.0, PAGE: 10.0}
+
+
+class Trust(Failover):
+    """Can the shop be trusted when lines are bad, PostgreSQL has no means, any process hangs, or all of them die?
+
+    The faults that failover leaves out, one after the other, under an open load.
+    """
+
+    name = "trust"
+    title = "Can the shop be trusted when the worst happens?"
+    question = (
+        "When the line to the database, the gateway or the payment provider is slow, cut, reset or silent; when PostgreSQL has no "
+        "connection or no disk left; when any process is frozen or ended, or all are killed at once: what fails, until when, how often "
+        "is a request repeated, do others wait, and is anything lost that was acknowledged?"
+    )
+    faults: ClassVar[Sequence[Fault]] = FAULTS
+    before_seconds: ClassVar[float] = 6.0
+    method = (
+        "As failover: a platform of its own with three replicas of cart and one of every other function, open load through the edge: "
+        + ", ".join(f"{name} {rate:g} a second" for name, rate in ALL_RATES.items())
+        + f"; a request has {PATIENCE_SECONDS:g} s.",
+        f"Each fault is a run of its own: {before_seconds:g} s of calm, the fault, {BACK_SECONDS:g} s in which all has to be well again, and {AFTER_SECONDS:g} s more.",
+        "Lines lead through a proxy of the experiment's own (tests/support/bad_network.py) while it is their turn: functions have its address in their secrets, the edge and the gateway among their endpoints.",
+        "PostgreSQL without a connection: the database takes none of any function, and those that were open are ended. Without disk: its directory is a file system of 600 MB in memory, of which the last block is taken.",
+        "Requests for each sent: repeats by the edge, the gateway and functions that call others that reached a function, over what clients sent from the fault until 5 s after it, and one.",
+        "Others are flows that have no need of what fell sick: their p99 from the fault until 5 s after it, over that of the calm of the same run.",
+        "Who buys or sells asks again with the same Idempotency-Key, every second for up to 20 s. After each run every answer of all runs is held to the tables: documents by their keys, stock, its ledger, money, and the provider's ledger.",
+    )
+
+    def chosen(self, options: argparse.Namespace) -> dict[str, Any]:
+        chosen = super().chosen(options)
+        if not may_mount():
+            chosen["faults"] = [name for name in chosen["faults"] if name != DISK_FULL]
+        return chosen
+
+    def seconds(self, fault: Fault) -> float:
+        assert isinstance(fault, Hard)
+        return super().seconds(fault) + fault.help_seconds
+
+    @contextmanager
+    def stage(self, settings: Settings, chosen: Mapping[str, Any]) -> Iterator[Any]:
+        with built(settings) as stage:
+            yield stage
+
+    def run(self, stage: Stage, step: Step, folder: Folder) -> Sequence[str]:  # type: ignore[override]
+        fault = BY_NAME[step.name.rpartition("-")[0]]
+        if fault.name == DISK_FULL and not stage.disk:
+            return ["no file system can be mounted here"]
+        with stage.victim(fault) as (victim, program):
+            before = count(stage.settings)
+            happening = Happening(fault, victim, program, stage.settings, self.before_seconds)
+            happening.start()
+            try:
+                drive_only(folder, load_of(stage.requests(), ALL_RATES, self.seconds(fault)))
+            finally:
+                happening.stop()
+            folder.write("repeats.json", repeats(before, count(stage.settings)))
+        folder.write("fault.json", {"fault": fault.name, **asdict(happening.seen)})
+        seen = results.read(folder)
+        asked = {flow: len(seen.flows[flow]) for flow in (TILL_SALE, CHECKOUT) if flow in seen.flows}
+        folder.write("books.json", stage.books(kept(folder), asked))
+        return objections(seen)
+
+    def conclude(self, folder: Folder) -> Conclusion:
+        seen = results.by_fault([results.read(folder.run(name)) for name in folder.done_runs()])
+        left_out = (
+            [] if may_mount() else ["A full disk was left out: only root may mount a file system for it."]
+        )
+        return Conclusion(
+            results.verdicts(seen),
+            results.figures(seen),
+            results.tables(seen),
+            plots.draw(folder.path, seen),
+            threats=[
+                *left_out,
+                "A proxy has TCP's view of a bad network: on this machine no packet is ever lost, and what was swallowed arrives in the end.",
+                "The calm before and the fault are seconds apart, but a p99 of some hundred requests is nearly the slowest of them.",
+                "Everything is on one machine: a process that starts again takes processor time from those that serve.",
+                "A clock that steps is left out: the system's clock is everybody's, and a library that fakes it (libfaketime) is another libc to PostgreSQL and Envoy.",
+            ],
+        )
+
+
+EXPERIMENT = Trust()

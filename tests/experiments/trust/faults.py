@@ -1,0 +1,268 @@
+"""Faults beside failover's: of the lines between the parts, of PostgreSQL's means, of every other process, and of all at once."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import psycopg2
+
+from localfaas.database import DATABASE
+from localfaas.settings import Settings
+from localfaas.status import rows
+from localfaas.strays import platform_processes
+from localfaas.supervisor import Supervisor, SupervisorError
+from localfaas.up import admin_url
+from tests.experiments.common.platforms import localfaas
+from tests.experiments.failover.faults import (
+    CHECKOUT,
+    GET_CART,
+    GET_PRODUCT,
+    PAGE,
+    POST_CART,
+    TILL_SALE,
+    Fault,
+    Program,
+)
+from tests.experiments.failover.stage import all_is_well
+from tests.support.bad_network import BadNetwork
+
+FLOWS = (GET_CART, POST_CART, GET_PRODUCT, TILL_SALE, CHECKOUT, PAGE)
+SLOW_SECONDS = 0.05
+BRIEF_SECONDS, SILENT_SECONDS = 3.0, 5.0
+POSTGRES, GATEWAY, PAYMENTS = "PostgreSQL", "the gateway", "the payment provider"
+DISK_FULL, ALL_KILLED = "disk-full", "all-killed"
+UP_SECONDS = 40.0
+
+
+@dataclass(frozen=True)
+class Hard(Fault):
+    """A fault, and whom it should not concern."""
+
+    line: str = ""
+    """The server whose line it is, where it is one's."""
+    others: Sequence[str] = ()
+    """Flows that have no need of what falls sick: none of them fails, and their p99 stays."""
+    help_seconds: float = 0.0
+    """How long making it well again may take, where that is more than a moment."""
+
+    @property
+    def flows(self) -> Sequence[str]:
+        return FLOWS
+
+
+@dataclass(frozen=True)
+class Line:
+    """The way to a server."""
+
+    network: BadNetwork
+
+    def returned(self) -> bool | None:
+        return None
+
+    def in_rotation(self) -> bool | None:
+        return None
+
+
+@dataclass(frozen=True)
+class Disk:
+    """The file system that PostgreSQL has to itself."""
+
+    path: Path
+
+    @property
+    def _filler(self) -> Path:
+        return self.path / "filler"
+
+    def fill(self) -> None:
+        """To the last block."""
+        with self._filler.open("wb") as file:
+            free = os.statvfs(self.path)
+            os.posix_fallocate(file.fileno(), 0, free.f_bavail * free.f_frsize)
+
+    def empty(self) -> None:
+        self._filler.unlink(missing_ok=True)
+
+    def returned(self) -> bool | None:
+        return None
+
+    def in_rotation(self) -> bool | None:
+        return None
+
+
+@dataclass(frozen=True)
+class Everything:
+    """All processes of a platform."""
+
+    settings: Settings
+
+    def kill(self) -> None:
+        """With whoever would bring them back first."""
+        found: dict[int, psutil.Process] = {}
+        for process in platform_processes(self.settings):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                found |= {one.pid: one for one in (process, *process.children(recursive=True))}
+        for process in sorted(found.values(), key=lambda one: one.pid != supervisor_of(self.settings)):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+
+    def up(self) -> None:
+        localfaas(self.settings, "up")
+        Supervisor(self.settings).stop("alertmanager")
+
+    def returned(self) -> bool | None:
+        with contextlib.suppress(OSError):
+            return all_is_well(self.settings)
+        return False
+
+    def in_rotation(self) -> bool | None:
+        return None
+
+
+def supervisor_of(settings: Settings) -> int:
+    return int((settings.run / "supervisord.pid").read_text())
+
+
+def family(program: Program) -> list[int]:
+    """Its process and their children: PostgreSQL answers by those."""
+    parent = psutil.Process(program.row.pid)
+    return [parent.pid, *(child.pid for child in parent.children(recursive=True))]
+
+
+def _all_of(number: int) -> Callable[[Program], None]:
+    def act(program: Program) -> None:
+        for pid in family(program):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    return act
+
+
+def let_nobody_in(program: Program) -> None:
+    """Every connection of a function is ended, and none is given: what a client is told is SQLSTATE 53300, as when all are taken."""
+    _as_superuser(
+        program.settings,
+        f"ALTER DATABASE {DATABASE} CONNECTION LIMIT 0",
+        f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{DATABASE}' AND usename <> 'postgres'",
+    )
+
+
+def let_all_in(program: Program) -> None:
+    _as_superuser(program.settings, f"ALTER DATABASE {DATABASE} CONNECTION LIMIT -1")
+
+
+def _as_superuser(settings: Settings, *statements: str) -> None:
+    with closing(psycopg2.connect(admin_url(settings))) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+
+
+def all_but(*flows: str) -> tuple[str, ...]:
+    return tuple(flow for flow in FLOWS if flow not in flows)
+
+
+def _on_lines() -> Iterator[Hard]:
+    """Each line slow, cut, reset and silent."""
+    for server, short, others in (
+        (POSTGRES, "postgres", (PAGE,)),
+        (GATEWAY, "gateway", (GET_CART, POST_CART)),
+        (PAYMENTS, "payments", all_but(CHECKOUT)),
+    ):
+        for word, title, begin, seconds in (
+            ("slow", f"{SLOW_SECONDS * 1000:g} ms slower each way", _slow, BRIEF_SECONDS),
+            ("cut", "cut in the middle of answers", _cut, BRIEF_SECONDS),
+            ("reset", "reset", _reset, BRIEF_SECONDS),
+            ("silent", "silent", _silent, SILENT_SECONDS),
+        ):
+            yield Hard(
+                f"{short}-{word}", f"the line to {server} {title} for {seconds:g} s", short, begin, _mend,
+                hold_seconds=seconds, replaced=False, line=server, others=others,
+            )  # fmt: skip
+
+
+def _slow(line: Line) -> None:
+    line.network.delay(SLOW_SECONDS)
+
+
+def _cut(line: Line) -> None:
+    line.network.cut()
+
+
+def _reset(line: Line) -> None:
+    line.network.reset()
+
+
+def _silent(line: Line) -> None:
+    line.network.blackhole()
+
+
+def _mend(line: Line) -> None:
+    line.network.mend()
+
+
+def _on_processes() -> Iterator[Hard]:
+    """Frozen for a while, or ended in order, those that failover leaves out."""
+    for program, title, others in (
+        # Carts are shown at prices that products is asked for, within a time.
+        ("products-", "the only replica of products", (PAGE,)),
+        ("inventory-", "the only replica of inventory", (GET_CART, POST_CART, GET_PRODUCT, PAGE)),
+        ("payments-", "the payment provider", all_but(CHECKOUT)),
+        ("gateway", "function gateway", ()),
+        ("edge", "edge", ()),
+        ("postgres", "PostgreSQL", (PAGE,)),
+        ("api", "API", FLOWS),
+        ("prometheus", "Prometheus", FLOWS),
+    ):
+        name = program.removesuffix("-")
+        yield Hard(
+            f"{name}-frozen", f"{title} frozen for {BRIEF_SECONDS:g} s (SIGSTOP)", program,
+            _all_of(signal.SIGSTOP), _all_of(signal.SIGCONT), hold_seconds=BRIEF_SECONDS, replaced=False, others=others,
+        )  # fmt: skip
+        # SIGTERM has PostgreSQL wait until the last client has left; what ends it in order is failover's SIGINT.
+        if program != "postgres":
+            yield Hard(f"{name}-ended", f"{title} ended (SIGTERM)", program, _ended, others=others)
+
+
+def _ended(program: Program) -> None:
+    program.signal(signal.SIGTERM)
+
+
+FAULTS: Sequence[Hard] = (
+    *_on_lines(),
+    Hard(
+        "connections-gone", f"PostgreSQL without a free connection for {BRIEF_SECONDS:g} s", "postgres", let_nobody_in, let_all_in,
+        hold_seconds=BRIEF_SECONDS, replaced=False, others=(PAGE,),
+    ),
+    Hard(
+        DISK_FULL, f"PostgreSQL's disk full for {SILENT_SECONDS:g} s", "postgres", Disk.fill, Disk.empty,
+        hold_seconds=SILENT_SECONDS, replaced=False, others=(PAGE,),
+    ),
+    Hard(
+        "postgres-stopped-10", "PostgreSQL stopped for 10 s", "postgres", Program.stop, Program.start,
+        hold_seconds=10.0, others=(PAGE,),
+    ),
+    *_on_processes(),
+    # After a second, so that nothing of it is left running.
+    Hard(
+        ALL_KILLED, "every process killed at once, and `up` a second later", "all", Everything.kill, Everything.up,
+        hold_seconds=1.0, help_seconds=UP_SECONDS,
+    ),
+)  # fmt: skip
+BY_NAME: dict[str, Hard] = {fault.name: fault for fault in FAULTS}
+
+
+def replicas(settings: Settings) -> list[Any]:
+    """The rows of all replicas."""
+    try:
+        return [row for row in rows(settings) if row.traffic]
+    except SupervisorError:
+        return []

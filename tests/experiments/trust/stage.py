@@ -1,0 +1,206 @@
+"""What hard faults happen to: a platform whose PostgreSQL has a small disk, and lines that can be made bad."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.own_platform import own_platform
+from localfaas.database import write_secret
+from localfaas.envoy import EnvoyFiles, admin_request
+from localfaas.settings import LOOPBACK, Settings
+from localfaas.status import rows
+from localfaas.supervisor import Supervisor
+from tests.experiments.common.driving import Kept, Request
+from tests.experiments.common.platforms import is_back
+from tests.experiments.common.shop import Shop
+from tests.experiments.failover.faults import CHECKOUT, PAGE, TILL_SALE, Program, Victim, targets
+from tests.experiments.failover.stage import CARTS, INSIST_SECONDS, all_is_well, cart, of_the_shop, until
+from tests.experiments.soak import reckoning
+from tests.experiments.soak.seen import PASSING
+from tests.experiments.trust.faults import (
+    ALL_KILLED,
+    DISK_FULL,
+    GATEWAY,
+    PAYMENTS,
+    POSTGRES,
+    Disk,
+    Everything,
+    Hard,
+    Line,
+    replicas,
+)
+from tests.support.bad_network import BadNetwork, bad_network
+
+DISK_BYTES = 600 * 1024 * 1024
+"""PostgreSQL needs 50 MB, and up to 300 MB of log ahead of it."""
+GATEWAY_CLUSTER = "gateway.openfaas_8080@1000"
+"""The edge's name for the function gateway: host, port and connect timeout of kong.yml."""
+
+
+@dataclass
+class Stage:
+    shop: Shop
+    lines: Mapping[str, BadNetwork]
+    """By the server to which they lead."""
+    disk: Path | None
+    carts: Sequence[str]
+    kept: list[Kept] = field(default_factory=list)
+    """Of all runs: the books are those of all."""
+    asked: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def settings(self) -> Settings:
+        return self.shop.settings
+
+    @contextmanager
+    def victim(self, fault: Hard) -> Iterator[tuple[Victim, str]]:
+        """Who it is, once all is well, and its name; the way leads past it again afterwards."""
+        self._lead_database(through=fault.line == POSTGRES)
+        until(lambda: all_is_well(self.settings), "the platform")
+        with self._led(fault.line):
+            yield self._victim(fault), fault.program
+
+    def _victim(self, fault: Hard) -> Victim:
+        if fault.line:
+            return Line(self.lines[fault.line])
+        if fault.name == ALL_KILLED:
+            return Everything(self.settings)
+        if fault.name == DISK_FULL:
+            assert self.disk
+            return Disk(self.disk)
+        return Program(self.settings, targets(rows(self.settings), fault.program)[0])
+
+    def requests(self) -> dict[str, Request]:
+        """What each flow asks for."""
+        page = Request(f"{self.settings.url('edge')}/", contains="</html>")
+        bought = replace(self.shop.action("checkout"), keep="order_id", insist=INSIST_SECONDS)
+        return {**of_the_shop(self.shop, self.carts), CHECKOUT: bought, PAGE: page}
+
+    def books(self, its: Sequence[Kept], asked: Mapping[str, int]) -> dict[str, Any]:
+        """What the tables say of all runs so far, with this one, once all is well: every difference in words."""
+        until(lambda: all_is_well(self.settings), "the platform")
+        self.kept += its
+        self.asked.update(asked)
+        by_arm = {arm: [one for one in self.kept if one.arm == arm] for arm in (TILL_SALE, CHECKOUT)}
+        unknown = {
+            arm: self.asked[arm] - sum(one.status not in PASSING for one in by_arm[arm]) for arm in by_arm
+        }
+        found = reckoning.differences(
+            by_arm[TILL_SALE],
+            by_arm[CHECKOUT],
+            {"sales": unknown[TILL_SALE], "orders": unknown[CHECKOUT]},
+            reckoning.read(self.settings),
+        )
+        told = self.shop.done("GET", "/inventory/invariants", token=self.shop.head)
+        return {
+            "acknowledged": sum(one.value is not None for one in its),
+            "insisted": sum(one.tries > 1 for one in its if one.value is not None),
+            "missing": [difference for some in found.values() for difference in some],
+            "twice": [],
+            "invariants": bool(told["holds"]),
+        }
+
+    def _lead_database(self, *, through: bool) -> None:
+        """Have functions reach PostgreSQL through its line, or past it: by their secrets, which they read when they start."""
+        direct, led = self.settings.port("postgres"), self.lines[POSTGRES].port
+        old, new = (direct, led) if through else (led, direct)
+        changed = False
+        for path in self.settings.secrets.glob("*-db"):
+            text = path.read_text()
+            if f":{old}/" in text:
+                write_secret(path, text.replace(f":{old}/", f":{new}/"))
+                changed = True
+        if changed:
+            restart(self.settings)
+
+    @contextmanager
+    def _led(self, line: str) -> Iterator[None]:
+        """The edge reaches the gateway, or the gateway the payment provider, through the line, by their endpoints."""
+        node, cluster, port = {
+            GATEWAY: ("edge", GATEWAY_CLUSTER, self.settings.port("gateway")),
+            PAYMENTS: ("gateway", "payments", self._port_of("payments-1")),
+        }.get(line, ("", "", 0))
+        if not node:
+            yield
+            return
+        path = EnvoyFiles(self.settings.envoy(node)).eds_path(cluster)
+        try:
+            self._endpoint(node, cluster, path, port, self.lines[line].port)
+            yield
+        finally:
+            self.lines[line].mend()
+            self._endpoint(node, cluster, path, self.lines[line].port, port)
+
+    def _endpoint(self, node: str, cluster: str, path: Path, old: int, new: int) -> None:
+        text = path.read_text().replace(f'"port_value": {old}', f'"port_value": {new}')
+        temporary = path.with_suffix(".led")
+        temporary.write_text(text)
+        temporary.replace(path)
+        until(lambda: _knows(self.settings, node, cluster, new), f"the {node}'s way to {cluster}")
+
+    def _port_of(self, program: str) -> int:
+        return next(row.port for row in rows(self.settings) if row.program == program)
+
+
+def _knows(settings: Settings, node: str, cluster: str, port: int) -> bool:
+    text = admin_request(settings.envoy_admin_socket(node), "GET", f"/clusters?filter={cluster}")
+    return f"{cluster}::{LOOPBACK}:{port}::" in text
+
+
+def restart(settings: Settings) -> None:
+    """Every replica, in order, at once."""
+    before = replicas(settings)
+    for row in before:
+        Supervisor(settings).signal(row.program, "TERM")
+    until(lambda: all(is_back(replicas(settings), row) for row in before), "the replicas")
+
+
+def may_mount() -> bool:
+    return os.geteuid() == 0
+
+
+@contextmanager
+def built(like: Settings) -> Iterator[Stage]:
+    """All of it, up and asked once."""
+    with (
+        small_disk() as (state, disk),
+        own_platform(like, state=state) as settings,
+        ExitStack() as stack,
+    ):
+        # What is to stay as it is may not be scaled.
+        Supervisor(settings).stop("alertmanager")
+        shop = Shop(settings)
+        shop.open()
+        payments = next(row.port for row in rows(settings) if row.program == "payments-1")
+        servers = {POSTGRES: settings.port("postgres"), GATEWAY: settings.port("gateway"), PAYMENTS: payments}
+        lines = {name: stack.enter_context(bad_network(port)) for name, port in servers.items()}
+        yield Stage(shop, lines, disk, [cart(shop) for _ in range(CARTS)])
+
+
+@contextmanager
+def small_disk() -> Iterator[tuple[Path, Path | None]]:
+    """A state directory, and the place of its PostgreSQL as a file system of its own in memory, where one may be mounted."""
+    state = Path(tempfile.mkdtemp(prefix="magasin-trust-"))
+    disk = state / "postgres"
+    disk.mkdir()
+    mounted = may_mount() and _done("mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(disk))
+    try:
+        yield state, disk if mounted else None
+    finally:
+        if mounted:
+            _done("umount", "--lazy", str(disk))
+        with suppress(OSError):
+            shutil.rmtree(state)
+
+
+def _done(*command: str) -> bool:
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0

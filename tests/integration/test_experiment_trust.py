@@ -1,0 +1,46 @@
+"""The experiment trust brings about what it says: a real file system that is full, and a PostgreSQL that lets nobody in."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import psycopg2
+import pytest
+
+from tests.experiments.trust import faults, stage
+from tests.experiments.trust.faults import Disk, let_all_in, let_nobody_in
+from tests.support.postgres import Database
+
+
+def test_a_full_disk_takes_not_a_byte_until_it_is_emptied(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage, "DISK_BYTES", 256 * 1024)
+    with stage.small_disk() as (state, path):
+        if path is None:
+            pytest.skip("only root may mount a file system")
+        disk = Disk(path)
+        disk.fill()
+        with pytest.raises(OSError, match="No space left"):
+            (path / "more").write_bytes(b"x")
+        disk.empty()
+        (path / "more").write_bytes(b"x")
+    assert not state.exists()
+
+
+def test_a_function_finds_no_connection_and_loses_those_it_has(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(faults, "admin_url", lambda settings: database.url())
+    monkeypatch.setattr(faults, "DATABASE", database.name)
+    program: Any = SimpleNamespace(settings=None)
+    held = database.connect("products")
+    let_nobody_in(program)
+    try:
+        with pytest.raises(psycopg2.OperationalError):
+            held.cursor().execute("SELECT 1")
+        with pytest.raises(psycopg2.OperationalError, match="too many connections"):
+            database.connect("products")
+    finally:
+        held.close()
+        let_all_in(program)
+    database.connect("products").close()

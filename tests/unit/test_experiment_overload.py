@@ -1,0 +1,119 @@
+"""The experiment overload: what piles up, is told late, breaks, or does not end is found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.experiments.capacity.subjects import Part
+from tests.experiments.common.answers import Answers, joined
+from tests.experiments.common.driving import Request
+from tests.experiments.overload.experiment import AFTER_SECONDS, CALM_SECONDS, EXPERIMENT, load_of
+from tests.experiments.overload.plots import draw_overload
+from tests.experiments.overload.results import figures, tables, verdicts
+from tests.experiments.overload.seen import Seen
+from tests.experiments.overload.watching import Held, Told
+
+KNEE, BEGAN, SECONDS = 100.0, 1_000.0, 10.0
+ENDED = BEGAN + SECONDS
+
+
+def block(
+    start: float, seconds: float, rate: float, statuses: Sequence[int] = (200,), took: float = 0.02
+) -> Answers:
+    """Statuses come in turn."""
+    count = round(seconds * rate)
+    status = np.array([statuses[number % len(statuses)] for number in range(count)])
+    zeros = np.zeros(count)
+    return Answers(start + np.arange(count) / rate, zeros, zeros + took, status, status == 200)
+
+
+def seen(
+    over: Sequence[int] = (200, 429, 503, 429, 503), *, took: float = 0.02, after: Answers | None = None, in_flight: int = 50,
+    held: int = 110, retry_after: str = "1",
+) -> Seen:  # fmt: skip
+    calm = block(ENDED, AFTER_SECONDS, KNEE / 2) if after is None else after
+    answers = joined([block(BEGAN - 4, 4, KNEE / 2), block(BEGAN, SECONDS, 5 * KNEE, over, took), calm])
+    looks = [Held(BEGAN - 1, 3, 100), Held(BEGAN + 5, in_flight, held), Held(ENDED + 5, 3, 100)]
+    told = [Told(BEGAN + 2, 0.1, 429, retry_after), Told(BEGAN + 3, 0.1, 200, "")]
+    return Seen("x", KNEE, 5.0, BEGAN, ENDED, {"x": answers}, {"x": 0.1}, looks, told, 448)
+
+
+def missed(one: Seen) -> list[str]:
+    return [verdict.goal for verdict in verdicts([one]) if verdict.word == "missed"]
+
+
+def test_an_overload_that_is_borne_meets_all_goals() -> None:
+    one = seen()
+    assert {verdict.word for verdict in verdicts([one])} == {"met"}
+    assert one.useful == pytest.approx(KNEE, rel=0.02)
+    assert one.offered == pytest.approx(5 * KNEE, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("one", "word"),
+    [
+        (seen((200, 429, 503, 429, 503, 429, 503)), "right answers"),
+        (seen((200, 429, 504, 503, 429)), "times out or breaks"),
+        (seen((200, 429, 0, 503, 429)), "times out or breaks"),
+        (seen(took=1.5), "within 1 s"),
+        (seen(retry_after=""), "Retry-After"),
+        (seen(in_flight=449), "in flight"),
+        (seen(held=200), "memory"),
+        (
+            seen(after=joined([block(ENDED, 6, 50, (503,)), block(ENDED + 6, 3, 50)])),
+            "after it all is as before",
+        ),
+        (
+            seen(after=joined([block(ENDED, 6, 50, took=0.2), block(ENDED + 6, 3, 50)])),
+            "after it all is as before",
+        ),
+    ],
+)
+def test_each_fault_misses_its_goal(one: Seen, word: str) -> None:
+    [goal] = [goal for goal in missed(one) if word in goal]
+    assert goal
+
+
+def test_a_tail_of_the_overload_is_forgiven_for_five_seconds() -> None:
+    after = joined([block(ENDED, 3, 50, (503,)), block(ENDED + 3, 6, 50)])
+    assert seen(after=after).recovered == pytest.approx(2.98, abs=0.1)
+    assert missed(seen(after=after)) == []
+
+
+def test_one_slow_request_in_a_hundred_is_no_relapse() -> None:
+    after = block(ENDED, AFTER_SECONDS, 50)
+    slow = replace(after, took=np.where(np.arange(len(after)) % 150 == 149, 0.5, after.took))
+    assert seen(after=slow).recovered == 0
+
+
+def test_who_bought_a_moment_ago_is_not_broken() -> None:
+    assert seen((200, 429, 409, 503, 429)).late == 0
+
+
+def test_calm_overload_and_calm_follow_each_other_in_every_part() -> None:
+    parts = [
+        Part("looking", [(0.9, Request("http://x/api/products"))]),
+        Part("buying", [(0.1, Request("http://x/api/checkout"))], 1.0),
+    ]
+    blocks = load_of(parts, 100.0, 15.0)
+    assert [round(one.rate or 0) for one in blocks] == [45, 450, 45, 5, 50, 5]
+    assert [one.start for one in blocks][:3] == [0.3, 0.3 + CALM_SECONDS, 0.3 + CALM_SECONDS + 15]
+
+
+def test_each_subject_is_a_run() -> None:
+    steps = EXPERIMENT.steps({"subjects": ["journey", "products"], "seconds": 15.0})
+    assert [step.name for step in steps] == ["journey", "products"]
+
+
+def test_it_is_shown(tmp_path: Path) -> None:
+    one = seen()
+    _, path = draw_overload(tmp_path / "x.png", one)
+    assert path.stat().st_size > 10_000
+    [table] = tables([one])
+    assert all(len(row) == len(table.head) for row in table.rows)
+    assert len(figures([one])) == 7

@@ -1,0 +1,141 @@
+"""The experiment trust: planted failures, repeats and slow others are found, and what is planned."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.experiments.common.answers import Answers
+from tests.experiments.failover.faults import PAGE, Happened
+from tests.experiments.failover.seen import Books
+from tests.experiments.trust.counts import Counts, repeats
+from tests.experiments.trust.experiment import ALL_RATES, EXPERIMENT
+from tests.experiments.trust.faults import ALL_KILLED, BY_NAME, FAULTS, FLOWS
+from tests.experiments.trust.results import Tried, by_fault, figures, tables, verdicts
+
+AT = 1_000.0
+WELL = Books(acknowledged=50, insisted=2, missing=(), twice=(), invariants=True)
+
+
+def answers(failing: Sequence[tuple[float, float]] = (), slow: float = 0.01) -> Answers:
+    """Ten a second from six seconds before the fault until twelve after it; `slow` is how long those take that are due after it."""
+    due = AT + np.arange(-6, 12, 0.1) + 0.05
+    wrong = np.zeros(len(due), dtype=bool)
+    for begin, end in failing:
+        wrong |= (due >= AT + begin) & (due < AT + end)
+    took = np.where(due >= AT, slow, 0.01)
+    return Answers(due, np.zeros(len(due)), took, np.where(wrong, 503, 200), ~wrong)
+
+
+def tried(
+    name: str, failing: Sequence[tuple[float, float]] = (), *, only: str = "", slow: float = 0.01, repeated: int | None = 0,
+    books: Books = WELL,
+) -> Tried:  # fmt: skip
+    """All flows fail and are slow alike, or one alone."""
+    fault = BY_NAME[name]
+    flows = {flow: answers(failing, slow) if only in {"", flow} else answers() for flow in FLOWS}
+    happened = Happened(fault.program, AT, AT + fault.hold_seconds, AT + fault.hold_seconds + 1)
+    return Tried(fault, happened, flows, books, (), repeated)
+
+
+def words(*runs: Tried) -> dict[str, str]:
+    return {one.goal.partition(":")[0]: one.word for one in verdicts(by_fault(runs))}
+
+
+def test_all_faults_that_end_well_meet_their_goals() -> None:
+    found = words(*(tried(fault.name) for fault in FAULTS))
+    assert set(found.values()) == {"met"}
+    assert len(found) == len(FAULTS) + 5
+
+
+@pytest.mark.parametrize(
+    ("failing", "word"), [([(0, 3)], "met"), ([(0, 7.9)], "met"), ([(0, 3), (8.5, 8.7)], "missed")]
+)
+def test_five_seconds_after_a_fault_nothing_may_fail(
+    failing: Sequence[tuple[float, float]], word: str
+) -> None:
+    run = tried("gateway-reset", failing, only="GET product")
+    assert words(run)[run.fault.title] == word
+
+
+def test_a_process_that_does_not_come_back_misses() -> None:
+    run = tried("edge-ended")
+    gone = replace(run, happened=replace(run.happened, returned=None))
+    assert words(gone)[run.fault.title] == "missed"
+    frozen = tried("edge-frozen")
+    assert (
+        words(replace(frozen, happened=replace(frozen.happened, returned=None)))[frozen.fault.title] == "met"
+    )
+
+
+def test_repeats_count_against_what_was_sent_meanwhile() -> None:
+    sent = len(FLOWS) * 80
+    assert tried("gateway-reset", repeated=24).amplification == pytest.approx(1 + 24 / sent)
+    assert words(tried("gateway-reset", repeated=24))["repeats on the way"] == "met"
+    assert words(tried("gateway-reset", repeated=60))["repeats on the way"] == "missed"
+    assert tried("gateway-reset", repeated=None).amplification is None
+
+
+def test_others_may_neither_fail_nor_wait() -> None:
+    goal, wait = "no request fails that has no need of what fell sick", "nor does the p99"
+    calm = words(tried("postgres-silent", [(0, 5)], only="till sale"))
+    assert calm[goal] == "met"
+    assert words(tried("postgres-silent", [(0, 0.1)], only=PAGE))[goal] == "missed"
+    slow = verdicts(by_fault([tried("postgres-silent", only=PAGE, slow=0.02)]))
+    assert [one.word for one in slow if one.goal.startswith(wait)] == ["missed"]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"missing": ("the order o was acknowledged and is not there",)}, {"invariants": False}]
+)
+def test_books_that_do_not_hold_miss(wrong: dict[str, object]) -> None:
+    assert "missed" in words(tried("api-frozen", books=replace(WELL, **wrong))).values()  # type: ignore[arg-type]
+
+
+# What is counted
+
+
+def counts(attempts: int = 0, invocations: int = 0, edge: int = 0, calls: int = 0, pid: int = 7) -> Counts:
+    return Counts((1, 2), {"cart": attempts}, {"cart": invocations}, edge, {pid: calls})
+
+
+def test_repeats_are_those_of_the_gateway_the_edge_and_functions() -> None:
+    before = counts(10, 10, 1, 5)
+    assert repeats(before, counts(110, 110, 1, 5)) == 0
+    assert repeats(before, counts(113, 110, 3, 6)) == 3 + 2 + 1
+    assert repeats(before, counts(110, 110, 1, 4, pid=8)) == 4
+    assert repeats(before, replace(before, pids=(1, 3))) is None
+    assert repeats(None, before) is None
+
+
+# What is brought about
+
+
+def test_each_fault_has_its_time_and_its_flows() -> None:
+    assert len(BY_NAME) == len(FAULTS)
+    assert set(FLOWS) == set(ALL_RATES)
+    steps = {step.name: step.seconds for step in EXPERIMENT.steps({"faults": list(BY_NAME), "repeats": 1})}
+    assert steps[f"{ALL_KILLED}-1"] > 40
+    assert all(set(fault.others) <= set(FLOWS) for fault in FAULTS)
+
+
+def test_a_disk_that_cannot_be_made_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    options = argparse.Namespace(full=False, only=None)
+    for user, there in ((0, True), (1000, False)):
+        monkeypatch.setattr("os.geteuid", lambda user=user: user)
+        assert ("disk-full" in EXPERIMENT.chosen(options)["faults"]) is there
+
+
+def test_each_fault_has_its_rows() -> None:
+    found = by_fault(
+        [tried("edge-ended", [(0, 1)]), tried("postgres-cut"), tried("all-killed", repeated=None)]
+    )
+    costs, flows = tables(found)
+    assert [row[0] for row in costs.rows] == [fault.title for fault in found]
+    assert len(flows.rows) == len(FLOWS) * len(found)
+    assert len({one.name for one in figures(found)}) == len(figures(found))
+    assert all(len(row) == len(table.head) for table in (costs, flows) for row in table.rows)

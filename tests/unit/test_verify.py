@@ -1,0 +1,77 @@
+"""`make verify`: what it makes of verdicts and of test reports, and that nothing bad is lost on the way to the table."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from tests import verify
+from tests.experiments.common.folder import Folder
+from tests.verify import Row, long_forms, markdown, outcomes, verdicts
+
+REPORT = """<testsuites><testsuite>
+<testcase classname="tests.integration.test_a" name="one" />
+<testcase classname="tests.integration.test_a" name="two"><skipped /></testcase>
+<testcase classname="tests.integration.test_b" name="one"><failure>x</failure></testcase>
+<testcase classname="tests.integration.test_b" name="two" />
+</testsuite></testsuites>"""
+
+
+def test_verdicts_become_rows(tmp_path: Path) -> None:
+    Folder(tmp_path).write(
+        "result.json", {"verdicts": [{"goal": "g", "found": "f", "met": False, "word": "missed"}]}
+    )
+    assert verdicts("soak", Folder(tmp_path)) == [Row("soak", "g", "f", "missed")]
+
+
+def test_one_failed_test_fails_its_module(tmp_path: Path) -> None:
+    report = tmp_path / "report.xml"
+    report.write_text(REPORT)
+    assert outcomes(report) == [
+        Row("tests", "tests.integration.test_a", "1 passed, 1 skipped", "passed"),
+        Row("tests", "tests.integration.test_b", "1 failed, 1 passed", "failed"),
+    ]
+
+
+def test_long_forms_are_found_by_what_they_read(tmp_path: Path) -> None:
+    folder = tmp_path / "integration"
+    folder.mkdir()
+    for variable in ("RACE_ROUNDS", "CRASH_RUNS", "VERIFY", "OTHER"):
+        call = "os.environ" + f'.get("{variable}")'
+        (folder / f"test_{variable.lower()}.py").write_text(f"x = {call}")
+    assert [path.stem for path in long_forms(tmp_path)] == [
+        "test_crash_runs",
+        "test_race_rounds",
+        "test_verify",
+    ]
+
+
+def test_the_races_and_the_crashes_are_among_them() -> None:
+    assert {"test_cart_races", "test_inventory_races", "test_checkout_crashes"} <= {
+        path.stem for path in long_forms()
+    }
+
+
+def test_a_table_keeps_its_columns() -> None:
+    text = markdown([Row("trust", "a | b", "two\nlines", "met")], datetime(2030, 1, 2, tzinfo=UTC), 90)
+    assert text.splitlines()[-1] == r"| trust | a \| b | two lines | met |"
+    assert "1 met" in text.splitlines()[0]
+
+
+@pytest.mark.parametrize(("word", "code"), [("met", 0), ("cannot tell", 0), ("missed", 1), ("not made", 1)])
+def test_the_command_ends_as_the_worst_row_says(
+    word: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STATE_DIR", str(tmp_path))
+    monkeypatch.setattr(verify, "of_experiment", lambda name, state, draft: [Row(name, "g", "f", word)])
+    assert verify.main(["--only", "trust"]) == code
+    [written] = (tmp_path / "verify").glob("*.md")
+    assert f"| trust | g | f | {word} |" in written.read_text()
+
+
+def test_an_experiment_that_cannot_be_made_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verify.sys, "executable", "false")
+    [row] = verify.of_experiment("trust", tmp_path, draft=True)
+    assert row.word == "not made"

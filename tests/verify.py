@@ -1,0 +1,188 @@
+"""Everything that is to be trusted, put to the test: `python -m tests.verify`, or `make verify`.
+
+Runs the experiments about faults, overload and time in their short form, and the long forms of the tests that repeat a race
+or a crash many times. Each goal becomes a row of one table, which is printed and written to <STATE_DIR>/verify/ as Markdown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from xml.etree import ElementTree
+
+from rich.table import Table
+
+from benchmarks.report import PROJECT, load_settings, machine, table_console
+from tests.experiments.common.folder import Folder, commit
+
+EXPERIMENTS = ("failover", "trust", "overload", "soak")
+TESTS = "tests"
+"""The name of the long forms of tests among the parts."""
+LONG_FORMS: Mapping[str, str] = {"VERIFY": "1", "RACE_ROUNDS": "204", "CRASH_RUNS": "3"}
+"""Variables that turn a test into its long form; one that is set already stays as it is."""
+_READS_ONE = re.compile(rf"""environ(?:\.get\(|\[)\s*["'](?:{"|".join(LONG_FORMS)})["']""")
+TEST_SECONDS = 1800
+GOOD, BAD = ("met", "passed", "cannot tell"), ("missed", "failed", "not made")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A goal of one part, what was found, and a word out of GOOD or BAD."""
+
+    part: str
+    goal: str
+    found: str
+    word: str
+
+
+def of_experiment(name: str, state: Path, *, draft: bool) -> list[Row]:
+    """Run it and read its verdicts."""
+    command = [sys.executable, "-m", "tests.experiments", name, *(["--draft"] if draft else [])]
+    before = set(_folders(state, name))
+    code = subprocess.run(command, cwd=PROJECT, check=False).returncode
+    made = sorted(set(_folders(state, name)) - before)
+    if code or not made or not (made[-1] / "result.json").is_file():
+        return [Row(name, "the experiment is made", f"it ended with {code}; see above", "not made")]
+    return verdicts(name, Folder(made[-1]))
+
+
+def verdicts(name: str, folder: Folder) -> list[Row]:
+    return [
+        Row(name, one["goal"], one["found"], one["word"]) for one in folder.read("result.json")["verdicts"]
+    ]
+
+
+def _folders(state: Path, name: str) -> list[Path]:
+    return list((state / "experiments").glob(f"{name}-2*"))
+
+
+def long_forms(root: Path = PROJECT / "tests") -> list[Path]:
+    """The files of tests that have one: they read one of LONG_FORMS."""
+    return [path for path in sorted(root.glob("*/test_*.py")) if _READS_ONE.search(path.read_text())]
+
+
+def of_tests(files: Sequence[Path], report: Path) -> list[Row]:
+    """Run them in their long form and read what came of each."""
+    command = [
+        sys.executable, "-m", "pytest", "-n", "2", "--dist", "load", f"--timeout={TEST_SECONDS}", f"--junitxml={report}",
+        *(str(path.relative_to(PROJECT)) for path in files),
+    ]  # fmt: skip
+    code = subprocess.run(command, cwd=PROJECT, env={**LONG_FORMS, **os.environ}, check=False).returncode
+    if not report.is_file():
+        return [Row(TESTS, "the tests are run", f"pytest ended with {code}; see above", "not made")]
+    found = outcomes(report)
+    if code and all(one.word == "passed" for one in found):
+        found.append(Row(TESTS, "the tests are run", f"pytest ended with {code}; see above", "not made"))
+    return found
+
+
+def outcomes(report: Path) -> list[Row]:
+    """A row for each module of a report in JUnit's format."""
+    counts: dict[str, Counter[str]] = {}
+    for case in ElementTree.parse(report).iter("testcase"):
+        counts.setdefault(case.get("classname", ""), Counter())[_outcome(case)] += 1
+    return [
+        Row(
+            TESTS,
+            module,
+            ", ".join(f"{number} {word}" for word, number in sorted(its.items())),
+            "failed" if its["failed"] else "passed",
+        )
+        for module, its in sorted(counts.items())
+    ]
+
+
+def _outcome(case: ElementTree.Element) -> str:
+    if case.find("failure") is not None or case.find("error") is not None:
+        return "failed"
+    return "skipped" if case.find("skipped") is not None else "passed"
+
+
+def markdown(rows: Sequence[Row], at: datetime, seconds: float) -> str:
+    """The table with what it is about, as docs/reliability.md takes it."""
+    about = machine()
+    words = Counter(row.word for row in rows)
+    head = [
+        f"`make verify`, {at:%Y-%m-%d %H:%M} UTC, {seconds / 60:.0f} minutes, commit {commit() or 'unknown'}: "
+        + ", ".join(f"{number} {word}" for word, number in words.most_common())
+        + ".",
+        f"{about['processors']} processors ({about['processor']}), {about['system']}, Python {about['python']}.",
+        "",
+        "| part | goal | found | |",
+        "|---|---|---|---|",
+    ]
+    lines = [
+        f"| {' | '.join(_cell(text) for text in (row.part, row.goal, row.found, row.word))} |" for row in rows
+    ]
+    return "\n".join([*head, *lines, ""])
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """0 when no goal was missed and every part was made."""
+    options = _parser().parse_args(arguments)
+    parts = [name for name in (*EXPERIMENTS, TESTS) if not options.only or name in options.only]
+    state, console = load_settings().state, table_console()
+    folder = state / "verify"
+    folder.mkdir(parents=True, exist_ok=True)
+    at, started, rows = datetime.now(UTC), time.monotonic(), list[Row]()
+    path = folder / f"{at:%Y%m%dT%H%M%SZ}.md"
+    for part in parts:
+        console.print(f"[bold]{part}[/bold] ({parts.index(part) + 1} of {len(parts)})")
+        rows += list(_made(part, state, path, draft=options.draft))
+        # After each part, so that what is stopped has left what it found.
+        path.write_text(markdown(rows, at, time.monotonic() - started))
+    console.print(_shown(rows))
+    print(path)
+    return 1 if any(row.word in BAD for row in rows) else 0
+
+
+def _made(part: str, state: Path, path: Path, *, draft: bool) -> Iterator[Row]:
+    if part == TESTS:
+        yield from of_tests(long_forms(), path.with_suffix(".xml"))
+    else:
+        yield from of_experiment(part, state, draft=draft)
+
+
+def _shown(rows: Sequence[Row]) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for title in ("part", "goal", "found", ""):
+        table.add_column(title)
+    for row in rows:
+        table.add_row(row.part, row.goal, row.found, f"[{'red' if row.word in BAD else 'green'}]{row.word}")
+    return table
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="make verify",
+        description="Faults, overload, time, races and crashes, each against its goals; takes the better part of an hour.",
+    )
+    parser.add_argument(
+        "--only",
+        action="append",
+        choices=[*EXPERIMENTS, TESTS],
+        help="this part alone; give it again for more",
+    )
+    parser.add_argument(
+        "--draft",
+        action="store_true",
+        help="experiments without the harness' proof; no verdict of theirs counts then",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
