@@ -115,16 +115,13 @@ def _kind(schema: Json) -> str:
     """A schema in a few words; bodies by their name."""
     if "$ref" in schema:
         return _short(schema["$ref"].removeprefix(SCHEMAS))
-    for joined in ("anyOf", "oneOf", "allOf"):
-        if joined in schema:
-            return " or ".join(dict.fromkeys(_kind(one) for one in schema[joined]))
-    if "enum" in schema:
-        return ", ".join(code(str(one)) for one in schema["enum"])
-    if "const" in schema:
-        return code(str(schema["const"]))
+    if alternatives := schema.get("anyOf") or schema.get("oneOf") or schema.get("allOf"):
+        return " or ".join(dict.fromkeys(_kind(one) for one in alternatives))
+    if "enum" in schema or "const" in schema:
+        return ", ".join(code(str(one)) for one in schema.get("enum", [schema.get("const")]))
     if schema.get("type") == "array":
         return f"list of {_kind(schema.get('items', {}))}"
-    if schema.get("type") == "object" and isinstance(schema.get("additionalProperties"), dict):
+    if isinstance(schema.get("additionalProperties"), dict):
         return f"object of {_kind(schema['additionalProperties'])}"
     return str(schema.get("format") or schema.get("type") or "anything")
 
