@@ -177,7 +177,7 @@ def configuration(project: Path, known: set[Path]) -> str:
     navigation = ['  { "Documentation" = "index.md" },']
     for title, found in places.items():
         entries = ", ".join(_quoted(str(staged(one))) for one in found if one in known)
-        navigation.append(f"  {{ {_quoted(title)} = [{entries}] }},")
+        navigation += [f"  {{ {_quoted(title)} = [{entries}] }},"] if entries else []
     return _CONFIGURATION.replace("NAVIGATION", "\n".join(navigation))
 
 
