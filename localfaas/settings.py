@@ -4,12 +4,12 @@ All of it derives from nine environment variables, read once by `Settings.load` 
 
 | name | default | meaning |
 |---|---|---|
-| `STATE_DIR` | `.local` | holds all state: secrets, builds, data, logs, sockets |
+| `STATE_DIR` | `.local` | holds all state: secrets, builds, data, logs, sockets; a short path, for the sockets' sake |
 | `PORT_OFFSET` | `0` | added to every port, so that a second platform runs beside the first |
 | `BIND` | `127.0.0.1` | the address of the edge and the function gateway; everything else stays on 127.0.0.1 |
-| `PG_BIN` | the pinned wheel | directory with `initdb` and `postgres` |
-| `DATABASE_URL` | none | use this PostgreSQL (a superuser's address) instead of starting one |
-| `RATE_LIMITS` | `on` | `off` leaves the rate limits of kong.yml out, for experiments from one address |
+| `PG_BIN` | the pinned wheel | a directory with `initdb` and `postgres` to use instead |
+| `DATABASE_URL` | none | a running PostgreSQL to use instead: a superuser's address, with the database's name |
+| `RATE_LIMITS` | `on` | `off` leaves the rate limits of `kong/kong.yml` out, for tests and measurements from one address; `make status` says so |
 | `TRACES` | `off` | `on` records what every request passes through, and shows it at the port `traces` |
 | `TRACES_URL` | the local store | where spans go instead, by OTLP over HTTP, such as `http://localhost:4318` |
 | `TRACES_RATIO` | `1` | the share of requests that is recorded, where the client has not begun the trace itself |

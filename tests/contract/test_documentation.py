@@ -1,0 +1,180 @@
+"""Generated pages and pictures are up to date, the two READMEs agree, and the site has no broken link."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from docs.source import diagrams, settings, site
+from docs.source.__main__ import DOCS, PROJECT, reference
+from docs.source.ports import OF_PARTS
+from localfaas.settings import PORTS, Settings
+
+FETCHED = {("link", "href"), ("script", "src"), ("img", "src"), ("iframe", "src"), ("source", "src")}
+"""What a browser fetches by itself."""
+NEEDED_BY_THE_GENERATOR = pytest.mark.skipif(
+    not Path(diagrams.sys.executable).with_name("zensical").is_file(), reason="zensical is not installed"
+)
+
+
+# Reference pages
+
+
+@pytest.fixture(scope="module")
+def made() -> Mapping[str, str]:
+    return reference()
+
+
+@pytest.mark.parametrize("name", ["settings.md", "ports.md", "api.md"])
+def test_generated_page_is_what_the_code_says(made, name):
+    assert (DOCS / name).read_text() == made[name], "run `make reference`"
+
+
+def test_a_changed_port_makes_the_page_old(made, monkeypatch):
+    monkeypatch.setitem(PORTS, "edge", 8765)
+    assert reference()["ports.md"] != made["ports.md"]
+
+
+class Asked(dict[str, str]):
+    """An environment that remembers what it was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def get(self, key: str, default: str | None = None) -> str | None:  # type: ignore[override]
+        self.names.add(key)
+        return "on" if key == "TRACES" else default
+
+
+def test_every_variable_that_the_platform_reads_has_a_row(tmp_path):
+    asked = Asked()
+    Settings.load(asked, tmp_path)
+    assert {row[0].strip("`") for row in settings.of_the_platform()} == asked.names
+
+
+def test_every_fixed_port_has_a_meaning():
+    assert set(OF_PARTS) == set(PORTS)
+
+
+# Diagrams
+
+
+def test_every_picture_was_drawn_from_its_source():
+    assert list(diagrams.outdated(DOCS / "diagrams")) == []
+
+
+@pytest.mark.skipif(diagrams.program() is None, reason="d2 is not installed")
+def test_drawing_again_gives_the_same_picture():
+    source = DOCS / "diagrams" / "read.d2"
+    assert diagrams.drawn(source) == source.with_suffix(".svg").read_text()
+
+
+def test_a_changed_source_makes_its_picture_old(tmp_path):
+    shutil.copytree(DOCS / "diagrams", tmp_path / "diagrams")
+    changed = tmp_path / "diagrams" / "read.d2"
+    changed.write_text(changed.read_text() + "# changed\n")
+    (tmp_path / "diagrams" / "stray.svg").touch()
+    assert list(diagrams.outdated(tmp_path / "diagrams")) == ["read.d2", "stray.svg"]
+
+
+# The two READMEs
+
+
+def commands(page: str) -> list[str]:
+    """Every line of a page's blocks of code, without comments; blocks that show output or a drawing are left out."""
+    blocks = re.findall(r"^```\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    lines = [line for block in blocks if not re.search("[✓▶]", block) for line in block.splitlines()]
+    return [re.sub(r"\s+# .*", "", line).rstrip() for line in lines]
+
+
+def test_both_readmes_have_the_same_commands():
+    english, french = (commands((PROJECT / name).read_text()) for name in ("README.md", "README.fr.md"))
+    assert len(english) > 30
+    assert french == english
+
+
+def test_both_readmes_have_the_same_sections_and_pictures():
+    for pattern in (r"^## ", r"!\[[^\]]*\]\(([^)]+)\)"):
+        english, french = (
+            re.findall(pattern, (PROJECT / name).read_text(), re.MULTILINE)
+            for name in ("README.md", "README.fr.md")
+        )
+        assert french == english
+
+
+def test_a_command_that_differs_is_found():
+    page = "```\nmake up   # start\ncurl x\n```\n"
+    assert commands(page) == ["make up", "curl x"] != commands(page.replace("make up", "make down"))
+
+
+# The site
+
+
+class Fetches(HTMLParser):
+    """What a page has a browser fetch from elsewhere."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        if tag == "link" and given.get("rel") in {"canonical", "alternate", "prev", "next"}:
+            return
+        self.found += [
+            value or ""
+            for name, value in attrs
+            if (tag, name) in FETCHED and re.match(r"(https?:)?//", value or "")
+        ]
+
+
+def fetched_by_styles(folder: Path) -> Iterator[str]:
+    for path in folder.rglob("*.css"):
+        yield from re.findall(r"url\(\s*[\"']?((?:https?:)?//[^)\"']+)", path.read_text())
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("site")
+    site.lay_out(PROJECT, folder / "source")
+    site.build(folder / "source", folder / "site")
+    return folder / "site"
+
+
+@NEEDED_BY_THE_GENERATOR
+def test_site_has_every_page_and_no_broken_link(built):
+    assert len(list(built.rglob("*.html"))) >= len(site.pages(PROJECT))
+
+
+@NEEDED_BY_THE_GENERATOR
+def test_site_fetches_nothing_from_elsewhere(built):
+    fetched = {path.name: Fetches(path.read_text()).found for path in built.rglob("*.html")}
+    assert {name: found for name, found in fetched.items() if found} == {}
+    assert list(fetched_by_styles(built)) == []
+
+
+def test_what_a_page_fetches_from_elsewhere_is_found():
+    page = '<link rel="stylesheet" href="https://fonts.example/css"><script src="//cdn.example/x.js"></script><img src="a.png">'
+    assert Fetches(page).found == ["https://fonts.example/css", "//cdn.example/x.js"]
+
+
+@NEEDED_BY_THE_GENERATOR
+@pytest.mark.parametrize("link", ["gone.md", "b.md#no-such-heading"])
+def test_a_broken_link_stops_the_build(tmp_path, link):
+    for name, text in (
+        ("README.md", "# A\n"),
+        ("docs/index.md", f"# I\n\n[x]({link})\n"),
+        ("docs/b.md", "# B\n"),
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    site.lay_out(tmp_path, tmp_path / "source")
+    with pytest.raises(site.SiteError):
+        site.build(tmp_path / "source", tmp_path / "site")
