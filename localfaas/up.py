@@ -218,8 +218,9 @@ def _is_served(settings: Settings, client: GatewayClient, name: str) -> bool:
 def _log_ends(settings: Settings, functions: Iterable[str]) -> str:
     ends = []
     for name in sorted(functions):
-        path = settings.logs / f"{name}-1.log"
-        if path.exists():
+        logs = settings.logs.glob(f"{name}-[0-9].log")
+        path = max(logs, key=lambda log: log.stat().st_mtime, default=None)
+        if path:
             ends += [f"the end of {path}:", *path.read_text(errors="replace").splitlines()[-8:]]
     return "\n".join(ends)
 
