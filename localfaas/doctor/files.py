@@ -205,7 +205,7 @@ def certificate(installation: Installation) -> list[Finding]:
         return [wrong(str(exc), f"`rm {path}`, then `make up`; or put your own there")]
     ours = present.issuer.rfc4514_string() == f"CN={ISSUER}"
     left = present.not_valid_after_utc - datetime.now(UTC)
-    found = f"ends in {left.days} days" if left.days >= 0 else f"ended {-left.days} days ago"
+    found = f"ends in {left.days} days" if left.days >= 0 else f"ended {(-left).days} days ago"
     if left > RENEWED_BEFORE_END or (ours and installation.supervisord is None):
         return [well(found)]
     remedy = "`make up`, which renews it" if ours else f"put a new key and certificate into {path}"
