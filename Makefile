@@ -16,6 +16,8 @@ down: $(VENV)/.ready ## stop everything; data stays
 	@$(LOCALFAAS) down
 status: $(VENV)/.ready ## every process and replica
 	@$(LOCALFAAS) status
+doctor: $(VENV)/.ready ## what is wrong with this installation, and what to do next
+	@$(LOCALFAAS) doctor
 logs: $(VENV)/.ready ## follow logs: f=cart, f=postgres, ...; or show one request in all of them: request=ID
 	@$(LOCALFAAS) logs $(if $(request),--request="$(request)",--follow $(or $(f),$(error which function, or which request? make logs f=cart, make logs request=ID)))
 scale: $(VENV)/.ready ## set replicas: f=cart n=4

@@ -83,6 +83,13 @@ def build(function: StackFunction, stack: Stack, project: Path, builds_dir: Path
     return layout
 
 
+def present_digest(function: StackFunction, stack: Stack, project: Path) -> str:
+    """The name of the layout that `build` would make now; nothing is written but a folder that is gone afterwards."""
+    with tempfile.TemporaryDirectory() as folder:
+        _assemble(_sources(function, stack, project), Path(folder))
+        return _digest(list(_entries(Path(folder))))
+
+
 def resolve_image(builds_dir: Path, image: str) -> Path | None:
     """The layout that an image name stands for, or None when it has not been built here."""
     known = _read_images(builds_dir).get(_with_tag(image))
@@ -139,8 +146,7 @@ def _lay_out(function: StackFunction, sources: Sequence[_Source], builds_dir: Pa
     temporary = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=home))
     temporary.chmod(0o755)
     try:
-        for source in sources:
-            _copy(source.path, temporary / source.target, source.skipped)
+        _assemble(sources, temporary)
         entries = list(_entries(temporary))
         digest = _digest(entries)
         _adopt(temporary, home / digest, entries)
@@ -149,6 +155,11 @@ def _lay_out(function: StackFunction, sources: Sequence[_Source], builds_dir: Pa
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return Layout(function.name, function.image, home / digest, digest)
+
+
+def _assemble(sources: Sequence[_Source], folder: Path) -> None:
+    for source in sources:
+        _copy(source.path, folder / source.target, source.skipped)
 
 
 def _copy(

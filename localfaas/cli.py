@@ -19,6 +19,7 @@ from localfaas.client import ClientError
 from localfaas.dashboards import serve as serve_dashboards
 from localfaas.database import MigrationError
 from localfaas.deploy import DeployError, deploy_stack
+from localfaas.doctor import run as look_over
 from localfaas.down import down, reset
 from localfaas.edge import CertificateError, KongConfError
 from localfaas.edge_reload import EdgeReloadError, reload_edge
@@ -96,6 +97,8 @@ def parser() -> argparse.ArgumentParser:
     verb("down", run_down, "stop everything gracefully; data stays")
     status = verb("status", run_status, "show every process and replica")
     status.add_argument("--json", action="store_true", help="print JSON")
+    doctor = verb("doctor", run_doctor, "say what is wrong with this installation, and what to do next")
+    doctor.add_argument("--json", action="store_true", help="print JSON")
     for name, run, text in (
         ("build", run_build, "lay out functions as `faas-cli build --shrinkwrap` does"),
         (
@@ -166,6 +169,10 @@ def run_down(settings: Settings, options: argparse.Namespace) -> int:
 
 def run_status(settings: Settings, options: argparse.Namespace) -> int:
     return show(settings, Console(highlight=False), as_json=options.json)
+
+
+def run_doctor(settings: Settings, options: argparse.Namespace) -> int:
+    return look_over(settings, os.environ, Console(highlight=False), as_json=options.json)
 
 
 def run_build(settings: Settings, options: argparse.Namespace) -> int:

@@ -11,6 +11,7 @@ import requests
 import yaml
 
 from localfaas.edge import KongConfigError
+from localfaas.edge.admin_config import expanded
 from localfaas.edge.entities import COLLECTIONS
 from localfaas.edge.parse import parse
 from localfaas.settings import Settings
@@ -33,7 +34,7 @@ def reload_edge(settings: Settings, path: Path) -> list[str]:
     Raises EdgeReloadError with every fault.
     """
     admin, text = settings.url("edge-admin"), path.read_text()
-    before = _entities(admin)
+    before = in_force(admin)
     try:
         response = requests.post(
             f"{admin}/config?check_hash=1",
@@ -50,11 +51,11 @@ def reload_edge(settings: Settings, path: Path) -> list[str]:
     if response.status_code != 201:
         faults = _faults(text) or response.text.strip()
         raise EdgeReloadError(f"{path} was refused, the edge goes on with what it had:\n{faults}")
-    return list(changes(before, _entities(admin)))
+    return list(changes(before, in_force(admin)))
 
 
-def _entities(admin: str) -> Entities:
-    """What is in force."""
+def in_force(admin: str) -> Entities:
+    """What the edge serves by. Raises EdgeReloadError when it does not say."""
     try:
         response = requests.get(f"{admin}/config", timeout=TIMEOUT_SECONDS)
         document = yaml.safe_load(response.json()["config"])
@@ -62,6 +63,15 @@ def _entities(admin: str) -> Entities:
         raise EdgeReloadError(
             f"the edge's admin port does not answer ({error}); see `make status`"
         ) from error
+    return _by_id(document)
+
+
+def entities_of(text: str) -> Entities:
+    """What a kong.yml would put in force. Raises KongConfigError with every fault."""
+    return _by_id(yaml.safe_load(expanded(parse(text))))
+
+
+def _by_id(document: Mapping[str, Any]) -> Entities:
     return {(kind, item["id"]): item for kind in COLLECTIONS for item in document.get(kind, [])}
 
 
@@ -83,7 +93,7 @@ def changes(before: Entities, after: Entities) -> Iterator[str]:
         if key not in before:
             yield f"+ {_label(key, after)}"
         elif entity != before[key]:
-            yield f"~ {_label(key, after)}: {', '.join(_differences(before[key], entity))}"
+            yield f"~ {_label(key, after)}: {', '.join(differences(before[key], entity))}"
 
 
 def _label(key: tuple[str, str], entities: Entities) -> str:
@@ -101,11 +111,12 @@ def _name(entity: Mapping[str, Any]) -> str:
     return str(entity.get("name") or entity.get("target") or entity.get("id", ""))
 
 
-def _differences(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+def differences(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """`strip_path true → false` for each field, with the way to it; without values that are too long to be shown."""
     for field in {**before, **after}:
         old, new = before.get(field), after.get(field)
         if isinstance(old, dict) and isinstance(new, dict):
-            yield from _differences(old, new, f"{prefix}{field}.")
+            yield from differences(old, new, f"{prefix}{field}.")
         elif old != new:
             shown = f" {_value(old)} → {_value(new)}"
             yield prefix + field + (shown if len(shown) <= LONGEST_VALUE else "")

@@ -144,6 +144,12 @@ def write_endpoints(settings: Settings, name: str, addresses: Sequence[Address])
     return EnvoyFiles(settings.envoy("gateway")).write_endpoints(name, addresses or [NOBODY])
 
 
+def forget_endpoints(settings: Settings, desired: Sequence[Desired]) -> None:
+    """Take every replica out: none that is written down from before serves when a platform starts."""
+    for one in desired:
+        write_endpoints(settings, one.name, [])
+
+
 def _function_routes(one: Desired, name_in_url: str) -> list[Resource]:
     """`/function/NAME` and `/function/NAME/…`; path and query after the name arrive as they were sent."""
     matches = ({"path": f"/function/{name_in_url}"}, {"prefix": f"/function/{name_in_url}/"})

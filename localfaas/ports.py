@@ -19,12 +19,7 @@ class PortTakenError(RuntimeError):
 
 def check_ports(settings: Settings, stack: Stack) -> None:
     """Raise PortTakenError naming every port that somebody else holds, and who."""
-    wanted = {settings.port(name): name for name in PORTS}
-    for name, function in stack.functions.items():
-        base = function.annotations.get(PORT_ANNOTATION, "")
-        for replica in range(scale_min(function.labels) if base.isdecimal() else 0):
-            wanted[int(base) + replica * REPLICA_PORT_STEP + settings.port_offset] = f"{name}-{replica + 1}"
-    _check(wanted)
+    _check(wanted_ports(settings, stack))
 
 
 def check_port(settings: Settings, name: str) -> None:
@@ -34,7 +29,9 @@ def check_port(settings: Settings, name: str) -> None:
 
 def _check(wanted: Mapping[int, str]) -> None:
     taken = [
-        f"port {port} ({name}) is taken{_holder(port)}" for port, name in wanted.items() if _is_taken(port)
+        f"port {port} ({name}) is taken{holder(port)}"
+        for port, name in wanted.items()
+        if is_taken(port)
     ]
     if taken:
         raise PortTakenError(
@@ -42,7 +39,17 @@ def _check(wanted: Mapping[int, str]) -> None:
         )
 
 
-def _is_taken(port: int) -> bool:
+def wanted_ports(settings: Settings, stack: Stack) -> dict[int, str]:
+    """Every port that the platform starts with, and what listens there."""
+    wanted = {settings.port(name): name for name in PORTS}
+    for name, function in stack.functions.items():
+        base = function.annotations.get(PORT_ANNOTATION, "")
+        for replica in range(scale_min(function.labels) if base.isdecimal() else 0):
+            wanted[int(base) + replica * REPLICA_PORT_STEP + settings.port_offset] = f"{name}-{replica + 1}"
+    return wanted
+
+
+def is_taken(port: int) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -52,11 +59,18 @@ def _is_taken(port: int) -> bool:
         return False
 
 
-def _holder(port: int) -> str:
+def holder(port: int) -> str:
+    """` by nginx (pid 42)`: who listens on a port, as the end of a sentence."""
     with suppress(psutil.Error):
-        for connection in psutil.net_connections("tcp"):
-            listens = connection.status == psutil.CONN_LISTEN and connection.laddr[1:] == (port,)
-            if listens and connection.pid:
-                process = psutil.Process(connection.pid)
-                return f" by {process.name()} (pid {process.pid})"
+        for pid in listeners().get(port, ()):
+            return f" by {psutil.Process(pid).name()} (pid {pid})"
     return " by a process of another user"
+
+
+def listeners() -> dict[int, set[int]]:
+    """The pids that listen on each port; of processes of other users the kernel tells none."""
+    found: dict[int, set[int]] = {}
+    for connection in psutil.net_connections("tcp"):
+        if connection.status == psutil.CONN_LISTEN and connection.pid:
+            found.setdefault(connection.laddr.port, set()).add(connection.pid)
+    return found

@@ -59,9 +59,14 @@ class Cluster:
         return f"postgresql://{user}:{password}@{LOOPBACK}:{self.port}/{database}"
 
     def create(self, password: str, durable: bool = True) -> None:
-        """Make the data directory unless it is there; a half-made one from a crash is made again."""
+        """Make the data directory unless it is there; a half-made one from a crash is made again.
+
+        Raises PostgresError when there is one with data that is not whole: what is left is not ours to delete.
+        """
         if (self.data / "PG_VERSION").exists() and (self.data / "global" / "pg_control").exists():
             return
+        if (self.data / "base").exists():
+            raise PostgresError(f"{self.data} is damaged and was left alone; `make doctor` says what to do")
         unfinished = self.data.with_name(self.data.name + ".new")
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True, mode=0o700)

@@ -5,6 +5,7 @@
 | `secrets` | a command that writes missing secret files into `$SECRETS_DIR`, before anything is deployed |
 | `after_deploy` | a command run when every function is ready, for example to load demonstration data |
 | `check` | a path that must answer 200 through the edge before `up` is done |
+| `doctor` | a file with what must be so in the project's data, asked by `localfaas doctor` (doctor/books.py) |
 | `try` | lines shown at the end: what to try next |
 
 Commands run in the project's directory with `STATE_DIR`, `SECRETS_DIR`, `PORT_OFFSET`, `EDGE_URL`, `GATEWAY_URL`.
@@ -34,6 +35,7 @@ class Hooks:
     secrets: str = ""
     after_deploy: str = ""
     check: str = ""
+    doctor: str = ""
     try_next: tuple[str, ...] = ()
 
 

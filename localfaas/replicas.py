@@ -257,6 +257,26 @@ def is_ready(port: int) -> bool:
         connection.close()
 
 
+def lacking(settings: Settings, desired: Desired) -> dict[str, str]:
+    """What keeps a function from being served as it is deployed, by replica; nothing when all is done.
+
+    Read from files, so that it can be asked without the reconciler.
+    """
+    programs = abouts(settings)
+    serving = endpoints(EnvoyFiles(settings.envoy("gateway")).eds_path(desired.name))
+    found = {}
+    for slot in range(1, desired.replicas + 1):
+        name = f"{desired.name}-{slot}"
+        about = programs.get(name)
+        if about is None:
+            found[name] = "has not been started"
+        elif about["generation"] != desired.generation:
+            found[name] = "is of an earlier deployment"
+        elif (LOOPBACK, about["port"]) not in serving:
+            found[name] = "takes no traffic"
+    return found
+
+
 def endpoints(path: Path) -> set[Address]:
     """The addresses in an endpoint file; none when it is not there."""
     try:

@@ -176,9 +176,13 @@ class Supervisor:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
+    def pid(self) -> int:
+        """supervisord's own."""
+        return int(self._call("getPID"))
+
     def is_running(self) -> bool:
         try:
-            self._call("getPID")
+            self.pid()
         except SupervisorError:
             return False
         return True

@@ -23,6 +23,7 @@ from localfaas.ports import check_ports
 from localfaas.progress import Steps
 from localfaas.project import Hooks, load_hooks, run_hook
 from localfaas.registry import Registry
+from localfaas.replicas import lacking
 from localfaas.settings import Settings
 from localfaas.stack import Stack, StackFunction, load_stack, stack_file
 from localfaas.status import LIMITS_OFF
@@ -34,8 +35,10 @@ READY_SECONDS = 60.0
 LONGEST_SOCKET_PATH = 107
 """Bytes in a Unix socket's address (unix(7))."""
 KONG_FILE = Path("kong") / "kong.yml"
-MIGRATIONS = Path("db") / "migrations"
 SUPERUSER_SECRET = "postgres-superuser"  # noqa: S105  a secret's name, not a secret
+OWN_SECRETS = ("basic-auth-user", "basic-auth-password", SUPERUSER_SECRET)
+"""Made for the platform itself, whatever the project."""
+MIGRATIONS = Path("db") / "migrations"
 
 
 class UpError(RuntimeError):
@@ -50,14 +53,14 @@ def up(settings: Settings, environ: dict[str, str], steps: Steps) -> None:
     with ThreadPoolExecutor(max_workers=1) as background:
         metrics = background.submit(monitoring.fetch_tools, settings)
         with steps.step("Directories, ports, secrets"):
-            _check_socket_paths(settings)
+            check_socket_paths(settings)
             if not supervisor.is_running():
                 end_strays(settings)
                 check_ports(settings, stack)
             _make_secrets(settings, hooks)
         with steps.step("Processes under supervisord"):
             start_processes(settings, supervisor, stack)
-        if _needs_database(settings, stack):
+        if needs_database(settings, stack):
             with steps.step("PostgreSQL and migrations") as notes:
                 notes.append(_prepare_database(settings, stack))
         if not settings.rate_limits:
@@ -82,15 +85,17 @@ def up(settings: Settings, environ: dict[str, str], steps: Steps) -> None:
 
 def start_processes(settings: Settings, supervisor: Supervisor, stack: Stack) -> None:
     """supervisord, then PostgreSQL, both Envoys and the API, each replaced only if it changed."""
+    deployed = Registry(settings.deployments).all()
     if not supervisor.is_running():
+        gateway.forget_endpoints(settings, deployed)
         start_supervisord(settings)
-    if _needs_database(settings, stack) and not settings.database_url:
+    if needs_database(settings, stack) and not settings.database_url:
         cluster = platform.postgres_cluster(settings)
         postgres.check_namespace()
         cluster.create((settings.secrets / SUPERUSER_SECRET).read_text())
         supervisor.replace(platform.postgres_program(settings, cluster))
     gateway.write_bootstrap(settings)
-    gateway.write_gateway(settings, Registry(settings.deployments).all())
+    gateway.write_gateway(settings, deployed)
     edge.write_bootstrap(settings)
     supervisor.replace(platform.api_program(settings))
     for node in ("gateway", "edge"):
@@ -105,7 +110,8 @@ def gateway_client(settings: Settings) -> GatewayClient:
     return GatewayClient(settings.url("gateway"), user, password)
 
 
-def _check_socket_paths(settings: Settings) -> None:
+def check_socket_paths(settings: Settings) -> None:
+    """Raise UpError when the state directory's path is too long for the sockets in it."""
     longest = max(
         len(str(path)) for path in (settings.supervisor_socket, settings.envoy_admin_socket("gateway"))
     )
@@ -116,24 +122,22 @@ def _check_socket_paths(settings: Settings) -> None:
 
 
 def _make_secrets(settings: Settings, hooks: Hooks) -> None:
-    for name, value in (
-        ("basic-auth-user", "admin"),
-        ("basic-auth-password", random_source.token_hex(16)),
-        (SUPERUSER_SECRET, postgres.new_password()),
-    ):
+    values = ("admin", random_source.token_hex(16), postgres.new_password())
+    for name, value in zip(OWN_SECRETS, values, strict=True):
         if not (settings.secrets / name).exists():
             database.write_secret(settings.secrets / name, value)
     if hooks.secrets:
         run_hook(settings, "secrets", hooks.secrets)
 
 
-def _needs_database(settings: Settings, stack: Stack) -> bool:
+def needs_database(settings: Settings, stack: Stack) -> bool:
+    """Whether the project has a use for PostgreSQL."""
     return (settings.project / MIGRATIONS).is_dir() or any(
-        name.endswith(database.SECRET_SUFFIX) for name in _secret_names(settings, stack)
+        name.endswith(database.SECRET_SUFFIX) for name in secret_names(settings, stack)
     )
 
 
-def _secret_names(settings: Settings, stack: Stack) -> set[str]:
+def secret_names(settings: Settings, stack: Stack) -> set[str]:
     """What functions and what watches them need."""
     return monitoring.secret_names(settings) | {
         secret for function in stack.functions.values() for secret in function.deployment().get("secrets", [])
@@ -156,7 +160,7 @@ def _prepare_database(settings: Settings, stack: Stack) -> str:
     applied = ""
     if migrations.is_dir():
         applied = database.migrate(url, migrations, settings.programs / "dbmate")
-    database.login_secrets(settings, url, _secret_names(settings, stack))
+    database.login_secrets(settings, url, secret_names(settings, stack))
     count = applied.count("Applied:")
     return f"{count} migrations applied" if count else "nothing to migrate"
 
@@ -190,13 +194,12 @@ def _is_deployed(settings: Settings, stack: Stack, function: StackFunction, regi
 
 
 def _wait_for_functions(settings: Settings, stack: Stack) -> None:
-    """Return when each function has all its replicas; else raise UpError with the end of a log."""
+    """Return when each function has all its replicas, as it is deployed now; else raise UpError with the end of a log."""
     client, deadline = gateway_client(settings), time.monotonic() + READY_SECONDS
     waiting = set(stack.functions)
     while waiting:
         for name in sorted(waiting):
-            status = client.describe(name)
-            if status.get("availableReplicas", 0) >= status.get("replicas", 1):
+            if _is_served(settings, client, name):
                 waiting.discard(name)
         if waiting and time.monotonic() > deadline:
             raise UpError(
@@ -205,11 +208,20 @@ def _wait_for_functions(settings: Settings, stack: Stack) -> None:
         time.sleep(0.1)
 
 
+def _is_served(settings: Settings, client: GatewayClient, name: str) -> bool:
+    """Whether both Envoys have been told of all replicas, and none of these is of an earlier deployment."""
+    status, desired = client.describe(name), Registry(settings.deployments).get(name)
+    if status.get("availableReplicas", 0) < status.get("replicas", 1):
+        return False
+    return desired is not None and not lacking(settings, desired)
+
+
 def _log_ends(settings: Settings, functions: Iterable[str]) -> str:
     ends = []
     for name in sorted(functions):
-        path = settings.logs / f"{name}-1.log"
-        if path.exists():
+        logs = settings.logs.glob(f"{name}-[0-9].log")
+        path = max(logs, key=lambda log: log.stat().st_mtime, default=None)
+        if path:
             ends += [f"the end of {path}:", *path.read_text(errors="replace").splitlines()[-8:]]
     return "\n".join(ends)
 

@@ -43,7 +43,7 @@ def ensure_certificate(secrets: Path, now: datetime | None = None, issuer: str |
     """
     path, moment, name = secrets / FILE, now or datetime.now(UTC), issuer or ISSUER
     if path.exists():
-        present = _read(path)
+        present = read_certificate(path)
         ours = present.issuer.rfc4514_string() == f"CN={name}"
         if not ours or moment < present.not_valid_after_utc - RENEWED_BEFORE_END:
             return False
@@ -51,7 +51,8 @@ def ensure_certificate(secrets: Path, now: datetime | None = None, issuer: str |
     return True
 
 
-def _read(path: Path) -> x509.Certificate:
+def read_certificate(path: Path) -> x509.Certificate:
+    """The certificate of a file that has its key too. Raises CertificateError."""
     content = path.read_bytes()
     try:
         serialization.load_pem_private_key(content, password=None)

@@ -105,6 +105,11 @@ def program(settings: Settings, binary: Path, running: Collection[str]) -> Progr
     return made
 
 
+def rules_in_force(settings: Settings) -> Path:
+    """The folder with the rules that Prometheus was given last."""
+    return settings.state / "prometheus" / "configuration" / "rules"
+
+
 def reload(settings: Settings) -> None:
     """Have the running Prometheus read its files again. Raises RefusedError when it will not have them.
 

@@ -162,6 +162,10 @@ def test_killed_process_comes_back_and_traffic_resumes(small, program):
 def test_killed_supervisord_is_repaired_by_up(small):
     pid = int((small.settings.run / "supervisord.pid").read_text())
     os.kill(pid, signal.SIGKILL)
+    told = small.run("doctor", check=False)
+    assert told.returncode == 1
+    assert "supervisord is gone without having been stopped" in told.stdout
+    assert "processes run without supervisord: " in told.stdout
     small.run("up")
     assert requests_ok(small.edge("/api/echo"))
     wait_for(
@@ -169,7 +173,7 @@ def test_killed_supervisord_is_repaired_by_up(small):
     )
 
 
-def test_request_in_flight_survives_down(small):
+def test_request_in_flight_survives_down_and_up_makes_builds_that_were_deleted_meanwhile(small):
     with concurrent.futures.ThreadPoolExecutor() as pool:
         slow = pool.submit(requests.get, small.edge("/api/slow?ms=1500"), timeout=20)
         wait_for(slow.running, 5)
@@ -177,8 +181,22 @@ def test_request_in_flight_survives_down(small):
         small.run("down")
         assert slow.result().status_code == 200
     assert small.run("status", check=False).returncode == 1
+    shutil.rmtree(small.settings.builds)
     small.run("up")
     assert requests_ok(small.edge("/api/echo"))
+    assert available(small, "slow") == ["slow-1"]
+
+
+def test_up_returns_when_what_it_deployed_serves(small):
+    path = small.project / "stack.yml"
+    good = path.read_text()
+    path.write_text(good.replace("GREETING:-hello", "GREETING:-bonjour"))
+    try:
+        small.run("up")
+        assert requests.get(small.edge("/api/echo"), timeout=10).json()["greeting"] == "bonjour"
+    finally:
+        path.write_text(good)
+        small.run("up")
 
 
 def test_taken_port_is_named_with_its_holder(small):

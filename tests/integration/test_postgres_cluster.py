@@ -35,6 +35,14 @@ def test_directory_half_made_by_a_crash_is_made_again(cluster):
         assert server.wait(20) == 0
 
 
+def test_damaged_directory_with_data_is_refused_and_left_alone(cluster):
+    (cluster.data / "base" / "1").mkdir(parents=True)
+    (cluster.data / "base" / "1" / "rows").write_text("of a shop")
+    with pytest.raises(PostgresError, match="damaged"):
+        cluster.create("secret", durable=False)
+    assert (cluster.data / "base" / "1" / "rows").read_text() == "of a shop"
+
+
 def test_existing_directory_is_left_alone(cluster):
     cluster.create("secret", durable=False)
     before = (cluster.data / "global" / "pg_control").stat().st_mtime_ns
