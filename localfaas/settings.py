@@ -6,7 +6,7 @@ All of it derives from nine environment variables, read once by `Settings.load` 
 |---|---|---|
 | `STATE_DIR` | `.local` | holds all state: secrets, builds, data, logs, sockets |
 | `PORT_OFFSET` | `0` | added to every port, so that a second platform runs beside the first |
-| `BIND` | `127.0.0.1` | the address of the edge and the function gateway; everything else stays on 127.0.0.1 |
+| `BIND` | `127.0.0.1` | the address of the edge; everything else stays on 127.0.0.1 |
 | `PG_BIN` | the pinned wheel | directory with `initdb` and `postgres` |
 | `DATABASE_URL` | none | use this PostgreSQL (a superuser's address) instead of starting one |
 | `RATE_LIMITS` | `on` | `off` leaves the rate limits of kong.yml out, for experiments from one address |
