@@ -39,9 +39,7 @@ def test_only_the_edge_is_told_of_it(tmp_path: Path) -> None:
 def test_nobody_else_reads_it() -> None:
     package = PROJECT / "localfaas"
     readers = {
-        path.relative_to(package).as_posix()
-        for path in package.rglob("*.py")
-        if reads_bind(path.read_text())
+        path.relative_to(package).as_posix() for path in package.rglob("*.py") if reads_bind(path.read_text())
     }
     assert readers == READERS
 
