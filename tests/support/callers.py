@@ -502,9 +502,9 @@ def request_for(world: World, function: str, operation: str) -> Request:
 
 
 @contextmanager
-def running_world(server: PostgresServer) -> Iterator[World]:
+def running_world(server: PostgresServer, **settings: str) -> Iterator[World]:
     """All functions in this process, and one of everything in them, made when it is first asked about."""
-    with running_functions(server, FUNCTIONS, **CHEAP_HASH) as parts:
+    with running_functions(server, FUNCTIONS, **CHEAP_HASH, **settings) as parts:
         world = World(*parts)
         world.renew()
         yield world
