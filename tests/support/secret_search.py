@@ -63,7 +63,7 @@ def left_open(values: Values, directory: Path, without: Iterable[str] = ()) -> l
 
     Folders named in `without` are left out. What lies in a folder that only its owner may enter is closed.
     """
-    files = [path for path in _files(directory, frozenset(without)) if path.stat().st_mode & 0o077]
+    files = [path for path in _files(directory, frozenset(without)) if _is_open(path)]
     return sorted(found_in_files(values, files))
 
 
@@ -73,8 +73,16 @@ def _files(directory: Path, without: frozenset[str]) -> Iterator[Path]:
             continue
         if not path.is_dir():
             yield path
-        elif path.stat().st_mode & 0o077:
+        elif _is_open(path):
             yield from _files(path, without)
+
+
+def _is_open(path: Path) -> bool:
+    """Whether others than its owner may do anything with it; not what has gone meanwhile."""
+    try:
+        return bool(path.stat().st_mode & 0o077)
+    except FileNotFoundError:
+        return False
 
 
 def command_lines() -> dict[str, str]:
