@@ -6,6 +6,7 @@ address under which that role logs in; its password is made here, at the first s
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
@@ -31,15 +32,9 @@ def migrate(admin_url: str, migrations: Path, dbmate: Path, direction: str = "up
     Returns dbmate's output. Raises MigrationError.
     """
     result = subprocess.run(
-        [
-            dbmate,
-            "--url",
-            _without_tls(admin_url),
-            "--migrations-dir",
-            migrations,
-            "--no-dump-schema",
-            direction,
-        ],
+        [dbmate, "--migrations-dir", migrations, "--no-dump-schema", direction],
+        # Not as an argument: those of a process can be read by everybody on this machine, its environment cannot.
+        env={**os.environ, "DATABASE_URL": _without_tls(admin_url)},
         capture_output=True,
         text=True,
         check=False,

@@ -14,7 +14,7 @@ from localfaas.gateway_errors import (
     error_mappers,
     unknown_function_filter,
 )
-from localfaas.settings import Settings, Traces
+from localfaas.settings import LOOPBACK, Settings, Traces
 from localfaas.tracer import early_mutations, traced
 
 CALL_ID_FILTER = "call-id"
@@ -34,8 +34,11 @@ _TYPE = "type.googleapis.com/envoy."
 
 
 def listeners(settings: Settings) -> list[Resource]:
-    """The one listener, on `settings.bind`; its routes come by RDS."""
-    address = {"address": settings.bind, "port_value": settings.port("gateway")}
+    """The one listener, on 127.0.0.1 whatever BIND says: behind it are functions for which nobody needs a token.
+
+    Its routes come by RDS.
+    """
+    address = {"address": LOOPBACK, "port_value": settings.port("gateway")}
     manager = {"name": "envoy.filters.network.http_connection_manager", "typed_config": _manager(settings)}
     return [
         {

@@ -6,7 +6,7 @@ All of it derives from nine environment variables, read once by `Settings.load` 
 |---|---|---|
 | `STATE_DIR` | `.local` | holds all state: secrets, builds, data, logs, sockets; a short path, for the sockets' sake |
 | `PORT_OFFSET` | `0` | added to every port, so that a second platform runs beside the first |
-| `BIND` | `127.0.0.1` | the address of the edge and the function gateway; everything else stays on 127.0.0.1 |
+| `BIND` | `127.0.0.1` | the address of the edge; everything else stays on 127.0.0.1 |
 | `PG_BIN` | the pinned wheel | a directory with `initdb` and `postgres` to use instead |
 | `DATABASE_URL` | none | a running PostgreSQL to use instead: a superuser's address, with the database's name |
 | `RATE_LIMITS` | `on` | `off` leaves the rate limits of `kong/kong.yml` out, for tests and measurements from one address; `make status` says so |

@@ -17,6 +17,8 @@ LARGEST_QUANTITY = 1_000_000
 MOST_LINES = 1000
 MOST_SKUS = 200
 LARGEST_THRESHOLD = 100_000_000
+LONGEST_TTL_SECONDS = 31 * 86_400
+"""What is looked at; the setting `longest_reservation_seconds` is less."""
 
 
 def _one_line(text: str) -> str:
@@ -132,7 +134,7 @@ class NewReservation(Body):
     location: Location = "W1"
     lines: Lines
     reference: Reference | None = None
-    ttl_seconds: Annotated[int, Field(ge=1)] | None = Field(
+    ttl_seconds: Annotated[int, Field(ge=1, le=LONGEST_TTL_SECONDS)] | None = Field(
         default=None,
         description="How long the promise holds; without it the setting `reservation_ttl_seconds`.",
     )

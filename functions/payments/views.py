@@ -36,7 +36,7 @@ def _reference(text: str) -> str:
     return text
 
 
-Reference = Annotated[str, AfterValidator(_reference)]
+Reference = Annotated[str, Field(max_length=LONGEST_REFERENCE), AfterValidator(_reference)]
 Amount = Annotated[int, Field(ge=1, le=LARGEST_AMOUNT_CENTS)]
 
 
@@ -61,7 +61,7 @@ class NewRefund(Body):
 class LedgerQuery(Query):
     reference: Reference | None = None
     limit: Annotated[int, Field(ge=1, le=500)] = 100
-    after: str | None = None
+    after: Annotated[str, Field(max_length=200)] | None = None
 
 
 class RefundView(BaseModel):

@@ -3,20 +3,24 @@
     response = current().client.get("products", "/prices", params={"sku": ["85123A"]})
 
 Only what may be repeated is repeated: GET, HEAD, PUT, DELETE, and any call with an Idempotency-Key.
+No answer is trusted to be small or to end: one may belong to another company (functions/payments).
 """
 
 from __future__ import annotations
 
+import logging
 import math
 import queue
 import random
 import time
 from collections.abc import Callable, Mapping
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from urllib.parse import quote
 
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from . import metrics, tracing
 from .errors import Unavailable, UpstreamTimeout
@@ -31,6 +35,11 @@ CONNECT_TIMEOUT_SECONDS = 1.0
 LEAST_USEFUL_SECONDS = 0.02
 RESERVE_SECONDS = 0.25
 """Kept back from the deadline, so that there is time to answer after a call that used all of it."""
+LARGEST_ANSWER_BYTES = 4 * 1024 * 1024
+"""As large as the largest body that a function takes; none of ours answers half of that."""
+PIECE_BYTES = 64 * 1024
+
+_log = logging.getLogger("magasin")
 
 
 class ServiceClient:
@@ -69,11 +78,12 @@ class ServiceClient:
         idempotency_key: str | None = None,
         timeout_seconds: float = math.inf,
     ) -> requests.Response:
-        """The answer of `function`, whatever its status below 500 (and 500 itself).
+        """The answer of `function`, whatever its status below 500 (and 500 itself); a redirect is not followed.
 
         The call and its repetitions together take no longer than `timeout_seconds`, nor than the request's deadline
         allows. Raises UpstreamTimeout (504) when that time passes first, Unavailable (503) when the function
-        cannot be reached or says so itself, after what may be repeated was repeated.
+        cannot be reached, says so itself or answers more than LARGEST_ANSWER_BYTES, after what may be repeated was
+        repeated.
         """
         url = f"{self._gateway_url}/function/{quote(function)}{path}"
         trace = current_trace()
@@ -115,7 +125,7 @@ class ServiceClient:
         give_up_at: float,
         **content: Any,
     ) -> requests.Response | None:
-        """One try; None when the connection failed."""
+        """One try; None when the connection failed, or what came through it is of no use."""
         seconds = give_up_at - time.monotonic()
         if seconds < LEAST_USEFUL_SECONDS:
             raise UpstreamTimeout
@@ -129,11 +139,12 @@ class ServiceClient:
         try:
             response = session.request(
                 method, url, headers=headers, timeout=(min(CONNECT_TIMEOUT_SECONDS, seconds), seconds),
-                allow_redirects=False, **content,
+                allow_redirects=False, stream=True, **content,
             )  # fmt: skip
-        except requests.ReadTimeout as error:
+            _read(response, give_up_at)
+        except (requests.ReadTimeout, ReadTimeoutError) as error:
             raise UpstreamTimeout from error
-        except requests.RequestException:
+        except (requests.RequestException, HTTPError, _TooLarge):
             return None
         else:
             status = str(response.status_code)
@@ -144,7 +155,7 @@ class ServiceClient:
             tracing.end_call(trace, span, status)
 
     def _headers(self, trace: Trace | None, idempotency_key: str | None) -> dict[str, str]:
-        headers = {"Accept": "application/json"}
+        headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
         if self._token:
             headers["Authorization"] = f"Bearer {self._token()}"
         if trace:
@@ -162,8 +173,39 @@ class ServiceClient:
         except queue.Empty:
             session = requests.Session()
             session.trust_env = False
+            session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
             session.mount("http://", HTTPAdapter(pool_connections=1, pool_maxsize=1))
             return session
+
+
+class _TooLarge(Exception):
+    """An answer has more than LARGEST_ANSWER_BYTES."""
+
+
+def _read(response: requests.Response, give_up_at: float) -> None:
+    """Have the whole body in `response`, as UTF-8, which needs no guessing.
+
+    Raises UpstreamTimeout or _TooLarge, and then the connection is closed.
+    """
+    try:
+        response._content = _body(response, give_up_at)
+    except BaseException:
+        response.close()
+        raise
+    response.encoding = "utf-8"
+
+
+def _body(response: requests.Response, give_up_at: float) -> bytes:
+    """All of it, piece by piece as it trickles in: the timeout of a socket begins anew with each byte."""
+    body = bytearray()
+    while piece := response.raw.read1(PIECE_BYTES, decode_content=True):
+        body += piece
+        if len(body) > LARGEST_ANSWER_BYTES:
+            _log.error("%s answered more than %s bytes", response.url, LARGEST_ANSWER_BYTES)
+            raise _TooLarge
+        if time.monotonic() > give_up_at:
+            raise UpstreamTimeout
+    return bytes(body)
 
 
 def _pause(attempt: int, give_up_at: float) -> None:

@@ -20,7 +20,8 @@ from urllib.parse import quote
 from requests import Response
 
 from .client import ServiceClient
-from .errors import Unavailable
+from .errors import BadRequest, Unavailable
+from .validation import parse_json
 
 T = TypeVar("T")
 
@@ -44,6 +45,9 @@ DECIDING_CODES = frozenset(
     }
 )
 """The provider's own refusals. Any other one (a token that expired, a gateway's page) leaves the outcome open."""
+LONGEST_CODE = 100
+LONGEST_DETAIL = 500
+"""Characters of the provider's words that are kept and shown to customers."""
 
 _log = logging.getLogger("magasin")
 
@@ -179,12 +183,12 @@ def _path(reference: str) -> str:
 def _decided(response: Response, read: Callable[[dict[str, Any]], T]) -> T:
     """What the answer holds; raises PaymentRefused for a decision, Unavailable when the outcome stays open."""
     try:
-        body = response.json()
+        body = parse_json(response.content)
         if response.status_code in {200, 201}:
             return read(body)
-        code, detail = str(body["code"]), _detail(body)
-        decline_code = str(body["decline_code"]) if code == "card_declined" else ""
-    except (ValueError, KeyError, TypeError) as error:
+        code, detail = str(body["code"]), _detail(body)[:LONGEST_DETAIL]
+        decline_code = str(body["decline_code"])[:LONGEST_CODE] if code == "card_declined" else ""
+    except (BadRequest, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _open(response) from error
     if response.status_code not in {402, 404, 409, 422} or code not in DECIDING_CODES:
         raise _open(response)

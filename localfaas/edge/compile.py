@@ -96,7 +96,8 @@ def _route_configuration(configuration: Configuration, backends: Mapping[str, Ba
         "name": ROUTES_NAME,
         "ignore_port_in_host_matching": True,
         "request_headers_to_add": _request_headers(),
-        "request_headers_to_remove": ["x-envoy-external-address", "x-envoy-internal"],
+        # The function gateway tells by X-Start-Time since when a request waits; nobody else is believed.
+        "request_headers_to_remove": ["x-envoy-external-address", "x-envoy-internal", "x-start-time"],
         "response_headers_to_add": _response_headers(),
         "virtual_hosts": [*hosts, {"name": "any", "domains": ["*"], "routes": envoy_routes(None)}],
     }

@@ -58,6 +58,8 @@ def of_connections(limits: Limits) -> dict[str, Any]:
         "common_http_protocol_options": {
             "idle_timeout": _seconds(limits.idle_seconds),
             "max_headers_count": limits.header_count,
+            # A function sees X_Real_IP as X-Real-IP (WSGI, PEP 3333): a client could say what only the edge may.
+            "headers_with_underscores_action": "DROP_HEADER",
         },
         "http2_protocol_options": {
             "max_concurrent_streams": limits.streams,

@@ -314,3 +314,18 @@ def test_where_a_client_began_none_a_trace_begins_that_nobody_records(
     request_id, seen = sent_on(edge, **headers)
     assert seen["traceparent"] == f"00-{request_id}-{request_id[16:]}-00"
     assert "tracestate" not in seen
+
+
+def test_no_client_says_what_only_the_platform_may(edge: RunningEdge, upstream: Upstream) -> None:
+    """A function, which is WSGI, cannot tell `X_Real_IP` from the edge's own `X-Real-IP`."""
+    load(edge, upstream)
+    sent = {
+        "X-Start-Time": "1",
+        "x_start_time": "1",
+        "X_Real_IP": "9.9.9.9",
+        "X-Real-Ip": "9.9.9.9",
+        "X_Other": "1",
+    }
+    _, seen = sent_on(edge, **sent)
+    assert seen["x-real-ip"] == "127.0.0.1"
+    assert {name for name in seen if "_" in name or name == "x-start-time"} == set()

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import pytest
 import requests
@@ -16,6 +17,15 @@ from requests.structures import CaseInsensitiveDict
 
 from functions.shared.auth import ServiceTokens
 from tests.support.platform import PROJECT, Deployed, steady_load, wait_for
+from tests.support.secret_search import (
+    command_lines,
+    found,
+    found_in_files,
+    left_open,
+    tracked_files,
+    values_in,
+)
+from tests.support.shoppers import Street, check_out
 
 pytestmark = pytest.mark.e2e
 
@@ -237,3 +247,69 @@ def test_nothing_listens_beyond_loopback(shop):
     ]
     assert listening
     assert {connection.laddr.ip for connection in listening} == {"127.0.0.1"}
+
+
+def secrets_of_a_purchase(shop):
+    """What a customer who buys something knows, and nobody else is to read, by what it is; and the request's id."""
+    street, once = Street(shop), uuid4().hex
+    sku, person = street.new_product(500, "W1", 5), street.visitor()
+    email, password, wrong = f"{once}@example.com", f"a password {once}", f"another {once}"
+    cart_token = person.ask("POST", "/cart/items", {"sku": sku}).headers["X-Cart-Token"]
+    person.done("POST", "/customers", {"email": email, "password": password, "name": "Ada"})
+    assert person.ask("POST", "/customers/sessions", {"email": email, "password": wrong}).status_code == 401
+    signed = person.done("POST", "/customers/sessions", {"email": email, "password": password})
+    person.token = {"Authorization": f"Bearer {signed['access_token']}"}
+    cart = person.done("POST", "/cart/merge")
+    bought = check_out(person, cart, card_token=f"tok_ok_{once}")
+    assert bought.status_code == 201, bought.text
+    person.leave()
+    return {
+        "e-mail address": email, "password": password, "wrong password": wrong, "cart token": cart_token,
+        "card token": f"tok_ok_{once}", "access token": signed["access_token"], "refresh token": signed["refresh_token"],
+    }, bought.headers["X-Request-Id"]  # fmt: skip
+
+
+def shown_to_anybody(shop):
+    """What each part shows without a password: its metrics and its configuration; and refusals of every kind."""
+    targets = requests.get(
+        shop.settings.url("gateway-metrics") + "/system/localfaas/targets", timeout=10
+    ).json()
+    asked = [f"http://{target['targets'][0]}/metrics" for target in targets]
+    pages = {
+        "edge-admin": ["/metrics", "/config"], "gateway-metrics": ["/metrics"], "postgres-exporter": ["/metrics"],
+        "prometheus": ["/metrics", "/api/v1/status/config", "/api/v1/status/flags", "/api/v1/targets"],
+        "alertmanager": ["/metrics", "/api/v2/status"], "dashboards": ["/"],
+    }  # fmt: skip
+    parts = {"edge-admin", "gateway-metrics", *shop.processes()}
+    asked += [
+        shop.settings.url(part) + path for part, paths in pages.items() if part in parts for path in paths
+    ]
+    answers = [requests.get(url, timeout=10) for url in asked]
+    assert {answer.status_code for answer in answers} == {200}, [
+        answer.url for answer in answers if not answer.ok
+    ]
+    for function in PUBLIC:
+        for token in ("Bearer nonsense", f"{service_token(shop)['Authorization'][:-4]}xxxx"):
+            answers += [
+                requests.request(method, shop.edge(f"/api/{function}{path}"), data="{", timeout=10, headers={
+                    "Authorization": token, "Content-Type": "application/json", "Idempotency-Key": "k"})
+                for method, path in (("GET", "/"), ("POST", "/"), ("GET", "/nothing/here"), ("DELETE", "/"))
+            ]  # fmt: skip
+    answers += [requests.get(shop.gateway(path), auth=auth, timeout=10)
+                for path in ("/system/functions", "/system/secrets", "/function/nothing", "/ui/")
+                for auth in (None, ("admin", "wrong"))]  # fmt: skip
+    return {f"{answer.request.method} {answer.url}": f"{answer.headers}\n{answer.text}" for answer in answers}
+
+
+def test_no_secret_is_where_others_can_read_it(shop):
+    known, request_id = secrets_of_a_purchase(shop)
+    values = {**values_in(Path(shop.settings.secrets)), **known}
+    assert len(values) > 20
+    shown = shown_to_anybody(shop)
+    logs = list(shop.settings.logs.rglob("*"))
+    wait_for(lambda: found_in_files({"request": request_id}, logs), 10, "the purchase in the logs")
+    assert found_in_files(values, logs) == {}
+    assert {pid: names for pid, line in command_lines().items() if (names := found(values, line))} == {}
+    assert {place: names for place, text in shown.items() if (names := found(values, text))} == {}
+    assert found_in_files(values, tracked_files(PROJECT)) == {}
+    assert left_open(values, shop.state, without=["data"]) == []

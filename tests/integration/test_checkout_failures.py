@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from functions.checkout.saga import NAMES, PIVOT
+from functions.shared.client import LARGEST_ANSWER_BYTES
 from tests.support.functions import problem
 from tests.support.hand_made_gateway import Hold
 from tests.support.metrics import growth
@@ -248,6 +249,37 @@ def test_an_answer_nobody_foresaw_is_no_answer(shop: WebShop, ada: dict[str, str
     for answer in ((200, b"garbage"), (200, b"{}"), (200, b"[]"), (418, b"{}"), (409, b'{"code": 7}')):
         shop.gateway.answers = {CALLS[step]: answer}
         assert problem(shop.check_out(ada, cart, "k")) == (503, "checkout_unfinished"), answer
+    shop.gateway.mend()
+    assert shop.check_out(ada, cart, "k").status_code == 201
+
+
+WORDS = "words of the provider's own"
+HOSTILE_PROVIDER = {
+    "more than any answer holds": (200, b'{"x": "' + b"y" * (LARGEST_ANSWER_BYTES + 1) + b'"}'),
+    "nested without end": (200, b"[" * 200_000),
+    "a page": (200, f"<html><script>{WORDS}</script></html>".encode()),
+    "a redirect": (302, WORDS.encode()),
+    "numbers that are none": (200, b'{"amount_cents": NaN, "captured_cents": 1e999}'),
+    "half a letter": (402, b'{"code": "card_declined", "decline_code": "\\ud800", "detail": "No."}'),
+    "a letter that no database keeps": (
+        402,
+        b'{"code": "card_declined", "decline_code": "\\u0000", "detail": "No."}',
+    ),
+    "a refusal of somebody else's": (409, f'{{"code": "cart_changed", "detail": "{WORDS}"}}'.encode()),
+    "an error": (500, f'{{"code": "card_declined", "decline_code": "x", "detail": "{WORDS}"}}'.encode()),
+}
+
+
+@pytest.mark.parametrize("step", ["authorise", "capture"])
+def test_a_hostile_provider_breaks_no_checkout_and_does_not_speak_to_its_customer(
+    shop: WebShop, ada: dict[str, str], step: str
+) -> None:
+    cart = shop.cart(ada)
+    for what, answer in HOSTILE_PROVIDER.items():
+        shop.gateway.answers = {CALLS[step]: answer}
+        unfinished = shop.check_out(ada, cart, "k")
+        assert problem(unfinished) == (503, "checkout_unfinished"), what
+        assert WORDS not in unfinished.get_data(as_text=True), what
     shop.gateway.mend()
     assert shop.check_out(ada, cart, "k").status_code == 201
 

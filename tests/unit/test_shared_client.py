@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import gzip
+import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import chain, repeat
 from typing import Any
 
 import pytest
 from flask import Flask
 
 from functions.shared import Unavailable, UpstreamTimeout
-from functions.shared.client import ServiceClient
+from functions.shared.client import ATTEMPTS, LARGEST_ANSWER_BYTES, ServiceClient
 from functions.shared.telemetry import Telemetry, begin_trace
 from tests.support.metrics import growth
 
@@ -207,3 +211,120 @@ def test_an_attempt_without_an_answer_has_no_status(gateway: Gateway, client: Se
     with growth(name, **labels, method="GET") as refused, pytest.raises(Unavailable):
         away.get("toys", "/")
     assert (late.by, refused.by) == (1, 3)
+
+
+class Hostile:
+    """Sends to each caller the bytes that `sends` yields, whatever was asked, and counts who came."""
+
+    def __init__(self, sends: Callable[[], Iterable[bytes]]) -> None:
+        self.callers = 0
+        self.sent_bytes = 0
+        self.cookies: list[str] = []
+        self._sends = sends
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join()
+
+    def _serve(self) -> None:
+        with suppress(OSError):
+            while True:
+                caller, _ = self._listener.accept()
+                self.callers += 1
+                with caller, suppress(OSError):
+                    asked = caller.recv(65536).decode()
+                    self.cookies += [
+                        line for line in asked.split("\r\n") if line.lower().startswith("cookie:")
+                    ]
+                    for piece in self._sends():
+                        caller.sendall(piece)
+                        self.sent_bytes += len(piece)
+
+
+@contextmanager
+def hostile(
+    sends: Callable[[], Iterable[bytes]], seconds: float = 5.0
+) -> Iterator[tuple[Hostile, ServiceClient]]:
+    there = Hostile(sends)
+    client = ServiceClient(there.url, None, default_budget_seconds=seconds)
+    try:
+        yield there, client
+    finally:
+        client.close()
+        there.close()
+
+
+HEAD = b"HTTP/1.1 200 OK\r\n"
+ONE_MEGABYTE = b"x" * 1024 * 1024
+
+
+def endless(head: bytes) -> Callable[[], Iterator[bytes]]:
+    """A body of a hundred megabytes: more than is read before the connection is closed."""
+    return lambda: chain(
+        [head], repeat(b"100000\r\n" + ONE_MEGABYTE + b"\r\n" if b"chunked" in head else ONE_MEGABYTE, 100)
+    )
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        HEAD + b"\r\n",
+        HEAD + b"Content-Length: 104857600\r\n\r\n",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n",
+    ],
+)
+def test_an_answer_without_end_is_not_kept_and_asked_for_no_more_than_thrice(head: bytes) -> None:
+    with hostile(endless(head)) as (there, client), pytest.raises(Unavailable):
+        client.get("payments", "/authorisations/1")
+    assert there.callers == ATTEMPTS
+    assert there.sent_bytes < ATTEMPTS * (LARGEST_ANSWER_BYTES + 16 * len(ONE_MEGABYTE))
+
+
+def test_an_answer_that_trickles_in_ends_with_the_time_for_it() -> None:
+    """Byte by byte, each long before the socket's own timeout."""
+
+    def trickle() -> Iterator[bytes]:
+        yield HEAD + b"Content-Length: 4000\r\n\r\n"
+        for _ in range(400):
+            time.sleep(0.01)
+            yield b"x"
+
+    with hostile(trickle, seconds=0.75) as (there, client), pytest.raises(UpstreamTimeout):
+        client.get("payments", "/authorisations/1")
+    assert there.sent_bytes < 400
+    assert there.callers == 1
+
+
+def test_a_bomb_of_compressed_zeros_is_not_unpacked() -> None:
+    packed = gzip.compress(bytes(4 * LARGEST_ANSWER_BYTES))
+    head = HEAD + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed)
+    with hostile(lambda: [head, packed]) as (_, client), pytest.raises(Unavailable):
+        client.call("POST", "payments", "/authorisations")
+
+
+def test_a_redirect_is_not_followed_and_a_cookie_not_kept() -> None:
+    def answer() -> list[bytes]:
+        return [
+            b"HTTP/1.1 307 Temporary Redirect\r\nLocation: " + elsewhere.url.encode() + b"/stolen\r\n"
+            b"Set-Cookie: cart_token=theirs; Path=/\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
+        ]
+
+    with hostile(lambda: []) as (elsewhere, _), hostile(answer) as (there, client):
+        answers = [client.get("payments", "/authorisations/1") for _ in range(2)]
+    assert [found.status_code for found in answers] == [307, 307]
+    assert (there.callers, there.cookies, elsewhere.callers) == (2, [], 0)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"", b"\x00\xff\xfe", b"HTTP/1.1 200", b"HTTP/9.9 okay\r\n\r\n", HEAD + b"Content-Length: 10\r\n\r\n{}",
+     HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", HEAD + b"Content-Encoding: gzip\r\n\r\nno gzip"],
+)  # fmt: skip
+def test_what_is_no_answer_is_none(answer: bytes) -> None:
+    with hostile(lambda: [answer]) as (_, client), pytest.raises(Unavailable):
+        client.get("payments", "/authorisations/1")

@@ -121,6 +121,15 @@ def test_a_decline_says_why(client: FakeClient, provider: PaymentProvider) -> No
     assert caught.value.decline_code == "expired_card"
 
 
+def test_no_more_of_what_it_says_is_kept_than_a_person_reads(
+    client: FakeClient, provider: PaymentProvider
+) -> None:
+    client.answers(402, {**problem("card_declined", decline_code="x" * 10**6), "detail": "y" * 10**6})
+    with pytest.raises(CardDeclined) as caught:
+        authorise(provider)
+    assert (len(caught.value.decline_code), len(caught.value.detail)) == (100, 500)
+
+
 def test_a_refused_capture_has_a_name_of_its_own(client: FakeClient, provider: PaymentProvider) -> None:
     client.answers(402, problem("capture_refused"))
     with pytest.raises(CaptureRefused):
@@ -161,6 +170,16 @@ def test_a_decision_is_told_by_its_code(
         (409, problem("idempotency_key_in_flight")),
         (500, problem("card_declined", decline_code="x")),
         (500, problem("internal_error")),
+        (200, b"[" * 100_000),
+        (200, b'{"reference": ' + b"[" * 100_000),
+        (200, {**AUTHORISATION, "amount_cents": "100"}),
+        (200, {**AUTHORISATION, "refunds": {"0": REFUND}}),
+        (200, json.dumps(AUTHORISATION).replace("100", "NaN").encode()),
+        (200, json.dumps(AUTHORISATION).replace("100", "1" * 5000).encode()),
+        (402, b'{"code": "card_declined", "decline_code": "\\ud800", "detail": "No."}'),
+        (402, b'{"code": "card_declined", "code": "invalid", "decline_code": "x", "detail": "No."}'),
+        (402, {**problem("card_declined", decline_code="x"), "errors": "no list"}),
+        (402, {**problem("card_declined", decline_code="x"), "errors": [[]]}),
     ],
 )
 def test_whatever_is_no_decision_leaves_the_outcome_open(

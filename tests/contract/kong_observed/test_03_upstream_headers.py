@@ -92,7 +92,8 @@ TABLES = [
                 Row("/plain", headers={"X-Consumer-Username": "me"}, saw={"X-Consumer-Username": "me"}),
             ],
             "3.9 names with an underscore pass": [
-                Row("/plain", headers={"x_under": "1"}, saw={"x_under": "1"}),
+                Row("/plain", headers={"x_under": "1", "X_Real_IP": "9.9.9.9"}, saw={"x_under": ABSENT, "X_Real_IP": ABSENT}),
+                Differs("header names with an underscore"),
                 Differs("header names with a dot"),
             ],
             "3.10 bodies of every length arrive whole": [

@@ -1,0 +1,64 @@
+"""The search for secrets finds them, wherever one is planted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from db.seed.keys import ensure_private_key
+from tests.support.secret_search import (
+    command_lines,
+    found,
+    found_in_files,
+    left_open,
+    tracked_files,
+    values_in,
+)
+
+PASSWORD = "a-password-of-somebody"
+
+
+def secrets(directory: Path) -> dict[str, str]:
+    directory.mkdir(mode=0o700)
+    (directory / "cart-db").write_text(f"postgresql://cart:{PASSWORD}@127.0.0.1/magasin\n")
+    (directory / "basic-auth-password").write_text("0123456789abcdef")
+    (directory / "basic-auth-user").write_text("administrator")
+    (directory / "lock").write_text("")
+    ensure_private_key(directory / "cart-key")
+    return values_in(directory)
+
+
+def test_secrets_are_passwords_and_keys_and_nothing_else(tmp_path: Path) -> None:
+    values = secrets(tmp_path / "secrets")
+    assert sorted(values) == ["basic-auth-password.0", "cart-db.0", "cart-key.0"]
+    assert values["cart-db.0"] == PASSWORD
+    assert values["cart-key.0"] in (tmp_path / "secrets" / "cart-key").read_text()
+
+
+def test_a_secret_in_a_text_or_a_log_is_found(tmp_path: Path) -> None:
+    values = secrets(tmp_path / "secrets")
+    assert found(values, f'{{"message": "cannot connect with {PASSWORD}"}}') == ["cart-db.0"]
+    assert found(values, b"cart-db") == []
+    (tmp_path / "cart-1.log").write_bytes(b"\xff\n" + values["cart-key.0"].encode())
+    told = found_in_files(values, [tmp_path / "cart-1.log", tmp_path / "gone.log"])
+    assert told == {str(tmp_path / "cart-1.log"): ["cart-key.0"]}
+
+
+def test_a_secret_that_others_can_read_is_found_unless_its_folder_is_closed(tmp_path: Path) -> None:
+    values = secrets(tmp_path / "secrets")
+    for folder, mode in (("open", 0o755), ("closed", 0o700)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "copy").write_text(PASSWORD)
+        (tmp_path / folder / "copy").chmod(0o644)
+        (tmp_path / folder / "own").write_text(PASSWORD)
+        (tmp_path / folder / "own").chmod(0o600)
+        (tmp_path / folder).chmod(mode)
+    assert left_open(values, tmp_path) == [str(tmp_path / "open" / "copy")]
+    assert left_open(values, tmp_path, without=["open"]) == []
+
+
+def test_every_process_and_every_tracked_file_is_looked_at() -> None:
+    assert any("pytest" in line for line in command_lines().values())
+    assert (
+        Path(__file__) in tracked_files(Path(__file__).parents[2])
+        or not (Path(__file__).parents[2] / ".git").exists()
+    )
