@@ -85,7 +85,7 @@ READINGS: dict[str, tuple[int, str, dict[str, Any]]] = {
         5, "GET /5a000000-0000-4000-8000-000000000001",
         {"status": "complete", "total_cents": 1725, "receipt": "S1-20260105-1"},
     ),
-    "reports": (6, "GET /stores/S1?from=2026-01-05&to=2026-01-05", {"store": "S1"}),
+    "reports": (6, "GET /stores/S1?from=2026-01-05&to=2026-01-05", {"kind": "store", "time_zone": "America/Toronto"}),
     "customers": (7, f"GET /{ADA}", {"email": "Ada@Example.com", "name": "Ada Lovelace"}),
     "payments": (
         8, "GET /authorisations/c0000000-0000-4000-8000-000000000001",
