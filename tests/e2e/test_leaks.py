@@ -35,6 +35,13 @@ SECONDS_PER_CYCLE = 60
 """Far more than one takes."""
 
 
+def only_long(test: Callable[..., None]) -> Callable[..., None]:
+    skipped = pytest.mark.skipif(LONG_CYCLES == 0, reason="takes some ten seconds a cycle: LEAK_CYCLES=200")
+    bounded = pytest.mark.timeout(SECONDS_PER_CYCLE * (LONG_CYCLES + 1))
+    decorated: Callable[..., None] = skipped(bounded(test))
+    return decorated
+
+
 def in_traffic(platform: Platform, function: str) -> dict[str, int]:
     """Replicas that take traffic, with their pids."""
     rows = platform.processes().items()
@@ -107,15 +114,35 @@ def check_not_grown(platform: Platform, before: Descriptors, held_before: Held) 
         raise
 
 
-@pytest.mark.skipif(LONG_CYCLES > 0, reason="the long form does this and more")
-def test_scaling_and_deploying_leave_nothing_in_what_lives_on(shop: Platform):
-    change(shop, "products", "/api/products?limit=1")  # whatever is opened once is open now
-    before, held_before = open_files(shop), held(shop.settings)
+def check_changes_leave_nothing(
+    platform: Platform, function: str, path: str, cycles: int, tell: Callable[[str], None]
+) -> None:
+    """So many changes in one life of a platform; after each it holds what it held after the first."""
+    change(platform, function, path)  # whatever is opened once is open now
+    before, held_before = open_files(platform), held(platform.settings)
     assert set(before) == set(LONG_LIVED)
     assert all(before.values())
-    for _ in range(SHORT_CYCLES - 1):
-        change(shop, "products", "/api/products?limit=1")
-    check_not_grown(shop, before, held_before)
+    for number in range(2, cycles + 1):
+        change(platform, function, path)
+        check_not_grown(platform, before, held_before)
+        total = sum(kinds.total() for kinds in open_files(platform).values())
+        tell(f"change {number} of {cycles}: {total} open files")
+
+
+@pytest.fixture
+def tell(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
+    """Shows at once how far the long form is."""
+
+    def show(line: str) -> None:
+        with capsys.disabled():
+            print(line, flush=True)
+
+    return show
+
+
+@pytest.mark.skipif(LONG_CYCLES > 0, reason="the long form does this and more")
+def test_scaling_and_deploying_leave_nothing_in_what_lives_on(shop: Platform):
+    check_changes_leave_nothing(shop, "products", "/api/products?limit=1", SHORT_CYCLES, lambda _: None)
 
 
 @pytest.fixture
@@ -137,9 +164,14 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Platform]:
         discard(platform)
 
 
-@pytest.mark.skipif(LONG_CYCLES == 0, reason="takes some ten seconds a cycle: LEAK_CYCLES=200")
-@pytest.mark.timeout(SECONDS_PER_CYCLE * (LONG_CYCLES + 1))
-def test_cycles_of_up_and_down_leave_nothing_behind(own: Platform, capsys: pytest.CaptureFixture[str]):
+@only_long
+def test_a_long_life_of_scaling_and_deploying_leaves_nothing(own: Platform, tell: Callable[[str], None]):
+    own.run("up")
+    check_changes_leave_nothing(own, "slow", "/api/slow", LONG_CYCLES, tell)
+
+
+@only_long
+def test_cycles_of_up_and_down_leave_nothing_behind(own: Platform, tell: Callable[[str], None]):
     first: tuple[Descriptors, Held, Held] | None = None
     temporary, shared = Path(os.environ["TMPDIR"]), Path("/tmp")
     before = set(shared.iterdir())
@@ -147,18 +179,14 @@ def test_cycles_of_up_and_down_leave_nothing_behind(own: Platform, capsys: pytes
         own.run("up")
         change(own, "slow", "/api/slow")
         up, opened = held(own.settings), open_files(own)
-        assert set(opened) == set(LONG_LIVED)
         own.run("down")
         down = check_gone(own.settings, up)
         assert list(temporary.iterdir()) == []
-        if first is None:
-            first = opened, up, down
+        first = first or (opened, up, down)
         assert grown(first[0], opened) == {}
         assert (up.ports, up.files, down.files) == (first[1].ports, first[1].files, first[2].files)
         assert len(up.processes) == len(first[1].processes), up.processes
-        with capsys.disabled():
-            total = sum(kinds.total() for kinds in opened.values())
-            print(f"cycle {number} of {LONG_CYCLES}: {total} open files, {len(down.files)} files", flush=True)
+        tell(f"cycle {number} of {LONG_CYCLES}: {len(up.processes)} processes, {len(down.files)} files left")
     assert set(shared.iterdir()) - before == set()
 
 
