@@ -183,8 +183,14 @@ def _said(one: Ratio) -> str:
 def _between(knee: Ratio) -> str:
     """`from 410 on, below 480`, as a ladder has it."""
     if knee.value == 0:
-        return f"below {knee.high:.3g}"
-    return f"{knee.low:.3g} or more" if math.isinf(knee.high) else f"{knee.low:.3g} to {knee.high:.3g}"
+        return f"below {_three_digits(knee.high)}"
+    low = _three_digits(knee.low)
+    return f"{low} or more" if math.isinf(knee.high) else f"{low} to {_three_digits(knee.high)}"
+
+
+def _three_digits(value: float) -> str:
+    """1,430 and 38.3, never 1.43e+03."""
+    return f"{float(f'{value:.3g}'):,g}"
 
 
 def _p99(one: Cell) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import psutil
 import psycopg2
 
 from benchmarks.http_client import BadAnswerError, KeepAlive, render_request
@@ -91,6 +92,7 @@ class Shop:
         if done.returncode != 0:
             raise BenchmarkError(f"products was not deployed: {done.stdout}{done.stderr}")
         self._until(lambda: self._replaced("products-", before), "the new replica of products")
+        self._until(lambda: not psutil.pid_exists(before), "the end of the old replica of products")
         self._warm_up = warm_up
 
     def row(self, program: str) -> Row:
