@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -19,7 +20,7 @@ _ELSEWHERE = re.compile(r"""\b(?:href|src)=["']?((?:https?:)?//[^"'\s>]+)""")
 _ONLY_NAMED = re.compile(r"\brel=[\"']?(?:canonical|alternate|prev|next)\b")
 _MERMAID = re.compile(r"<[^>]+\bclass=[\"']?mermaid\b")
 NEEDED_BY_THE_GENERATOR = pytest.mark.skipif(
-    not Path(diagrams.sys.executable).with_name("zensical").is_file(), reason="zensical is not installed"
+    not Path(sys.executable).with_name("zensical").is_file(), reason="zensical is not installed"
 )
 
 
