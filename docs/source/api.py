@@ -26,8 +26,8 @@ The running shop shows the same at `/docs`, where requests can be tried, and as 
 
 def document() -> Json:
     """The merged document of all public functions, as `site` makes it."""
-    (functions,) = (item.default for item in dataclasses.fields(SiteSettings) if item.name == "functions")
-    apis = {name: importlib.import_module(f"functions.{name}.handler").api for name in functions.split()}
+    (public,) = (str(item.default) for item in dataclasses.fields(SiteSettings) if item.name == "functions")
+    apis = {name: importlib.import_module(f"functions.{name}.handler").api for name in public.split()}
     return merge({name: openapi.document(api) for name, api in apis.items()}, title="Magasin", description="")
 
 
@@ -138,7 +138,9 @@ def _limits(schema: Json) -> str:
     some = [one for one in schema.get("anyOf", ()) if one.get("type") != "null"]
     merged = {**(some[0] if len(some) == 1 else {}), **schema}
     told = [
-        words.format(_plain(merged[name])) for name, words in _BOUNDS.items() if merged.get(name) is not None
+        words.format(_plain(merged[name]))
+        for name, words in _BOUNDS.items()
+        if merged.get(name) not in (None, "")
     ]
     return f" ({', '.join(told)})" if told else ""
 

@@ -17,6 +17,8 @@ from pathlib import Path
 BUILD_SECONDS = 120
 OUTSIDE = ("kong", "db", "monitoring/grafana", "benchmarks", "tests/load")
 """Folders beside docs/ and functions/ whose README is a page."""
+WORKER = Path(__file__).with_name("iframe-worker.js")
+_WORKER_ELSEWHERE = "https://unpkg.com/iframe-worker/shim"
 PICTURES = (".png", ".svg")
 _LINK = re.compile(
     r"(?P<code>`+)(?:.+?)(?P=code)|(?P<picture>!?)\[(?P<text>(?:[^\[\]`]|`[^`]*`)*)\]\((?P<target>[^()\s]+)\)"
@@ -67,8 +69,18 @@ def build(folder: Path, site: Path) -> None:
     )  # fmt: skip
     if result.returncode != 0 or not (folder / "site" / "index.html").is_file():
         raise SiteError((result.stdout + result.stderr).strip())
+    _bring_home(folder / "site")
     shutil.rmtree(site, ignore_errors=True)
     shutil.move(folder / "site", site)
+
+
+def _bring_home(site: Path) -> None:
+    """Have pages load the one script that the generator takes from elsewhere from the site itself."""
+    script = site / "assets" / WORKER.name
+    shutil.copyfile(WORKER, script)
+    for page in site.rglob("*.html"):
+        here = os.path.relpath(script, page.parent)
+        page.write_text(page.read_text().replace(_WORKER_ELSEWHERE, here))
 
 
 def staged(page: Path) -> Path:
@@ -202,7 +214,7 @@ NAVIGATION
 
 [project.theme]
 font = false
-features = ["content.code.copy", "navigation.indexes", "navigation.top", "toc.follow"]
+features = ["content.code.copy", "navigation.top", "toc.follow"]
 
 [[project.theme.palette]]
 media = "(prefers-color-scheme: light)"
