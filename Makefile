@@ -117,6 +117,12 @@ check: $(VENV)/.ready ## what CI runs: lint, types, tests
 format: $(VENV)/.ready ## format the code
 	@$(VENV)/bin/ruff format .
 	@$(VENV)/bin/ruff check --fix .
+reference: $(VENV)/.ready ## write docs/settings.md, docs/ports.md and docs/api.md from the code
+	@$(PY) -m docs.source reference
+diagrams: $(VENV)/.ready ## draw what changed in docs/diagrams
+	@$(PY) -m docs.source diagrams
+docs: $(VENV)/.ready ## build the documentation as a site, below .local/site
+	@$(PY) -m docs.source site
 dashboards: $(VENV)/.ready ## write the dashboards' JSON from monitoring/grafana/source
 	@$(PY) -m monitoring.grafana.source
 lock: $(VENV)/.ready ## resolve requirements.in into requirements.lock, with hashes
