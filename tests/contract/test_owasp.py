@@ -8,7 +8,7 @@ and text that must stay text.
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing
 from functools import partial
 from importlib import import_module
@@ -17,6 +17,7 @@ from uuid import uuid4
 
 import pytest
 
+from functions.orders import common, routes_orders
 from functions.shared import Api, DatabaseSettings, Query, create_app, current, fetch_all, openapi
 from tests.contract.test_authorisation import read_table
 from tests.support.callers import FUNCTIONS, KINDS, Request, World, request_for, running_world
@@ -140,29 +141,63 @@ def elsewhere(operation: Operation, request: Request) -> Request:
     return request
 
 
-def test_what_is_somebodys_is_neither_shown_nor_changed_nor_told_of(world: World) -> None:
-    asked = {key: request_for(world, *key) for key in WITH_OBJECT}
-    owned = set()
-    for key, request in asked.items():
-        if key[1].startswith("GET "):
-            answer = send(world, OPERATIONS[key], headers_of(world, *key, request), request)
-            assert answer.status_code == 200, (key, answer.get_json())
-            owned |= {text for text in telltales(answer.get_json()) if text not in request.path}
-    assert {ADDRESS["line1"], world.email_of(world.ada)} <= owned
+def intrusions(world: World, keys: Collection[tuple[str, str]]) -> list[str]:
+    """What is wrong when strangers ask for what is ada's and S1's, as its owners may: nothing, if all is well."""
+    asked = {key: request_for(world, *key) for key in keys}
+    owned = {text for key, request in asked.items() for text in shown_to_owner(world, key, request)}
+    assert ADDRESS["line1"] in owned
     intruders = {who: world.callers[who] for who in INTRUDERS}
     before = contents(world)
-    for key, request in asked.items():
-        for who in INTRUDERS:
-            if TABLE[key][who] == "ok":
-                continue
-            answer = send(world, OPERATIONS[key], intruders[who], request)
-            assert answer.status_code in {403, 404}, (key, who, answer.get_json())
-            shown = answer.get_data(as_text=True)
-            assert [text for text in owned if text in shown] == [], (key, who)
-            if answer.status_code == 404:
-                missing = send(world, OPERATIONS[key], intruders[who], elsewhere(OPERATIONS[key], request))
-                assert without_id(missing) == without_id(answer), (key, who)
-    assert contents(world) == before
+    faults = [
+        f"{who}: {' '.join(key)}: {fault}"
+        for key, request in asked.items()
+        for who in INTRUDERS
+        if TABLE[key][who] != "ok"
+        for fault in told_to_intruder(world, OPERATIONS[key], intruders[who], request, owned)
+    ]
+    after = contents(world)
+    return faults + [f"{table} is changed" for table in after if after[table] != before[table]]
+
+
+def shown_to_owner(world: World, key: tuple[str, str], request: Request) -> set[str]:
+    """The texts that who may read it is shown."""
+    if not key[1].startswith("GET "):
+        return set()
+    answer = send(world, OPERATIONS[key], headers_of(world, *key, request), request)
+    assert answer.status_code == 200, (key, answer.get_json())
+    return {text for text in telltales(answer.get_json()) if text not in request.path}
+
+
+def told_to_intruder(
+    world: World, operation: Operation, who: Mapping[str, str], request: Request, owned: Collection[str]
+) -> Iterator[str]:
+    answer = send(world, operation, who, request)
+    if answer.status_code not in {403, 404}:
+        yield f"is answered {answer.status_code}"
+    shown = answer.get_data(as_text=True)
+    yield from (f"is told {text!r}" for text in owned if text in shown)
+    if answer.status_code == 404:
+        missing = send(world, operation, who, elsewhere(operation, request))
+        if without_id(missing) != without_id(answer):
+            yield "is told otherwise than of what does not exist"
+
+
+def test_what_is_somebodys_is_neither_shown_nor_changed_nor_told_of(world: World) -> None:
+    assert intrusions(world, WITH_OBJECT) == []
+
+
+def test_an_order_that_everybody_may_see_and_cancel_is_found(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (common, routes_orders):
+        monkeypatch.setattr(module, "visible", lambda row: row)
+    found = intrusions(world, [key for key in WITH_OBJECT if key[0] == "orders"])
+    for fault in (
+        "other customer: orders GET /{reference}: is answered 200",
+        f"other customer: orders GET /{{reference}}: is told {ADDRESS['line1']!r}",
+        "orders.orders is changed",
+    ):
+        assert fault in found
 
 
 def without_id(response: Any) -> dict[str, Any]:
