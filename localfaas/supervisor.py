@@ -13,7 +13,7 @@ import json
 import os
 import shlex
 import time
-import xmlrpc.client
+import xmlrpc.client  # nosec B411 # its answers are our own supervisord's, over a socket of mode 0600
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field

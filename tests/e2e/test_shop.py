@@ -253,7 +253,7 @@ def secrets_of_a_purchase(shop):
     """What a customer who buys something knows, and nobody else is to read, by what it is; and the request's id."""
     street, once = Street(shop), uuid4().hex
     sku, person = street.new_product(500, "W1", 5), street.visitor()
-    email, password, wrong = f"{once}@example.com", f"a password {once}", f"another {once}"
+    email, password, wrong = f"{uuid4().hex}@example.com", f"a password {once}", f"another {once}"
     cart_token = person.ask("POST", "/cart/items", {"sku": sku}).headers["X-Cart-Token"]
     person.done("POST", "/customers", {"email": email, "password": password, "name": "Ada"})
     assert person.ask("POST", "/customers/sessions", {"email": email, "password": wrong}).status_code == 401

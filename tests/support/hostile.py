@@ -36,7 +36,7 @@ def texts(canary: str) -> tuple[str, ...]:
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Operation:
     """One operation of a function as its document has it; `models` are the document's schemas."""
 

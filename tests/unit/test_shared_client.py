@@ -322,7 +322,7 @@ def test_a_redirect_is_not_followed_and_a_cookie_not_kept() -> None:
 
 @pytest.mark.parametrize(
     "answer",
-    [b"", b"\x00\xff\xfe", b"HTTP/1.1 200", b"HTTP/9.9 okay\r\n\r\n", HEAD + b"Content-Length: 10\r\n\r\n{}",
+    [b"", b"\x00\xff\xfe", b"HTTP/1.1", b"HTTP/9.9 okay\r\n\r\n", HEAD + b"Content-Length: 10\r\n\r\n{}",
      HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", HEAD + b"Content-Encoding: gzip\r\n\r\nno gzip"],
 )  # fmt: skip
 def test_what_is_no_answer_is_none(answer: bytes) -> None:
