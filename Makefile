@@ -113,6 +113,7 @@ check: $(VENV)/.ready ## what CI runs: lint, types, tests
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
+	@$(VENV)/bin/bandit -q -c pyproject.toml -r functions localfaas db deploy benchmarks monitoring template
 	@$(MAKE) --no-print-directory test
 format: $(VENV)/.ready ## format the code
 	@$(VENV)/bin/ruff format .
