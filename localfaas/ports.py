@@ -71,6 +71,6 @@ def listeners() -> dict[int, set[int]]:
     """The pids that listen on each port; of processes of other users the kernel tells none."""
     found: dict[int, set[int]] = {}
     for connection in psutil.net_connections("tcp"):
-        if connection.status == psutil.CONN_LISTEN and connection.pid:
+        if connection.status == psutil.CONN_LISTEN and connection.laddr and connection.pid:
             found.setdefault(connection.laddr.port, set()).add(connection.pid)
     return found

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 
 from localfaas.envoy import Address, EnvoyFiles, Membership
@@ -257,7 +258,20 @@ def is_ready(port: int) -> bool:
         connection.close()
 
 
-def lacking(settings: Settings, desired: Desired) -> dict[str, str]:
+class Lack(StrEnum):
+    """What keeps a replica from serving as it is deployed, the furthest from it first."""
+
+    EARLIER = "is of an earlier deployment"
+    NOT_STARTED = "has not been started"
+    NO_TRAFFIC = "takes no traffic"
+
+    @property
+    def steps(self) -> int:
+        """How many of these there are until it serves."""
+        return len(Lack) - list(Lack).index(self)
+
+
+def lacking(settings: Settings, desired: Desired) -> dict[str, Lack]:
     """What keeps a function from being served as it is deployed, by replica; nothing when all is done.
 
     Read from files, so that it can be asked without the reconciler.
@@ -269,11 +283,11 @@ def lacking(settings: Settings, desired: Desired) -> dict[str, str]:
         name = f"{desired.name}-{slot}"
         about = programs.get(name)
         if about is None:
-            found[name] = "has not been started"
+            found[name] = Lack.NOT_STARTED
         elif about["generation"] != desired.generation:
-            found[name] = "is of an earlier deployment"
+            found[name] = Lack.EARLIER
         elif (LOOPBACK, about["port"]) not in serving:
-            found[name] = "takes no traffic"
+            found[name] = Lack.NO_TRAFFIC
     return found
 
 

@@ -6,6 +6,7 @@ Every step first looks at what is there, so running it again is harmless and rep
 from __future__ import annotations
 
 import secrets as random_source
+import sys
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -194,26 +195,35 @@ def _is_deployed(settings: Settings, stack: Stack, function: StackFunction, regi
 
 
 def _wait_for_functions(settings: Settings, stack: Stack) -> None:
-    """Return when each function has all its replicas, as it is deployed now; else raise UpError with the end of a log."""
-    client, deadline = gateway_client(settings), time.monotonic() + READY_SECONDS
-    waiting = set(stack.functions)
-    while waiting:
-        for name in sorted(waiting):
-            if _is_served(settings, client, name):
-                waiting.discard(name)
-        if waiting and time.monotonic() > deadline:
+    """Return when each function has all its replicas, as it is deployed now.
+
+    Raises UpError with the end of a log when nothing has come nearer to that for a minute: replacing all replicas of
+    many functions may take longer on a machine that is busy.
+    """
+    client, fewest, deadline = gateway_client(settings), sys.maxsize, 0.0
+    while left := _steps_left(settings, client, stack):
+        steps = sum(left.values())
+        if steps < fewest:
+            fewest, deadline = steps, time.monotonic() + READY_SECONDS
+        elif time.monotonic() > deadline:
             raise UpError(
-                f"not ready after {READY_SECONDS:.0f} s: {', '.join(sorted(waiting))}\n{_log_ends(settings, waiting)}"
+                f"not ready after {READY_SECONDS:.0f} s: {', '.join(sorted(left))}\n{_log_ends(settings, left)}"
             )
         time.sleep(0.1)
 
 
-def _is_served(settings: Settings, client: GatewayClient, name: str) -> bool:
-    """Whether both Envoys have been told of all replicas, and none of these is of an earlier deployment."""
-    status, desired = client.describe(name), Registry(settings.deployments).get(name)
-    if status.get("availableReplicas", 0) < status.get("replicas", 1):
-        return False
-    return desired is not None and not lacking(settings, desired)
+def _steps_left(settings: Settings, client: GatewayClient, stack: Stack) -> dict[str, int]:
+    """How far each function is from being served as it is deployed; those that are there are left out.
+
+    One more than what its replicas lack until both Envoys have been told of all of them.
+    """
+    registry, left = Registry(settings.deployments), {}
+    for name in stack.functions:
+        status, desired = client.describe(name), registry.get(name)
+        lacks = lacking(settings, desired).values() if desired else ()
+        told = desired is not None and status.get("availableReplicas", 0) >= status.get("replicas", 1)
+        left[name] = sum(lack.steps for lack in lacks) + (0 if told else 1)
+    return {name: steps for name, steps in left.items() if steps}
 
 
 def _log_ends(settings: Settings, functions: Iterable[str]) -> str:

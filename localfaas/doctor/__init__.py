@@ -117,8 +117,8 @@ def _print(found: Sequence[tuple[str, Finding]], console: Console) -> None:
 def _table(found: Sequence[tuple[str, Finding]]) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("check", no_wrap=True)
-    for title in ("found", "what to do"):
-        table.add_column(title, overflow="fold")
+    table.add_column("found", overflow="fold")
+    table.add_column("what to do", overflow="fold")
     for name, finding in found:
         title = Text(f"{MARKS[finding.state]} {name}", style=COLOURS[finding.state])
         unseen = "not looked at: " if finding.state is State.NOT_LOOKED_AT else ""

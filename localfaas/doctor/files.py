@@ -110,7 +110,7 @@ def _version(path: Path) -> tuple[str, str]:
         return "", f"no answer in {RUN_SECONDS} s"
     if told.returncode != 0:
         return "", (told.stderr or told.stdout).strip()[-200:] or f"exit {told.returncode}"
-    number = re.search(r"\d+\.\d+(\.\d+)?", told.stdout)
+    number = re.search(r"\d+\.\d+(\.\d+)?", told.stdout.replace(str(path), ""))
     return (number.group() if number else told.stdout.strip()[:40]), ""
 
 

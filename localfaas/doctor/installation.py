@@ -19,6 +19,7 @@ from localfaas.platform import postgres_cluster
 from localfaas.postgres import Cluster, PostgresError
 from localfaas.project import Hooks, ProjectError, load_hooks
 from localfaas.registry import Registry
+from localfaas.replicas import lacking
 from localfaas.settings import Settings
 from localfaas.stack import Stack, StackError, load_stack, stack_file
 from localfaas.status import traces_sent
@@ -89,6 +90,13 @@ class Installation:
         if not self.settings.deployments.is_dir():
             raise NotLookedAt("nothing is deployed yet")
         return Registry(self.settings.deployments)
+
+    @cached_property
+    def serving(self) -> set[str]:
+        """The replicas that take traffic and are of what is deployed."""
+        return {
+            f"{one.name}-{slot}" for one in self.registry.all() for slot in range(1, one.replicas + 1)
+        } - {name for one in self.registry.all() for name in lacking(self.settings, one)}
 
     @property
     def needs_database(self) -> bool:

@@ -54,12 +54,12 @@ def _program_faults(installation: Installation, name: str, process: Process | No
     look = f"`make logs f={name}` says why; mend that, then {again}"
     if process is None:
         yield wrong(f"{name} is unknown to supervisord", again)
-    elif process.state != "RUNNING":
+    elif not _is_well(installation, process):
         reason = f" ({process.error})" if process.error else ""
         yield wrong(
             f"{name} is {process.state.lower()}{reason}; its log ends: {installation.log_end(name)}", look
         )
-    else:
+    elif process.state == "RUNNING":
         times = restarts(installation.settings, name)
         if times >= MANY_RESTARTS and process.uptime_seconds < YOUNG_SECONDS:
             yield wrong(
@@ -67,6 +67,12 @@ def _program_faults(installation: Installation, name: str, process: Process | No
                 f" its log ends: {installation.log_end(name)}",
                 look,
             )
+
+
+def _is_well(installation: Installation, process: Process) -> bool:
+    """One that starts for the first time, or is being stopped, is where it should be."""
+    first = process.state == "STARTING" and not restarts(installation.settings, process.name)
+    return first or process.state in {"RUNNING", "STOPPING"}
 
 
 def strays(installation: Installation) -> list[Finding]:

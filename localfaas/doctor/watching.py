@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +33,21 @@ def targets(installation: Installation) -> list[Finding]:
     }
     if not any(one.deployment.scraped for one in installation.registry.all()):
         jobs.discard("functions")
-    return verdict(_target_faults(found, jobs), f"{len(found)} are up")
+    return verdict(_target_faults(found, jobs, installation.serving), f"{len(found)} are up")
 
 
-def _target_faults(targets: Iterable[Answer], jobs: Iterable[str]) -> Iterator[Finding]:
-    """One that was not yet asked is `unknown`, which is no fault."""
+def _target_faults(
+    targets: Iterable[Answer], jobs: Iterable[str], serving: Container[str]
+) -> Iterator[Finding]:
+    """One that was not yet asked is `unknown`, which is no fault.
+
+    Replicas that do not serve, or are gone since Prometheus last heard who there is, are left to the functions' check.
+    """
     seen = set()
     for target in targets:
         seen.add(target["labels"]["job"])
-        if target["health"] == "down":
+        replica = target["labels"].get("replica")
+        if target["health"] == "down" and (replica is None or replica in serving):
             yield wrong(
                 f"{target['scrapeUrl']} (job {target['labels']['job']}) does not tell its metrics: {target['lastError']}",
                 "`make status`: is it running? docs/runbooks/TargetDown.md",

@@ -39,10 +39,10 @@ from localfaas.edge.certificate import ensure_certificate
 from localfaas.gateway import forget_endpoints, write_endpoints
 from localfaas.ports import listeners
 from localfaas.registry import Desired, Registry
-from localfaas.replicas import lacking
+from localfaas.replicas import Lack, lacking
 from localfaas.settings import Settings
 from localfaas.stack import load_stack
-from localfaas.supervisor import PLATFORM_MARK, Program, write_program
+from localfaas.supervisor import PLATFORM_MARK, Process, Program, starts_file, write_program
 from localfaas.up import OWN_SECRETS
 
 PROJECT = Path(__file__).parents[2]
@@ -401,7 +401,25 @@ def test_replica_lacks_a_program_the_present_deployment_or_traffic(settings: Set
     write_endpoints(settings, "echo", [("127.0.0.1", 8001), ("127.0.0.1", 8002)])
     assert lacking(settings, desired) == {}
     forget_endpoints(settings, [desired])
-    assert set(lacking(settings, desired).values()) == {"takes no traffic"}
+    assert set(lacking(settings, desired).values()) == {Lack.NO_TRAFFIC}
+
+
+def test_what_a_replica_lacks_gets_less_on_its_way() -> None:
+    assert [lack.steps for lack in (Lack.EARLIER, Lack.NOT_STARTED, Lack.NO_TRAFFIC)] == [3, 2, 1]
+
+
+def test_program_that_does_not_run_is_told_with_the_end_of_its_log(installation: Installation) -> None:
+    def told(state: str) -> list[str]:
+        return faults(processes._program_faults(installation, "api", Process("api", state, 0, 0, "")))
+
+    assert [told(state) for state in ("RUNNING", "STARTING", "STOPPING")] == [[], [], []]
+    assert told("BACKOFF") == ["api is backoff; its log ends: nothing"]
+    assert faults(processes._program_faults(installation, "api", None)) == ["api is unknown to supervisord"]
+    starts = starts_file(installation.settings, "api")
+    starts.parent.mkdir(parents=True)
+    starts.write_text("\n" * 7)
+    assert told("STARTING") == ["api is starting; its log ends: nothing"]
+    assert told("RUNNING") == ["api has come back 6 times, last 0 s ago; its log ends: nothing"]
 
 
 def test_layout_that_is_gone_is_told(installation: Installation) -> None:
@@ -444,9 +462,9 @@ def test_connections_near_the_limit_are_told() -> None:
 # -- What watches
 
 
-def target(job: str, health: str = "up") -> dict[str, object]:
+def target(job: str, health: str = "up", **labels: str) -> dict[str, object]:
     return {
-        "labels": {"job": job},
+        "labels": {"job": job, **labels},
         "health": health,
         "scrapeUrl": f"http://{job}/metrics",
         "lastError": "refused",
@@ -455,11 +473,16 @@ def target(job: str, health: str = "up") -> dict[str, object]:
 
 def test_target_that_is_down_or_missing_is_told() -> None:
     jobs = {"edge", "functions"}
-    assert faults(watching._target_faults([target("edge"), target("functions", "unknown")], jobs)) == []
-    assert faults(watching._target_faults([target("edge", "down")], jobs)) == [
+    assert faults(watching._target_faults([target("edge"), target("functions", "unknown")], jobs, ())) == []
+    assert faults(watching._target_faults([target("edge", "down")], jobs, ())) == [
         "http://edge/metrics (job edge) does not tell its metrics: refused",
         "Prometheus has no target for the job functions",
     ]
+
+
+def test_replica_that_does_not_serve_is_not_told_again_as_a_target() -> None:
+    replicas = [target("functions", "down", replica=f"echo-{slot}") for slot in (1, 2)]
+    assert len(faults(watching._target_faults(replicas, (), {"echo-1"}))) == 1
 
 
 def test_rules_that_are_not_in_force_are_told(tmp_path: Path) -> None:
