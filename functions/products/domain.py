@@ -121,7 +121,7 @@ class HistoryQuery(Query):
     """A page of a price history."""
 
     limit: Annotated[int, Field(ge=1, le=200)] = 20
-    after: Annotated[str, Field(max_length=100)] | None = None
+    after: Annotated[str, Field(max_length=LONGEST_CURSOR)] | None = None
 
 
 class PricesQuery(Query):

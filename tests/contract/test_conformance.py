@@ -1,6 +1,6 @@
 """Every function answers every operation as its document says: Schemathesis, in this process, on a database of its own.
 
-A few examples of each operation, the same each time; with VERIFY=1 many, each time others.
+A few examples of each operation, the same each time; with VERIFY=1 all at the edges of the document, and many at random.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from tests.support.functions import faulty_fields, problem
 from tests.support.postgres import PostgresServer
 from tests.support.webshop import checkout_body
 
-POSITIVE, NEGATIVE = (40, 40) if LONG else (1, 1)
-"""Examples at random of each operation, beside those at the edges of the document."""
-SCENARIOS, STEPS = (60, 8) if LONG else (2, 5)
+POSITIVE, NEGATIVE = (40, 40) if LONG else (0, 0)
+"""Examples at random of each operation, beside those at the edges of the document, which say more in less time."""
+SCENARIOS, STEPS = (60, 8) if LONG else (4, 5)
 ROOM = {"guesses_per_pair": "1000000", "guesses_per_address": "1000000", "max_addresses": "1000000"}
 """Limits on a client, which would be all that there is to see."""
 
@@ -75,12 +75,18 @@ CANNOT_BE_ASKED_WRONGLY = {
     },
 }
 """The operations for which there is no data that does not fit, and why. They too are asked without a token, with a
-false one, and with other methods."""
+false one, with other methods, and with what nobody has asked for."""
+EACH_BY_ITSELF = {
+    ("sales", "POST /import"): "each document is checked by itself, and its refusal told in its place"
+}
+"""The operations that answer a success to data that does not fit, and why."""
 
 
 @pytest.fixture(scope="module")
 def world(postgres_server: PostgresServer) -> Iterator[World]:
     with running_world(postgres_server, **ROOM) as world:
+        while world.done("reports", "POST /refresh", world.maintenance)["more"]:
+            pass  # until sales are summed for the first time reports are 503
         yield world
 
 
@@ -89,6 +95,7 @@ def examiner_of(world: World, function: str) -> Examiner:
         world.gateway.apps[function],
         lambda operation: seed_of(world, function, operation),
         lambda operation, asked: headers_of(world, operation.definition.raw, asked),
+        frozenset(label for name, label in EACH_BY_ITSELF if name == function),
     )
 
 
@@ -111,12 +118,11 @@ def test_every_operation_answers_as_its_document_says(world: World, function: st
     examiner = examiner_of(world, function)
     examiner.examine(POSITIVE, NEGATIVE)
     assert not examiner.failures, examiner.report()
-    never = {
-        kind: sorted(label for label in examiner.operations if not examiner.asked[label][kind])
-        for kind in ("seed", "positive", "negative")
-    }
-    excused = sorted(CANNOT_BE_ASKED_WRONGLY.get(function, {}))
-    assert never == {"seed": [], "positive": [], "negative": excused}
+    for label in examiner.operations:
+        needed = {"seed", "positive", "negative"}
+        if label in CANNOT_BE_ASKED_WRONGLY.get(function, {}):
+            needed -= {"negative"}
+        assert needed <= set(examiner.asked[label]), label
 
 
 def test_what_cannot_be_asked_wrongly_is_listed_with_its_reason(world: World) -> None:

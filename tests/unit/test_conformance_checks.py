@@ -92,7 +92,10 @@ def planted(fault: str) -> Flask:
         return ("", 200) if there else ("", 404)
 
     methods = ["POST", "PUT"] if fault == "method" else ["POST"]
-    app.add_url_rule("/things", "make", make, methods=methods)
+    app.add_url_rule("/things", "make", make, methods=methods, provide_automatic_options=fault != "allow")
+    if fault == "allow":
+        told = {"Allow": "GET, OPTIONS"}
+        app.add_url_rule("/things", "allowed", lambda: ("", 200, told), methods=["OPTIONS"])
     app.add_url_rule("/things/<number>", "read", read)
     app.add_url_rule("/openapi.json", "document", lambda: jsonify(DOCUMENT))
     return app
@@ -118,9 +121,10 @@ PLANTED: dict[str, str] = {
     "type": "Undocumented Content-Type",
     "schema": "violates schema",
     "headers": "header does not conform",
-    "negative": "schema-violating",
-    "header": "Missing header not rejected",
+    "negative": "Schema-violating request accepted",
+    "header": "Missing required header accepted",
     "method": "Unsupported method",
+    "allow": "Allow header mismatch",
     "auth": "without authentication",
 }
 
@@ -140,4 +144,4 @@ def test_each_check_finds_a_planted_fault(fault: str, told: str) -> None:
 def test_a_link_that_leads_nowhere_is_found() -> None:
     examiner = examiner_of_planted("link")
     examiner.follow_links(3, 5)
-    assert "not available after creation" in examiner.report()
+    assert "Created resource not found" in examiner.report()
