@@ -50,7 +50,7 @@ class Failover(Experiment):
         "When a replica, a gateway, the edge, the database or what watches them dies, hangs, is slow or fails: which requests "
         "fail, from when until when, how long does nothing succeed, what becomes of the p99, and is anything lost that was acknowledged?"
     )
-    method = (
+    method: ClassVar[Sequence[str]] = (
         "A platform of its own with three replicas of cart and one of every other function. Open load through the edge: "
         + ", ".join(f"{name} {rate:g} a second" for name, rate in RATES.items())
         + f"; a request has {PATIENCE_SECONDS:g} s.",

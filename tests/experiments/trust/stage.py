@@ -173,7 +173,7 @@ def built(like: Settings) -> Iterator[Stage]:
     """All of it, up and asked once."""
     with (
         small_disk() as (state, disk),
-        own_platform(like, state=state) as settings,
+        own_platform(like, state) as settings,
         ExitStack() as stack,
     ):
         # What is to stay as it is may not be scaled.
