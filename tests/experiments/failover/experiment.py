@@ -30,7 +30,7 @@ RATES: Mapping[str, float] = {GET_CART: 30.0, POST_CART: 20.0, GET_PRODUCT: 30.0
 PATIENCE_SECONDS = 25.0
 """More than the edge's own 20 s, so that the edge's answer is seen and not the client's impatience."""
 OUTAGE_SECONDS = 8.0
-"""There are connections for as many requests as are due within this, and for FEWEST_CONNECTIONS: who insists holds one."""
+"""There are connections for as many requests as are due within this; where clients insist, each holds one for as long as that."""
 FEWEST_CONNECTIONS = 50
 BEFORE_SECONDS, AFTER_SECONDS = 3.0, 2.5
 PREPARE_SECONDS = 4.0
@@ -128,7 +128,7 @@ def load_of(requests: Mapping[str, Request], rates: Mapping[str, float], seconds
     return [
         Block(
             flow, request, seconds, rate=rates[flow], start=0.3, patience=PATIENCE_SECONDS,
-            connections=max(FEWEST_CONNECTIONS, round(rates[flow] * OUTAGE_SECONDS)),
+            connections=max(FEWEST_CONNECTIONS, round(rates[flow] * (OUTAGE_SECONDS + request.insist))),
         )
         for flow, request in requests.items()
     ]  # fmt: skip
