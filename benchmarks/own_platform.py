@@ -29,10 +29,11 @@ TIMEOUT_SECONDS = 20
 @contextmanager
 def own_platform(
     like: Settings,
+    state: Path | None = None,
+    /,
     *,
     project: Path = PROJECT,
     offset: int = OWN_OFFSET,
-    state: Path | None = None,
     **variables: str,
 ) -> Iterator[Settings]:
     """A platform beside whatever runs, on ports `offset` above, started with `variables`, of `project` as it stands.

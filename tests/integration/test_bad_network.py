@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from socketserver import BaseRequestHandler, ThreadingTCPServer
 from typing import Any
@@ -25,8 +25,9 @@ ASKED = b"x" * 1000
 
 class Echo(BaseRequestHandler):
     def handle(self) -> None:
-        while chunk := self.request.recv(65536):
-            self.request.sendall(chunk)
+        with suppress(ConnectionResetError):
+            while chunk := self.request.recv(65536):
+                self.request.sendall(chunk)
 
 
 class EchoServer(ThreadingTCPServer):
@@ -102,9 +103,9 @@ def test_connections_are_reset_old_ones_and_new_ones(line: BadNetwork) -> None:
         line.reset()
         with pytest.raises(ConnectionResetError):
             asked(connection)
-    with client(line) as connection, pytest.raises(ConnectionError):
+    # A new one may be reset before its client knows that it was there.
+    with pytest.raises(ConnectionResetError), client(line) as connection:
         answer(connection)
-        asked(connection)
 
 
 def test_what_was_swallowed_arrives_once_the_line_is_mended(line: BadNetwork) -> None:

@@ -91,6 +91,10 @@ def test_one_slow_request_in_a_hundred_is_no_relapse() -> None:
     assert seen(after=slow).recovered == 0
 
 
+def test_an_overload_that_was_not_sent_decides_nothing() -> None:
+    assert {verdict.word for verdict in verdicts([replace(seen(), knee=2 * KNEE)])} == {"cannot tell"}
+
+
 def test_who_bought_a_moment_ago_is_not_broken() -> None:
     assert seen((200, 429, 409, 503, 429)).late == 0
 

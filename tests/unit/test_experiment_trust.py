@@ -12,7 +12,7 @@ import pytest
 from tests.experiments.common.answers import Answers
 from tests.experiments.failover.faults import PAGE, Happened
 from tests.experiments.failover.seen import Books
-from tests.experiments.trust.counts import Counts, repeats
+from tests.experiments.trust.counts import GATEWAY_CLUSTER, Counts, repeats
 from tests.experiments.trust.experiment import ALL_RATES, EXPERIMENT
 from tests.experiments.trust.faults import ALL_KILLED, BY_NAME, FAULTS, FLOWS
 from tests.experiments.trust.results import Tried, by_fault, figures, tables, verdicts
@@ -99,16 +99,46 @@ def test_books_that_do_not_hold_miss(wrong: dict[str, object]) -> None:
 # What is counted
 
 
-def counts(attempts: int = 0, invocations: int = 0, edge: int = 0, calls: int = 0, pid: int = 7) -> Counts:
-    return Counts((1, 2), {"cart": attempts}, {"cart": invocations}, edge, {pid: calls})
+def counts(
+    given: int = 0, asked: int = 0, *, to_gateway: tuple[int, int] = (0, 0), to_cart: tuple[int, int] = (0, 0), calls: int = 0, repeated: int = 0,
+    pid: int = 7,
+) -> Counts:  # fmt: skip
+    """What the gateway gave to products and was asked for; totals and retries of the edge; calls of a replica."""
+    edge = {
+        name: dict(zip(("total", "retry"), pair, strict=True))
+        for name, pair in ((GATEWAY_CLUSTER, to_gateway), ("cart@3000", to_cart))
+    }
+    return Counts(
+        (1, 2),
+        {"products": {"total": given}},
+        {"products": asked, "maintenance": 5},
+        edge,
+        {pid: calls},
+        {pid: repeated},
+    )
 
 
-def test_repeats_are_those_of_the_gateway_the_edge_and_functions() -> None:
-    before = counts(10, 10, 1, 5)
-    assert repeats(before, counts(110, 110, 1, 5)) == 0
-    assert repeats(before, counts(113, 110, 3, 6)) == 3 + 2 + 1
-    assert repeats(before, counts(110, 110, 1, 4, pid=8)) == 4
-    assert repeats(before, replace(before, pids=(1, 3))) is None
+def test_nothing_is_repeated_where_each_was_given_once() -> None:
+    assert repeats(counts(10, 10, to_gateway=(10, 0)), counts(110, 110, to_gateway=(80, 0), calls=30)) == 0
+
+
+def test_repeats_of_the_gateway_the_edge_and_functions_add_up() -> None:
+    before = counts(10, 10, to_gateway=(10, 0))
+    assert repeats(before, counts(113, 110, to_gateway=(110, 0))) == 3
+    assert repeats(before, counts(110, 110, to_gateway=(110, 0), to_cart=(50, 2))) == 2
+    assert repeats(before, counts(110, 110, to_gateway=(80, 0), calls=30, repeated=4)) == 4
+    assert repeats(before, counts(110, 110, to_gateway=(80, 0), calls=30, repeated=4, pid=8)) == 4
+
+
+def test_what_the_edge_repeats_counts_where_the_gateway_had_it_more_than_once() -> None:
+    before = counts(10, 10, to_gateway=(10, 0))
+    assert repeats(before, counts(110, 110, to_gateway=(110, 20))) == 20
+    assert repeats(before, counts(90, 90, to_gateway=(110, 20))) == 0
+
+
+def test_a_process_that_counts_and_dies_leaves_nothing_to_tell() -> None:
+    before = counts(10, 10)
+    assert repeats(before, replace(counts(20, 20), pids=(1, 3))) is None
     assert repeats(None, before) is None
 
 

@@ -30,7 +30,8 @@ RATES: Mapping[str, float] = {GET_CART: 30.0, POST_CART: 20.0, GET_PRODUCT: 30.0
 PATIENCE_SECONDS = 25.0
 """More than the edge's own 20 s, so that the edge's answer is seen and not the client's impatience."""
 OUTAGE_SECONDS = 8.0
-"""There are connections for as many requests as are due within this."""
+"""There are connections for as many requests as are due within this; where clients insist, each holds one for as long as that."""
+FEWEST_CONNECTIONS = 50
 BEFORE_SECONDS, AFTER_SECONDS = 3.0, 2.5
 PREPARE_SECONDS = 4.0
 SHORT, FULL = 1, 3
@@ -50,7 +51,7 @@ class Failover(Experiment):
         "When a replica, a gateway, the edge, the database or what watches them dies, hangs, is slow or fails: which requests "
         "fail, from when until when, how long does nothing succeed, what becomes of the p99, and is anything lost that was acknowledged?"
     )
-    method = (
+    method: ClassVar[Sequence[str]] = (
         "A platform of its own with three replicas of cart and one of every other function. Open load through the edge: "
         + ", ".join(f"{name} {rate:g} a second" for name, rate in RATES.items())
         + f"; a request has {PATIENCE_SECONDS:g} s.",
@@ -127,7 +128,7 @@ def load_of(requests: Mapping[str, Request], rates: Mapping[str, float], seconds
     return [
         Block(
             flow, request, seconds, rate=rates[flow], start=0.3, patience=PATIENCE_SECONDS,
-            connections=round(rates[flow] * OUTAGE_SECONDS),
+            connections=max(FEWEST_CONNECTIONS, round(rates[flow] * (OUTAGE_SECONDS + request.insist))),
         )
         for flow, request in requests.items()
     ]  # fmt: skip

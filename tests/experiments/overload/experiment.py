@@ -31,10 +31,10 @@ CALM_SECONDS, AFTER_SECONDS = 4.0, 9.0
 SHORT_SECONDS, FULL_SECONDS = 15.0, 60.0
 LADDER: Mapping[str, Any] = {"blocks": 2, "rungs": [0.45, 0.6, 0.75, 0.9], "rung_seconds": 1.5}
 PREPARE_SECONDS = 20.0
-MOST_OPEN = 600
+MOST_OPEN = 1000
 """Requests that the client may have open at once, more than may be in flight; each is a user of k6's with a memory of its own."""
 CUSTOMERS = 100
-REFUSED_WITHIN = 0.25
+REFUSED_WITHIN = 0.5
 """There are connections for as many requests as are due within this, MOST_OPEN at most."""
 SHORT, FULL = (JOURNEY,), (JOURNEY, "products", "sales", "checkout")
 
@@ -55,8 +55,9 @@ class Overload(Experiment):
         f"The knee is looked for first, as the experiment capacity does: closed users for the throughput, then a ladder of open rates ({', '.join(f'{share:g}' for share in LADDER['rungs'])} of it); the highest that is borne.",
         f"Then one open run: {CALM_SHARE:.0%} of the knee for {CALM_SECONDS:g} s, {TIMES:g} times the knee, and {CALM_SHARE:.0%} of it again for {AFTER_SECONDS:g} s. Visitors ask for the journey `shop` in its proportions; a request has {PATIENCE_SECONDS:g} s.",
         f"At most {MOST_OPEN:,} requests are open at once; what cannot be sent for that reason is not sent. What was really sent is told.",
+        f"Where less than {results.LEAST_TIMES:g} times the knee could be sent, nothing is decided.",
         "Useful: right answers that came during the overload, without its first second. Refused: 429 and 503, timed from when the request left.",
-        "Beside it a client that looks at headers asks ten times a second at most; what is inside of the edge and the memory of all programs (anonymous and shared, by PSS) are read twice a second.",
+        "Beside it a client that looks at headers asks some ten times a second; what is inside of the edge and the memory of all programs (anonymous and shared, by PSS) are read twice a second.",
         "Back: the last request after the overload that failed or took longer than its bound (0.1 s, a purchase 1 s), one in a hundred aside.",
     )
 
@@ -103,7 +104,7 @@ class Overload(Experiment):
         )  # fmt: skip
         over = Folder(folder.path / "over")
         over.path.mkdir(exist_ok=True)
-        looked_at = [request for part in parts for _, request in part.requests]
+        looked_at = [request for _, request in parts[0].requests]
         with Watching(stage.settings, looked_at) as watching:
             driven = drive(over, load_of(parts, knee, seconds), limits=TO_ITS_LIMIT)
         folder.write("watched.json", watching.as_json())

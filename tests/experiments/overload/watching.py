@@ -23,6 +23,7 @@ PERIOD_SECONDS = 0.2
 MEMORY_EVERY = 5
 """Periods; to read the memory of all programs takes some hundredths of a second."""
 PAUSE_SECONDS = 0.1
+CLIENTS = 4
 PATIENCE_SECONDS = 25.0
 _ACTIVE = "http.edge.downstream_rq_active"
 
@@ -48,7 +49,7 @@ class Told:
 
 @dataclass
 class Watching:
-    """Two threads, until the block ends; one of them asks `requests` in turn."""
+    """Threads, until the block ends: one looks, CLIENTS ask `requests` in turn."""
 
     settings: Settings
     requests: Sequence[Request]
@@ -57,7 +58,8 @@ class Watching:
 
     def __enter__(self) -> Watching:
         self._done = threading.Event()
-        self._threads = [threading.Thread(target=work, daemon=True) for work in (self._look_on, self._ask)]
+        works = (self._look_on, *[self._ask] * CLIENTS)
+        self._threads = [threading.Thread(target=work, daemon=True) for work in works]
         for thread in self._threads:
             thread.start()
         return self

@@ -1,7 +1,8 @@
 """How often requests were repeated on their way: by the edge, by the gateway and by functions that call others.
 
 A repeat is an attempt that reached a function (Envoy counts a request once it has a connection for it) beyond the first
-for the same request. Those of clients are no repeats: a client decides for itself.
+for the same request. Those of clients are no repeats: a client decides for itself. Of what functions repeat it is not known
+what arrived, so all of it counts.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
 
 import requests
 
@@ -17,9 +20,14 @@ from localfaas.gateway_metrics import invocation_counts, read_stats
 from localfaas.settings import LOOPBACK, Settings
 from localfaas.status import rows
 
-_TOTAL = re.compile(r"^cluster\.([^._][^.]*)\.upstream_rq_total: (\d+)$", re.MULTILINE)
-_RETRY = re.compile(r"^cluster\.\S+\.upstream_rq_retry: (\d+)$", re.MULTILINE)
-_CALLS = re.compile(r"^function_call_retries_total\{[^}]*\} (\S+)$", re.MULTILINE)
+_STAT = re.compile(r"^cluster\.([^._]\S*)\.upstream_rq_(total|retry): (\d+)$", re.MULTILINE)
+_CALLS = re.compile(r"^function_call_duration_seconds_count\{[^}]*\} (\S+)$", re.MULTILINE)
+_REPEATED = re.compile(r"^function_call_retries_total\{[^}]*\} (\S+)$", re.MULTILINE)
+_NAMES = "upstream_rq_(total|retry)$"
+GATEWAY_CLUSTER = "gateway.openfaas_8080@1000"
+"""The edge's name for the function gateway: host, port and connect timeout of kong.yml."""
+BY_ITSELF = "maintenance"
+"""Asked by the platform's schedule, and by no client."""
 
 
 @dataclass(frozen=True)
@@ -27,14 +35,16 @@ class Counts:
     """Since each process began; `pids` of the two Envoys tell whether that is the same process."""
 
     pids: tuple[int, int]
-    attempts: Mapping[str, int]
-    """By function, what the gateway has given its replicas."""
+    gateway: Mapping[str, Mapping[str, int]]
+    """By cluster, which is a function, `total` requests that were given to its replicas."""
     invocations: Mapping[str, int]
     """By function, what the gateway was asked for."""
-    edge: int
-    """Requests that the edge has tried once more."""
+    edge: Mapping[str, Mapping[str, int]]
+    """By cluster, the `total` of requests that were given to it, and those of them that were a `retry`."""
     calls: Mapping[int, int]
-    """By process of a replica, calls of others that it has repeated."""
+    """By process of a replica, its calls of others, repeated ones too."""
+    repeated: Mapping[int, int]
+    """By process of a replica, its calls of others that were repeated."""
 
 
 def count(settings: Settings) -> Counts | None:
@@ -42,17 +52,16 @@ def count(settings: Settings) -> Counts | None:
     try:
         found = rows(settings)
         programs = {row.program: row.pid for row in found}
+        texts = {row.pid: _metrics(row.port) for row in found if row.traffic}
         return Counts(
             (programs["edge"], programs["gateway"]),
-            {
-                name: int(total)
-                for name, total in _TOTAL.findall(_stats(settings, "gateway", "upstream_rq_total"))
-            },
+            _stats(settings, "gateway"),
             invocation_counts(read_stats(settings)),
-            sum(map(int, _RETRY.findall(_stats(settings, "edge", "upstream_rq_retry")))),
-            {row.pid: _repeated_calls(row.port) for row in found if row.traffic},
+            _stats(settings, "edge"),
+            {pid: _sum(_CALLS, text) for pid, text in texts.items()},
+            {pid: _sum(_REPEATED, text) for pid, text in texts.items()},
         )
-    except (OSError, RuntimeError, KeyError, requests.RequestException):
+    except (OSError, RuntimeError, KeyError):
         return None
 
 
@@ -60,26 +69,44 @@ def repeats(before: Counts | None, after: Counts | None) -> int | None:
     """How many there were in between; None where a process that counts has died meanwhile."""
     if before is None or after is None or before.pids != after.pids:
         return None
+    asked = _growth(before.invocations, after.invocations)
     by_gateway = sum(
-        max(
-            0,
-            _since(before.attempts, after.attempts, name)
-            - _since(before.invocations, after.invocations, name),
-        )
-        for name in after.invocations
+        max(0, _of(before, after, "gateway", name, "total") - number) for name, number in asked.items()
     )
-    by_functions = sum(total - before.calls.get(pid, 0) for pid, total in after.calls.items())
-    return by_gateway + after.edge - before.edge + by_functions
+    by_functions = sum(_growth(before.repeated, after.repeated).values())
+    return by_gateway + by_functions + _by_edge(before, after, asked)
 
 
-def _since(before: Mapping[str, int], after: Mapping[str, int], name: str) -> int:
-    return after.get(name, 0) - before.get(name, 0)
+def _by_edge(before: Counts, after: Counts, asked: Mapping[str, int]) -> int:
+    """Those that it gave to replicas itself, and as many of those for the gateway as the gateway has had too many."""
+    repeated = {name: _of(before, after, "edge", name, "retry") for name in after.edge}
+    to_gateway = repeated.pop(GATEWAY_CLUSTER, 0)
+    once = _of(before, after, "edge", GATEWAY_CLUSTER, "total") - to_gateway
+    calls = sum(_growth(before.calls, after.calls).values())
+    from_edge = sum(number for name, number in asked.items() if name != BY_ITSELF) - calls
+    return sum(repeated.values()) + min(to_gateway, max(0, from_edge - once))
 
 
-def _stats(settings: Settings, node: str, name: str) -> str:
-    return admin_request(settings.envoy_admin_socket(node), "GET", f"/stats?filter={name}$")
+def _growth(before: Mapping[Any, int], after: Mapping[Any, int]) -> dict[Any, int]:
+    return {name: number - before.get(name, 0) for name, number in after.items()}
 
 
-def _repeated_calls(port: int) -> int:
-    text = requests.get(f"http://{LOOPBACK}:{port}/metrics", timeout=5).text
-    return round(sum(map(float, _CALLS.findall(text))))
+def _of(before: Counts, after: Counts, node: str, cluster: str, kind: str) -> int:
+    one, two = (getattr(counts, node).get(cluster, {}).get(kind, 0) for counts in (before, after))
+    return int(two - one)
+
+
+def _stats(settings: Settings, node: str) -> dict[str, dict[str, int]]:
+    text = admin_request(settings.envoy_admin_socket(node), "GET", f"/stats?filter={quote(_NAMES)}")
+    found: dict[str, dict[str, int]] = {}
+    for cluster, kind, number in _STAT.findall(text):
+        found.setdefault(cluster, {})[kind] = int(number)
+    return found
+
+
+def _metrics(port: int) -> str:
+    return requests.get(f"http://{LOOPBACK}:{port}/metrics", timeout=5).text
+
+
+def _sum(what: re.Pattern[str], text: str) -> int:
+    return round(sum(map(float, what.findall(text))))

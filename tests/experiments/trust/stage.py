@@ -26,6 +26,7 @@ from tests.experiments.failover.faults import CHECKOUT, PAGE, TILL_SALE, Program
 from tests.experiments.failover.stage import CARTS, INSIST_SECONDS, all_is_well, cart, of_the_shop, until
 from tests.experiments.soak import reckoning
 from tests.experiments.soak.seen import PASSING
+from tests.experiments.trust.counts import GATEWAY_CLUSTER
 from tests.experiments.trust.faults import (
     ALL_KILLED,
     DISK_FULL,
@@ -42,8 +43,6 @@ from tests.support.bad_network import BadNetwork, bad_network
 
 DISK_BYTES = 600 * 1024 * 1024
 """PostgreSQL needs 50 MB, and up to 300 MB of log ahead of it."""
-GATEWAY_CLUSTER = "gateway.openfaas_8080@1000"
-"""The edge's name for the function gateway: host, port and connect timeout of kong.yml."""
 
 
 @dataclass
@@ -173,7 +172,7 @@ def built(like: Settings) -> Iterator[Stage]:
     """All of it, up and asked once."""
     with (
         small_disk() as (state, disk),
-        own_platform(like, state=state) as settings,
+        own_platform(like, state) as settings,
         ExitStack() as stack,
     ):
         # What is to stay as it is may not be scaled.
