@@ -7,7 +7,7 @@ that there could not be before. Together they are one story, so that the books o
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -117,9 +117,12 @@ class History:
     server: PostgresServer
     at: Mapping[int, Database]
 
-    def copy(self, number: int = NEWEST) -> Database:
+    @contextmanager
+    def copy(self, number: int = NEWEST) -> Iterator[Database]:
         """One to change."""
-        return self.server.create_database(self.at[number].name)
+        database = self.server.create_database(self.at[number].name)
+        yield database
+        database.drop()
 
 
 @pytest.fixture(scope="module")
@@ -173,16 +176,16 @@ def test_every_earlier_row_belongs_to_a_migration():
 
 @pytest.mark.parametrize("number", range(1, NEWEST + 1))
 def test_a_database_of_any_age_keeps_its_rows_and_its_books_and_is_read(history: History, number: int):
-    database = history.copy(number)
-    before, books = rows(database), asked(database)
-    assert [name for name, found in before.items() if not found] == [], "tables without a row here"
-    assert {name: fault for name, fault in books.items() if fault} == {}, "the rows here are not right"
-    up(database)
-    assert lost(before, rows(database)) == {}
-    after = asked(database)
-    assert set(after) == set(BOOKS)
-    assert {name: after[name] for name in books if after[name]} == {}
-    check_readings(database, number)
+    with history.copy(number) as database:
+        before, books = rows(database), asked(database)
+        assert [name for name, found in before.items() if not found] == [], "tables without a row here"
+        assert {name: fault for name, fault in books.items() if fault} == {}, "the rows here are not right"
+        up(database)
+        assert lost(before, rows(database)) == {}
+        after = asked(database)
+        assert set(after) == set(BOOKS)
+        assert {name: after[name] for name in books if after[name]} == {}
+        check_readings(database, number)
 
 
 def check_readings(database: Database, number: int) -> None:
@@ -224,38 +227,38 @@ def check_that_ada_signs_in(chain: Chain) -> None:
 
 @pytest.mark.parametrize("statement", SPOILT)
 def test_a_migration_that_loses_something_is_found(history: History, statement: str):
-    database = history.copy()
-    before = rows(database)
-    migrate_first(database, NEWEST, {"9999_spoils.sql": statement})
-    assert set(lost(before, rows(database))) == {SPOILT[statement]}
-    faults = [name for name, fault in asked(database).items() if fault]
-    assert faults == (["stock is its ledger"] if "stock" in statement else [])
+    with history.copy() as database:
+        before = rows(database)
+        migrate_first(database, NEWEST, {"9999_spoils.sql": statement})
+        assert set(lost(before, rows(database))) == {SPOILT[statement]}
+        faults = [name for name, fault in asked(database).items() if fault]
+        assert faults == (["stock is its ledger"] if "stock" in statement else [])
 
 
 def test_a_migration_after_which_a_function_cannot_read_is_found(history: History):
-    database = history.copy()
-    migrate_first(database, NEWEST, {"9999_spoils.sql": "REVOKE SELECT ON cart.items FROM cart"})
-    with pytest.raises(AssertionError, match="cart"):
-        check_readings(database, NEWEST)
+    with history.copy() as database:
+        migrate_first(database, NEWEST, {"9999_spoils.sql": "REVOKE SELECT ON cart.items FROM cart"})
+        with pytest.raises(AssertionError, match="cart"):
+            check_readings(database, NEWEST)
 
 
 def test_reports_that_missed_what_was_sold_are_found(history: History):
-    database = history.copy()
-    forget = "DELETE FROM reports.stale_days; UPDATE reports.day_sales SET sold_cents = sold_cents - 1"
-    migrate_first(database, NEWEST, {"9999_spoils.sql": forget})
-    with pytest.raises(AssertionError):
-        check_readings(database, NEWEST)
+    with history.copy() as database:
+        forget = "DELETE FROM reports.stale_days; UPDATE reports.day_sales SET sold_cents = sold_cents - 1"
+        migrate_first(database, NEWEST, {"9999_spoils.sql": forget})
+        with pytest.raises(AssertionError):
+            check_readings(database, NEWEST)
 
 
 def test_migrations_taken_back_keep_every_row_that_still_has_a_place(history: History):
-    database = history.copy()
-    for number in range(NEWEST, 0, -1):
-        before = rows(database)
-        down(database)
-        assert lost(before, rows(database), narrowed=True) == FORGOTTEN.get(number, {}), number
-    assert rows(database) == {}
-    up(database)
-    check_readings(database, 1)
+    with history.copy() as database:
+        for number in range(NEWEST, 0, -1):
+            before = rows(database)
+            down(database)
+            assert lost(before, rows(database), narrowed=True) == FORGOTTEN.get(number, {}), number
+        assert rows(database) == {}
+        up(database)
+        check_readings(database, 1)
 
 
 def test_what_cannot_be_kept_is_said():
@@ -266,8 +269,8 @@ def test_what_cannot_be_kept_is_said():
 
 @pytest.mark.parametrize("number", sorted(FORGOTTEN))
 def test_what_could_not_be_kept_is_all_that_is_missing_after_up_again(history: History, number: int):
-    database = history.copy(number)
-    before = rows(database)
-    down(database)
-    up(database)
-    assert lost(before, rows(database)) == FORGOTTEN[number]
+    with history.copy(number) as database:
+        before = rows(database)
+        down(database)
+        up(database)
+        assert lost(before, rows(database)) == FORGOTTEN[number]
