@@ -301,7 +301,7 @@ def room(postgres_server: PostgresServer) -> Iterator[Stockroom]:
 
 @long_if_verified
 def test_stock_is_what_the_model_says_after_every_step(room: Stockroom):
-    run_machine(partial(StockMachine, room), runs=15, steps=25)
+    run_machine(partial(StockMachine, room), runs=10, steps=25)
 
 
 @only_verified
