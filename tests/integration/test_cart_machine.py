@@ -20,7 +20,7 @@ from functions.cart import store
 from functions.cart.domain import Item as StoredItem
 from functions.shared import Connection
 from tests.support.carts import PRICES, Shop, expire, expire_all, lasting_shop
-from tests.support.machines import find_fault, long_if_verified, run_machine, told
+from tests.support.machines import find_fault, long_if_verified, only_verified, run_machine, told
 from tests.support.postgres import PostgresServer
 
 MOST_OF_ONE, MOST_PRODUCTS = 5, 2
@@ -433,6 +433,7 @@ def test_a_cart_that_forgets_what_it_held_is_found(
     find_fault(partial(CartMachine, shop, watcher))
 
 
+@only_verified
 def test_a_cart_that_shows_the_price_of_yesterday_is_found(
     shop: Shop, watcher: psycopg2.extensions.connection, monkeypatch: pytest.MonkeyPatch
 ):

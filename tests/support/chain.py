@@ -168,6 +168,8 @@ def running_functions_on(
         secrets = Secrets.make(Path(directory), services=SERVICES, **addresses)
         environ = {**secrets.environ, "gateway_url": gateway.url, "threads": THREADS, **settings}
         gateway.apps = {name: make_app(name, environ) for name in functions}
-        yield gateway, secrets, database, environ
-        for app in gateway.apps.values():
-            shut(app)
+        try:
+            yield gateway, secrets, database, environ
+        finally:
+            for app in gateway.apps.values():
+                shut(app)

@@ -22,6 +22,7 @@ LONG_RUNS, LONG_STEPS = 300, 60
 MOST_RUNS_TO_A_FAULT = 60
 
 long_if_verified = pytest.mark.timeout(3600 if VERIFY else 180)
+only_verified = pytest.mark.skipif(not VERIFY, reason="a fault that takes long to find: VERIFY=1")
 
 
 def run_machine(make: Factory, *, runs: int, steps: int) -> None:
