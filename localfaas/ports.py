@@ -29,9 +29,7 @@ def check_port(settings: Settings, name: str) -> None:
 
 def _check(wanted: Mapping[int, str]) -> None:
     taken = [
-        f"port {port} ({name}) is taken{holder(port)}"
-        for port, name in wanted.items()
-        if is_taken(port)
+        f"port {port} ({name}) is taken{holder(port)}" for port, name in wanted.items() if is_taken(port)
     ]
     if taken:
         raise PortTakenError(
