@@ -35,9 +35,9 @@ def find_replenishment(connection: Connection, replenishment_id: int) -> Row | N
 
 
 def lock_replenishment(connection: Connection, replenishment_id: int) -> Row | None:
-    """The same, locked: nobody else decides it until the transaction ends."""
-    execute(connection, _LOCK, {"replenishment_id": replenishment_id})
-    return find_replenishment(connection, replenishment_id)
+    """The same, locked: nobody else decides it until the transaction ends. None for one made between the two statements."""
+    is_locked = execute(connection, _LOCK, {"replenishment_id": replenishment_id}) > 0
+    return find_replenishment(connection, replenishment_id) if is_locked else None
 
 
 def list_replenishments(connection: Connection, filters: Mapping[str, Any]) -> list[Row]:

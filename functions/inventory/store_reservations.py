@@ -40,9 +40,12 @@ def find_reservation(connection: Connection, reservation_id: UUID) -> Row | None
 
 
 def lock_reservation(connection: Connection, reservation_id: UUID) -> Row | None:
-    """The same, locked: nobody else settles it until the transaction ends."""
-    execute(connection, _LOCK, {"reservation_id": str(reservation_id)})
-    return find_reservation(connection, reservation_id)
+    """The same, locked: nobody else settles it until the transaction ends.
+
+    None, too, for one that was made between the two statements, which nobody has locked.
+    """
+    is_locked = execute(connection, _LOCK, {"reservation_id": str(reservation_id)}) > 0
+    return find_reservation(connection, reservation_id) if is_locked else None
 
 
 def forbid_reservation(connection: Connection, reservation_id: UUID) -> None:

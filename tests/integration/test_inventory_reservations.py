@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 
+from functions.inventory import store_reservations
 from tests.support.functions import faulty_fields, problem
 from tests.support.postgres import PostgresServer
 from tests.support.stockroom import Stockroom, lacking, lines, stockroom
@@ -225,3 +226,35 @@ def test_the_same_key_twice_promises_once(room: Stockroom) -> None:
     first, again = (room.post("/reservations", body, room.sales, "k") for _ in range(2))
     assert first.get_json() == again.get_json()
     assert room.stock("W1", "A") == (5, 1)
+
+
+def test_a_commit_just_before_its_reservation_takes_nothing(
+    room: Stockroom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has looked for the reservation to lock it; then the reservation is made, and committed by somebody else."""
+    execute, find_reservation = store_reservations.execute, store_reservations.find_reservation
+    reservation_id = str(uuid4())
+    path = f"/reservations/{reservation_id}/commit"
+    room.reserve(A=2)
+
+    def make(*arguments: Any) -> int:
+        monkeypatch.setattr(store_reservations, "execute", execute)
+        count = execute(*arguments)
+        body = {"reservation_id": reservation_id, "lines": lines(A=1)}
+        assert room.post("/reservations", body, room.sales).status_code == 201
+        monkeypatch.setattr(store_reservations, "find_reservation", find_and_be_late)
+        return count
+
+    def find_and_be_late(*arguments: Any) -> Any:
+        monkeypatch.setattr(store_reservations, "find_reservation", find_reservation)
+        row = find_reservation(*arguments)
+        assert room.post(path, None, room.sales).status_code == 200
+        return row
+
+    monkeypatch.setattr(store_reservations, "execute", make)
+    early = room.post(path, None, room.sales)
+    monkeypatch.undo()
+    assert problem(early) == (404, "reservation_not_found")
+    assert room.post(path, None, room.sales).status_code == 200
+    assert room.stock("W1", "A") == (4, 2)
+    assert room.differences() == []
