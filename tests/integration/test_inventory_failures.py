@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,18 @@ import psycopg2
 import psycopg2.extensions
 import pytest
 import requests
+from psycopg2 import sql
 
 from functions.inventory import store
+from localfaas.postgres import SUPERUSER
 from tests.support.functions import problem
+from tests.support.metrics import growth
 from tests.support.postgres import PostgresServer
 from tests.support.replicas import running_replicas
-from tests.support.stockroom import Stockroom, lines, stockroom
+from tests.support.stockroom import Stockroom, lines, make_stockroom, stockroom
 
 TRANSFER = {"from_location": "S1", "to_location": "S2", "lines": lines(A=1, B=1)}
 PATIENCE_SECONDS = 30.0
-"""An idle backend of PostgreSQL reports what it has counted after ten seconds (PGSTAT_IDLE_INTERVAL)."""
 
 
 @pytest.fixture(scope="module")
@@ -56,11 +59,11 @@ def wait_until(condition: Callable[[], Any]) -> None:
         threading.Event().wait(0.01)
 
 
-def waiting_backends(room: Stockroom) -> list[int]:
-    """The function's backends that wait for a lock."""
+def waiting_backends(room: Stockroom, role: str = "inventory") -> list[int]:
+    """The backends of the function, or of another role, that wait for a lock."""
     rows = room.execute(
         "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
-        " AND usename = 'inventory' AND wait_event_type = 'Lock'"
+        f" AND usename = '{role}' AND wait_event_type = 'Lock'"
     )
     return [row[0] for row in rows]
 
@@ -69,19 +72,44 @@ def lock(cursor: psycopg2.extensions.cursor, location: str, sku: str) -> None:
     cursor.execute("SELECT FROM inventory.stock WHERE location = %s AND sku = %s FOR UPDATE", (location, sku))
 
 
-def test_a_deadlock_is_no_concern_of_the_clients(room: Stockroom, other: psycopg2.extensions.cursor) -> None:
-    """Somebody locks against the order; PostgreSQL ends our transaction, and it is begun again."""
-    other.execute("SET deadlock_timeout = '30s'")  # so that ours looks for a deadlock first, after 1 s
+@pytest.fixture
+def patient_room(room: Stockroom, tmp_path: Path) -> Iterator[Stockroom]:
+    """The same stock by a function that waits long for a lock, and looks for a deadlock soon after it began to wait."""
+    database = sql.Identifier(room.database.name)
+    room.database.server.execute(sql.SQL("ALTER DATABASE {} SET deadlock_timeout = '20ms'").format(database))
+    patient = make_stockroom(room.database, tmp_path, lock_timeout_ms="60000", statement_timeout_ms="60000")
+    yield patient
+    patient.app.service.database.close()
+    room.database.server.execute(sql.SQL("ALTER DATABASE {} RESET deadlock_timeout").format(database))
+
+
+def test_a_deadlock_is_no_concern_of_the_clients(
+    room: Stockroom, patient_room: Stockroom, other: psycopg2.extensions.cursor
+) -> None:
+    """Somebody locks against the order; PostgreSQL ends our transaction, and it is begun again.
+
+    Who is the last to wait closes the circle, and finds it for certain. So we are held on the way until the other
+    waits for us, who does not look for a circle at all.
+    """
+    other.execute("SET deadlock_timeout = '1h'")
     lock(other, "S2", "B")
-    with ThreadPoolExecutor(1) as pool:
-        ours = pool.submit(room.post, "/transfers", TRANSFER)
-        wait_until(lambda: waiting_backends(room))
-        lock(other, "S1", "A")
+    with (
+        closing(room.database.connect()) as holding,
+        holding.cursor() as on_the_way,
+        ThreadPoolExecutor(2) as pool,
+        growth("database_transactions_repeated_total") as repeated,
+    ):
+        lock(on_the_way, "S1", "B")
+        ours = pool.submit(patient_room.post, "/transfers", TRANSFER)
+        wait_until(lambda: waiting_backends(room))  # it has S1's A, and waits for S1's B
+        theirs = pool.submit(lock, other, "S1", "A")
+        wait_until(lambda: waiting_backends(room, SUPERUSER))
+        holding.rollback()
+        theirs.result()
         other.connection.rollback()
         assert ours.result().status_code == 201
+    assert repeated.by >= 1
     assert (room.stock("S1", "A"), room.stock("S2", "B")) == ((4, 0), (6, 0))
-    deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
-    wait_until(lambda: room.execute(deadlocks)[0][0] == 1)
     assert room.differences() == []
 
 
