@@ -31,10 +31,10 @@ from tests.support.postgres import Database
 from tests.support.recorded import MOST_TRIES, CartClients, StockClients, together
 from tests.support.stockroom import Stockroom, make_stockroom
 
-ROUNDS = max(1, int(os.environ.get("RACE_ROUNDS", "12")) // 6)
-"""`make race-test` plays 34."""
+ROUNDS = max(1, int(os.environ.get("RACE_ROUNDS", "12")) // 4)
+"""`make race-test` plays 51."""
 CLIENTS = 6
-EACH = 40
+EACH = 60
 OPENING = 5
 """Units of each SKU at first: few, so that clients are refused, too."""
 

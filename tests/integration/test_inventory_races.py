@@ -115,7 +115,7 @@ def test_the_check_finds_a_version_that_looks_before_it_acts(
     secrets = Secrets.make(tmp_path / "secrets", services=SERVICES, inventory_db=database.url("inventory"))
     environ = {**secrets.environ, "threads": "4"}
     with (
-        running_replicas("inventory", REPLICAS, tmp_path, environ, planted(tmp_path)) as replicas,
+        running_replicas("inventory", 1, tmp_path, environ, planted(tmp_path)) as replicas,
         crowd([port_of(one) for one in replicas], secrets, database) as buyers,
     ):
         rounds = rounds_of(PLANTED_ROUNDS)

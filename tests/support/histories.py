@@ -15,16 +15,19 @@ from __future__ import annotations
 import math
 import threading
 import time
+from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from difflib import SequenceMatcher
+from typing import Any
 
 MOST_CONFIGURATIONS = 400_000
 """A search that has tried so many is given up. Deciding is NP-complete (P. Gibbons and E. Korach, 1997)."""
 LONGEST_WINDOW = 60
+LATEST_STATES = 30
 SHOWN_STATES, SHOWN_BESIDE, SHOWN_STEPS = 3, 8, 4
 BAR = 28
 """Characters of the axis of time in a counterexample."""
@@ -57,16 +60,20 @@ class Operation:
         return f"{self.kind} {' '.join(map(str, self.arguments))}".rstrip()
 
 
-class Model(Protocol):
+class Model(ABC):
     """What one object does when it is asked one thing after the other. States can be hashed."""
 
-    @property
-    def initial(self) -> State: ...
+    initial: State
 
+    @abstractmethod
     def outcomes(
         self, state: State, kind: str, arguments: tuple[Any, ...]
     ) -> Iterable[tuple[Hashable, State]]:
         """Every answer that may be given in `state`, and the state after it."""
+
+    def is_past(self, state: State, one: Operation) -> bool:
+        """Whether `one` cannot be answered as it was, whatever comes after `state`; that saves the search much."""
+        return False
 
 
 class Undecided(Exception):
@@ -110,7 +117,7 @@ class Order:
 
     operations: Sequence[Operation]
     left: Sequence[Operation]
-    """Those that must follow."""
+    """Those that are not among them, but for those of which nobody knows an answer."""
     state: State
 
 
@@ -144,10 +151,20 @@ class Counterexample:
             yield f"  … and {len(self.beside) - SHOWN_BESIDE} more"
         last = [str(one) for one in self.furthest.operations[-SHOWN_STEPS:]]
         yield f"  The furthest order ends with {', '.join(last) or 'nothing'}, and leaves {self.furthest.state}; then"
-        for one in self.furthest.left[:SHOWN_STATES]:
-            outcomes = self.model.outcomes(self.furthest.state, one.kind, one.arguments)
-            would = " or ".join(str(answer) for answer, _ in outcomes)
-            yield f"    {one} is answered {would}, and was answered {one.answer}"
+        wrong = [one for one in self.furthest.left if one.answer not in self._answers(one)]
+        for one in sorted(wrong, key=self._likeness, reverse=True)[:SHOWN_STATES]:
+            yield f"    {one} is answered {self._would(one)}, and was answered {one.answer}"
+
+    def _answers(self, one: Operation) -> list[Hashable]:
+        outcomes = self.model.outcomes(self.furthest.state, one.kind, one.arguments)
+        return [answer for answer, _ in outcomes]
+
+    def _would(self, one: Operation) -> str:
+        return " or ".join(map(str, self._answers(one)))
+
+    def _likeness(self, one: Operation) -> float:
+        """Of the answer that would be right and the one that was given: the most alike are shown, as of one slip."""
+        return SequenceMatcher(None, self._would(one), str(one.answer)).ratio()
 
     def _pictured(self, operations: Sequence[Operation]) -> Iterator[str]:
         first = min(one.invoked for one in self.operations)
@@ -203,13 +220,13 @@ def _shortest_prefix(model: Model, history: Sequence[Operation]) -> list[Operati
 
 
 def _smallest_window(model: Model, prefix: Sequence[Operation]) -> Counterexample:
-    """The fewest last answers of `prefix` that cannot be ordered, whatever the object was before, of all it can have been.
+    """The fewest last answers of `prefix` that cannot be ordered, whichever of its latest states the object was in before.
 
     What may lie between them in time is let help, done or not, so it does not matter that they are cut out.
     """
     whole = _Search(model, prefix, [model.initial])
     assert not whole.succeeds()
-    states = list(dict.fromkeys(state for _, state in reversed(whole.tried)))
+    states = whole.latest_states()
     answered = sorted((one for one in prefix if _must_be(one)), key=lambda one: one.answered)
     pending = sorted((one for one in prefix if not _must_be(one)), key=lambda one: -one.invoked)
     for count in range(1, min(len(answered), LONGEST_WINDOW)):
@@ -276,17 +293,19 @@ class _Search:
         if len(self.tried) > MOST_CONFIGURATIONS:
             raise Undecided(f"{len(self._operations)} operations, {len(self.tried)} configurations tried")
         self._note(done, state, path)
-        for place in self._possible(done):
+        awaited = (~done & (done + 1)).bit_length() - 1
+        if self._model.is_past(state, self._operations[awaited]):
+            return
+        for place in self._possible(done, awaited):
             one = self._operations[place]
             for answer, after in self._model.outcomes(state, one.kind, one.arguments):
                 changes_something = place < self._required or after != state
                 if changes_something and (one.answer is UNKNOWN or one.answer == answer):
                     yield place, done | 1 << place, after
 
-    def _possible(self, done: int) -> Iterator[int]:
-        """What was asked before the first answer among what must be done and is not yet."""
-        place = (~done & (done + 1)).bit_length() - 1
-        first, undone = self._operations[place].answered, ~done >> place
+    def _possible(self, done: int, awaited: int) -> Iterator[int]:
+        """What was asked before the answer that is `awaited`: the first to what must be done and is not yet."""
+        first, undone, place = self._operations[awaited].answered, ~done >> awaited, awaited
         while place < self._required and self._asked_from[place] <= first:
             if undone & 1 and self._operations[place].invoked <= first:
                 yield place
@@ -308,8 +327,14 @@ class _Search:
         """The order found so far that has the most of what must be done."""
         done, state, path = self._best
         steps = [self._operations[place] for place in path[1:]]
-        left = [one for place, one in enumerate(self._operations[: self._required]) if not done >> place & 1]
-        return Order(steps, left, state)
+        undone = [one for place, one in enumerate(self._operations) if not done >> place & 1]
+        return Order(steps, [one for one in undone if one.answer is not UNKNOWN], state)
+
+    def latest_states(self) -> list[State]:
+        """The states after the most of what must be done."""
+        required = (1 << self._required) - 1
+        tried = sorted(self.tried, key=lambda one: (one[0] & required).bit_count(), reverse=True)
+        return list(dict.fromkeys(state for _, state in tried))[:LATEST_STATES]
 
 
 def _must_be(one: Operation) -> bool:

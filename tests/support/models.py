@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from tests.support.histories import Model, Operation
+
 Lines = tuple[tuple[str, int], ...]
 """SKU and quantity of each line of a cart, by SKU."""
 
@@ -43,14 +45,15 @@ class Stock(NamedTuple):
 
     def __str__(self) -> str:
         open_ones = sorted(name for name, one in self.reservations if one.state == "open")
-        return f"{self.on_hand} on hand, {self.reserved} reserved ({', '.join(open_ones) or 'none open'})"
+        by_whom = f" ({', '.join(open_ones)})" if open_ones else ""
+        return f"{self.on_hand} on hand, {self.reserved} reserved{by_whom}"
 
 
 StockOutcomes = Iterator[tuple[Any, Stock]]
 
 
 @dataclass(frozen=True)
-class StockModel:
+class StockModel(Model):
     """`initial` on hand; a reservation's name is its id."""
 
     initial: Stock
@@ -80,8 +83,10 @@ class StockModel:
     @staticmethod
     def _reserve(state: Stock, name: str, quantity: int) -> tuple[Any, Stock]:
         known = state.find(name)
+        if known is not None and known.state == "released":
+            return "reservation_released", state
         if known is not None:
-            return ("reservation_released" if known.state == "released" else known.state), state
+            return (known.state if known.quantity == quantity else "reservation_taken"), state
         if state.on_hand - state.reserved < quantity:
             return "insufficient_stock", state
         return "open", state.settle(name, None, Reservation("open", quantity))
@@ -124,10 +129,18 @@ CartOutcomes = Iterator[tuple[Any, Cart]]
 
 
 @dataclass(frozen=True)
-class CartModel:
+class CartModel(Model):
     """A cart whose every answer shows it as it is afterwards."""
 
     initial: Cart = NO_CART
+    may_expire: bool = False
+    """If it never does, its version only grows."""
+
+    def is_past(self, state: Cart, one: Operation) -> bool:
+        if self.may_expire or not isinstance(one.answer, Cart):
+            return False
+        lowest = one.answer.version if one.kind == "read" else max(one.answer.version - 1, 0)
+        return state.version > lowest
 
     def outcomes(self, state: Cart, kind: str, arguments: tuple[Any, ...]) -> CartOutcomes:
         held = dict(state.lines)

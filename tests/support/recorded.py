@@ -6,10 +6,11 @@ about half of what bears a key is then asked again, with the same key, until its
 
 from __future__ import annotations
 
+import itertools
 import random
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,6 +26,8 @@ MOST_TRIES = 100
 NOTHING_DONE = frozenset({"database_busy", "database_slow", "reservation_in_flight"})
 """Refusals that say nothing about stock or cart, and after which nothing has changed."""
 ASK_AGAIN = frozenset({"idempotency_key_in_flight"})
+REUSED = 0.1
+"""So many of the reservations are asked for under a name that another has."""
 LATEST_NAMES = 6
 """Reservations are settled by anybody, but only the latest: so clients meet."""
 NAMES = UUID("00000000-0000-0000-0000-0000000000aa")
@@ -87,23 +90,31 @@ class StockClients(Clients):
     location: str = "W1"
     names: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     """Reservations that somebody has made or is making."""
+    numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def act(self, choice: random.Random, target: str) -> None:
         tries = choice.choice((1, MOST_TRIES))
         kinds = ("reserve", "confirm", "release", "receive", "adjust", "read")
-        [kind] = choice.choices(kinds, (30, 20, 12, 8, 8, 22))
+        [kind] = choice.choices(kinds, (28, 22, 10, 14, 6, 20))
         if kind == "reserve":
-            name, quantity = f"{target}-{uuid4().hex[:4]}", choice.randint(1, 3)
-            self.names[target].append(name)
+            name, quantity = self._name(choice, target), choice.randint(1, 3)
             self.ask(target, "reserve", name, quantity, tries=tries)
         elif kind in {"confirm", "release"}:
-            name = choice.choice([*self.names[target][-LATEST_NAMES:], f"{target}-never"])
+            name = choice.choice([*self.names[target][-LATEST_NAMES:], "never"])
             self.ask(target, kind, name, tries=tries)
         elif kind == "read":
             self.ask(target, "read")
         else:
             quantity = choice.randint(1, 4) if kind == "receive" else choice.choice((-2, -1, 1))
             self.ask(target, kind, quantity, tries=tries)
+
+    def _name(self, choice: random.Random, target: str) -> str:
+        """Mostly a new one, as `r17`; or one that somebody has used, or is using."""
+        names = self.names[target]
+        if names and choice.random() < REUSED:
+            return choice.choice(names[-LATEST_NAMES:])
+        names.append(f"r{next(self.numbers)}")
+        return names[-1]
 
     def ask(self, target: str, kind: str, *arguments: Any, tries: int = 1) -> None:
         """Ask one thing, and record it."""
@@ -117,10 +128,10 @@ class StockClients(Clients):
             return lambda: room.get(f"/stock/{sku}")
         if kind == "reserve":
             name, quantity = arguments
-            body = {**self._lines(sku, quantity), "reservation_id": _id_of(name)}
+            body = {**self._lines(sku, quantity), "reservation_id": _id_of(sku, name)}
             return lambda: room.post("/reservations", body, room.sales, key)
         if kind in {"confirm", "release"}:
-            path = f"/reservations/{_id_of(arguments[0])}/{'commit' if kind == 'confirm' else 'release'}"
+            path = f"/reservations/{_id_of(sku, *arguments)}/{'commit' if kind == 'confirm' else 'release'}"
             return lambda: room.post(path, None, room.sales, key)
         path = "/receipts" if kind == "receive" else "/adjustments"
         reason = {"reason": "count"}
@@ -140,8 +151,8 @@ class StockClients(Clients):
         return body["state"]
 
 
-def _id_of(name: str) -> str:
-    return str(uuid5(NAMES, name))
+def _id_of(sku: str, name: str) -> str:
+    return str(uuid5(NAMES, f"{sku} {name}"))
 
 
 @dataclass

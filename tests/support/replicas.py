@@ -42,10 +42,6 @@ class Replica:
                 raise RuntimeError(f"{self.url} is not ready:\n{self.log.read_text()}")
             time.sleep(0.02)
 
-    def stop(self) -> None:
-        self.process.terminate()
-        self.process.wait(timeout=STOP_SECONDS)
-
 
 def built(function: str, builds: Path) -> tuple[Path, list[str], dict[str, str]]:
     """Lay a function of stack.yml out: its directory, command and environment."""
@@ -71,7 +67,9 @@ def running_replicas(
         yield replicas
     finally:
         for replica in replicas:
-            replica.stop()
+            replica.process.terminate()
+        for replica in replicas:
+            replica.process.wait(timeout=STOP_SECONDS)
 
 
 def _start(
