@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.carts import Shop, add, quantities, running_shop
+from tests.support.carts import Shop, add, lasting_shop, quantities, running_shop
 from tests.support.functions import faulty_fields, problem
-from tests.support.postgres import Database
+from tests.support.postgres import Database, PostgresServer
 
 HOSTILE_SKUS = [
     "",
@@ -25,10 +25,16 @@ HOSTILE_SKUS = [
 ]
 
 
-@pytest.fixture
-def shop(database: Database, tmp_path: Path) -> Iterator[Shop]:
-    with running_shop(database, tmp_path) as shop:
+@pytest.fixture(scope="module")
+def open_shop(postgres_server: PostgresServer) -> Iterator[Shop]:
+    with lasting_shop(postgres_server) as shop:
         yield shop
+
+
+@pytest.fixture
+def shop(open_shop: Shop) -> Shop:
+    open_shop.empty()
+    return open_shop
 
 
 @pytest.mark.parametrize("quantity", [-1, 10_001, 2**31, 2**63, 10**400, 1.5, "1", True, None, [], {}])

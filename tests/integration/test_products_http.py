@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -17,21 +17,40 @@ from hypothesis import strategies as st
 from functions.products.handler import create_app
 from functions.shared import FunctionApp
 from tests.support.functions import Secrets, faulty_fields, problem
-from tests.support.postgres import Database
+from tests.support.postgres import TEMPLATE, Database, PostgresServer
 
 LANTERN = {"sku": "85123A", "name": "WHITE HANGING HEART T-LIGHT HOLDER", "price_cents": 255}
 
 
-@pytest.fixture
-def secrets(database: Database, tmp_path: Path) -> Secrets:
-    return Secrets.make(tmp_path, services=("cart",), products_db=database.url("products"))
+@pytest.fixture(scope="module")
+def database(postgres_server: PostgresServer) -> Iterator[Database]:
+    """One for all tests of this file; `app` empties it, which is faster than a database for each."""
+    database = postgres_server.create_database(TEMPLATE)
+    yield database
+    database.drop()
 
 
-@pytest.fixture
-def app(secrets: Secrets) -> Any:
+@pytest.fixture(scope="module")
+def secrets(database: Database, tmp_path_factory: pytest.TempPathFactory) -> Secrets:
+    directory = tmp_path_factory.mktemp("secrets")
+    return Secrets.make(directory, services=("cart",), products_db=database.url("products"))
+
+
+@pytest.fixture(scope="module")
+def running_app(secrets: Secrets) -> Iterator[FunctionApp]:
     app = create_app({**secrets.environ, "threads": "8"})
     yield app
     app.service.database.close()
+
+
+@pytest.fixture
+def app(running_app: FunctionApp, database: Database) -> FunctionApp:
+    """The function of an empty catalogue, whose first product will be number 1."""
+    with closing(database.connect()) as connection, connection, connection.cursor() as cursor:
+        cursor.execute(
+            "TRUNCATE products.products, products.prices, products.idempotency_keys RESTART IDENTITY"
+        )
+    return running_app
 
 
 @pytest.fixture
