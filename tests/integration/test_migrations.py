@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 
 import psycopg2
 import pytest
 
-from localfaas.database import migrate
 from localfaas.postgres import programs_directory
 from localfaas.settings import Settings
 from tests.conftest import running_server
+from tests.support.migrations import FILES, down, migrate_first, up
 from tests.support.postgres import PROJECT, Database, PostgresServer
-
-MIGRATIONS = PROJECT / "db" / "migrations"
-DBMATE = Path(sys.executable).parent / "dbmate"
-FILES = sorted(MIGRATIONS.glob("*.sql"))
 
 
 @pytest.fixture(scope="module")
@@ -67,14 +61,6 @@ def settings_of_roles(database: Database) -> list[str]:
         return [row[0] for row in cursor.fetchall()]
 
 
-def up(database: Database) -> None:
-    migrate(database.url(), MIGRATIONS, DBMATE)
-
-
-def down(database: Database) -> None:
-    migrate(database.url(), MIGRATIONS, DBMATE, "rollback")
-
-
 def test_every_migration_has_a_number_of_its_own_and_says_why():
     numbers = [path.name.split("_", 1)[0] for path in FILES]
     assert numbers == [f"{number:04}" for number in range(1, len(FILES) + 1)]
@@ -90,19 +76,10 @@ def test_each_migration_taken_back_leaves_what_was_there_before(empty: Database)
     before = []
     for number in range(1, len(FILES) + 1):
         before.append(dump(empty))
-        _migrate_first(empty, number)
+        migrate_first(empty, number)
     for expected in reversed(before):
         down(empty)
         assert dump(empty) == expected
-
-
-def _migrate_first(database: Database, count: int) -> None:
-    """Apply the first `count` migrations only."""
-    folder = database.server.directory / f"first-{count}"
-    folder.mkdir(exist_ok=True)
-    for path in FILES[:count]:
-        (folder / path.name).write_text(path.read_text())
-    migrate(database.url(), folder, DBMATE)
 
 
 def test_up_after_down_is_the_same_as_up(empty: Database):

@@ -153,12 +153,23 @@ def running_functions(
 ) -> Iterator[tuple[HandMadeGateway, Secrets, Database, dict[str, str]]]:
     """`functions` behind a gateway on a fresh database; `settings` are environment variables of all of them."""
     database = server.create_database(TEMPLATE)
+    with running_functions_on(database, functions, **settings) as parts:
+        yield parts
+    database.drop()
+
+
+@contextmanager
+def running_functions_on(
+    database: Database, functions: Sequence[str], **settings: str
+) -> Iterator[tuple[HandMadeGateway, Secrets, Database, dict[str, str]]]:
+    """The same on a database that is there."""
     with running_gateway() as gateway, tempfile.TemporaryDirectory() as directory:
         addresses = {f"{name}_db": database.url(name) for name in DATABASES}
         secrets = Secrets.make(Path(directory), services=SERVICES, **addresses)
         environ = {**secrets.environ, "gateway_url": gateway.url, "threads": THREADS, **settings}
         gateway.apps = {name: make_app(name, environ) for name in functions}
-        yield gateway, secrets, database, environ
-        for app in gateway.apps.values():
-            shut(app)
-    database.drop()
+        try:
+            yield gateway, secrets, database, environ
+        finally:
+            for app in gateway.apps.values():
+                shut(app)
