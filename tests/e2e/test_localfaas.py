@@ -10,6 +10,7 @@ import socket
 import pytest
 import requests
 
+from tests.support.leaks import check_gone, held
 from tests.support.platform import discard, new_platform, steady_load, wait_for
 
 pytestmark = pytest.mark.e2e
@@ -169,7 +170,9 @@ def test_killed_supervisord_is_repaired_by_up(small):
     )
 
 
-def test_request_in_flight_survives_down(small):
+def test_request_in_flight_survives_down_and_nothing_else_does(small):
+    before = held(small.settings)
+    assert {small.settings.port("edge"), small.settings.port("gateway")} <= before.ports
     with concurrent.futures.ThreadPoolExecutor() as pool:
         slow = pool.submit(requests.get, small.edge("/api/slow?ms=1500"), timeout=20)
         wait_for(slow.running, 5)
@@ -177,6 +180,7 @@ def test_request_in_flight_survives_down(small):
         small.run("down")
         assert slow.result().status_code == 200
     assert small.run("status", check=False).returncode == 1
+    check_gone(small.settings, before)
     small.run("up")
     assert requests_ok(small.edge("/api/echo"))
 

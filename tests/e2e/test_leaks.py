@@ -1,0 +1,256 @@
+"""Nothing is left behind: by scaling and deploying nothing in the long-lived processes, by `down` nothing at all.
+
+In the suite the shop that other tests use is scaled and deployed a few times, and is not taken down; what `down` leaves
+is looked at where a platform goes down anyway (test_localfaas.py). LEAK_CYCLES=200 has a platform of its own, with a
+PostgreSQL, go up and down that often, with scaling and deploying between.
+"""
+
+from __future__ import annotations
+
+import multiprocessing.shared_memory
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import requests
+
+from localfaas.settings import Settings
+from localfaas.supervisor import PLATFORM_MARK
+from tests.support.leaks import LONG_LIVED, Descriptors, Held, check_gone, descriptors, grown, held
+from tests.support.platform import PROJECT, Platform, discard, new_platform, wait_for
+from tests.support.ports import free_offset
+
+pytestmark = pytest.mark.e2e
+
+LONG_CYCLES = int(os.environ.get("LEAK_CYCLES", "0"))
+SHORT_CYCLES = 2
+SECONDS_PER_CYCLE = 60
+"""Far more than one takes."""
+NEIGHBOURS = 20
+"""Files that others may add to /tmp meanwhile; who leaves one in each of many cycles leaves more."""
+
+
+def only_long(test: Callable[..., None]) -> Callable[..., None]:
+    skipped = pytest.mark.skipif(LONG_CYCLES == 0, reason="takes some ten seconds a cycle: LEAK_CYCLES=200")
+    bounded = pytest.mark.timeout(SECONDS_PER_CYCLE * (LONG_CYCLES + 1))
+    decorated: Callable[..., None] = skipped(bounded(test))
+    return decorated
+
+
+def in_traffic(platform: Platform, function: str) -> dict[str, int]:
+    """Replicas that take traffic, with their pids."""
+    rows = platform.processes().items()
+    return {
+        name: row["pid"] for name, row in rows if name.startswith(f"{function}-") and row["traffic"] == "yes"
+    }
+
+
+def scale(platform: Platform, function: str, count: int) -> None:
+    platform.run("scale", function, str(count))
+    wait_for(lambda: settled(platform, function, count), 60, f"{function} at {count} replicas")
+
+
+def settled(platform: Platform, function: str, count: int) -> bool:
+    """Whether there are so many replicas, all in traffic, and none that is on its way in or out."""
+    there = [name for name in platform.processes() if name.startswith(f"{function}-")]
+    return len(there) == count == len(in_traffic(platform, function))
+
+
+def deploy(platform: Platform, function: str) -> None:
+    before = in_traffic(platform, function)
+    platform.run("deploy", function)
+    wait_for(
+        lambda: (
+            settled(platform, function, len(before))
+            and not set(before.values()) & set(in_traffic(platform, function).values())
+        ),
+        60,
+        f"new replicas of {function}",
+    )
+
+
+def change(platform: Platform, function: str, path: str) -> None:
+    """Three replicas and back to one, a new deployment, and requests after each."""
+    for act in (
+        lambda: scale(platform, function, 3),
+        lambda: scale(platform, function, 1),
+        lambda: deploy(platform, function),
+    ):
+        act()
+        for _ in range(5):
+            assert requests.get(platform.edge(path), timeout=10).status_code == 200
+
+
+def open_files(platform: Platform) -> Descriptors:
+    pids = {name: row["pid"] for name, row in platform.processes().items()}
+    supervisord = int((platform.settings.run / "supervisord.pid").read_text())
+    return descriptors({**pids, "supervisord": supervisord})
+
+
+def check_not_grown(platform: Platform, before: Descriptors, held_before: Held) -> None:
+    """As before, once what is on its way out is out."""
+
+    def as_before() -> bool:
+        now = held(platform.settings)
+        return (
+            not grown(before, open_files(platform))
+            and (now.ports, now.files, now.zombies) == (held_before.ports, held_before.files, [])
+            and len(now.processes) == len(held_before.processes)
+        )
+
+    try:
+        wait_for(as_before, 15)
+    except AssertionError:
+        now = held(platform.settings)
+        assert grown(before, open_files(platform)) == {}
+        assert (now.ports, now.zombies) == (held_before.ports, [])
+        assert now.files - held_before.files == set()
+        assert now.processes == held_before.processes
+        raise
+
+
+def check_changes_leave_nothing(
+    platform: Platform, function: str, path: str, cycles: int, tell: Callable[[str], None]
+) -> None:
+    """So many changes in one life of a platform; after each it holds what it held after the first."""
+    change(platform, function, path)  # whatever is opened once is open now
+    before, held_before = open_files(platform), held(platform.settings)
+    assert set(before) == set(LONG_LIVED)
+    assert all(before.values())
+    for number in range(2, cycles + 1):
+        change(platform, function, path)
+        check_not_grown(platform, before, held_before)
+        total = sum(kinds.total() for kinds in open_files(platform).values())
+        tell(f"change {number} of {cycles}: {total} open files")
+
+
+@pytest.fixture
+def tell(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
+    """Shows at once how far the long form is."""
+
+    def show(line: str) -> None:
+        with capsys.disabled():
+            print(line, flush=True)
+
+    return show
+
+
+@pytest.mark.skipif(LONG_CYCLES > 0, reason="the long form does this and more")
+def test_scaling_and_deploying_leave_nothing_in_what_lives_on(shop: Platform):
+    check_changes_leave_nothing(shop, "products", "/api/products?limit=1", SHORT_CYCLES, lambda _: None)
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Platform]:
+    """A platform with two functions and a PostgreSQL, whose commands have a TMPDIR of their own."""
+    project = tmp_path / "project"
+    shutil.copytree(Path(__file__).parent / "two_functions", project)
+    shutil.copytree(PROJECT / "template", project / "template")
+    migrations = project / "db" / "migrations"
+    migrations.mkdir(parents=True)
+    (migrations / "0001_nothing.sql").write_text("-- migrate:up\nSELECT;\n-- migrate:down\nSELECT;\n")
+    platform = new_platform(project)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    try:
+        yield platform
+    finally:
+        discard(platform)
+
+
+@only_long
+def test_a_long_life_of_scaling_and_deploying_leaves_nothing(own: Platform, tell: Callable[[str], None]):
+    own.run("up")
+    check_changes_leave_nothing(own, "slow", "/api/slow", LONG_CYCLES, tell)
+
+
+@only_long
+def test_cycles_of_up_and_down_leave_nothing_behind(own: Platform, tell: Callable[[str], None]):
+    first: tuple[Descriptors, Held, Held] | None = None
+    temporary, shared = Path(os.environ["TMPDIR"]), Path("/tmp")
+    before = set(shared.iterdir())
+    for number in range(1, LONG_CYCLES + 1):
+        own.run("up")
+        change(own, "slow", "/api/slow")
+        up, opened = held(own.settings), open_files(own)
+        own.run("down")
+        down = check_gone(own.settings, up)
+        assert list(temporary.iterdir()) == []
+        first = first or (opened, up, down)
+        assert grown(first[0], opened) == {}
+        assert (up.ports, up.files, down.files) == (first[1].ports, first[1].files, first[2].files)
+        assert len(up.processes) == len(first[1].processes), up.processes
+        tell(f"cycle {number} of {LONG_CYCLES}: {len(up.processes)} processes, {len(down.files)} files left")
+    found = set(shared.iterdir()) - before
+    assert len(found) < max(LONG_CYCLES, NEIGHBOURS), found
+
+
+@pytest.fixture
+def down(tmp_path: Path) -> Settings:
+    """A platform that is not there."""
+    return Settings(project=tmp_path, state=tmp_path / "state", port_offset=free_offset())
+
+
+def stray_process(settings: Settings, stack: ExitStack) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE,
+        env={**os.environ, PLATFORM_MARK: str(settings.state)},
+    )  # fmt: skip
+    stack.callback(process.wait)
+    assert process.stdin is not None
+    stack.callback(process.stdin.close)
+
+
+def open_port(settings: Settings, stack: ExitStack) -> None:
+    listener = stack.enter_context(socket.socket())
+    listener.bind(("127.0.0.1", settings.port("edge")))
+    listener.listen()
+
+
+def temporary_file(settings: Settings, _: ExitStack) -> None:
+    settings.state.mkdir()
+    with tempfile.NamedTemporaryFile(dir=settings.state, delete=False):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("leak", "where"),
+    [(stray_process, "processes"), (open_port, "ports"), (temporary_file, "files")],
+)
+def test_what_is_left_behind_is_found(
+    down: Settings, leak: Callable[[Settings, ExitStack], None], where: str
+):
+    assert held(down) == Held()
+    with ExitStack() as stack:
+        leak(down, stack)
+        found = held(down)
+    assert len(getattr(found, where)) == 1
+    assert {name for name, value in vars(found).items() if value} == {where}
+
+
+def test_shared_memory_that_outlives_its_platform_is_found(down: Settings):
+    memory = multiprocessing.shared_memory.SharedMemory(create=True, size=1)
+    try:
+        seen = Held(shared_memory={f"/dev/shm/{memory.name}"})
+        assert held(down, seen).shared_memory == seen.shared_memory
+    finally:
+        memory.close()
+        memory.unlink()
+    assert held(down, seen).shared_memory == set()
+
+
+def test_files_that_a_process_keeps_open_are_found(tmp_path: Path):
+    before = descriptors({"api": os.getpid()})
+    with ExitStack() as stack:
+        for _ in range(3):
+            stack.enter_context((tmp_path / "kept").open("w"))
+        assert grown(before, descriptors({"api": os.getpid()})) == {"api": {str(tmp_path / "kept"): 3}}
+    assert grown(before, descriptors({"api": os.getpid()})) == {}

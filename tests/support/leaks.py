@@ -1,0 +1,165 @@
+"""What a platform holds of the machine it runs on, so that one can be asked whether it has let go of it.
+
+All is found from outside: processes by their environment, arguments and working directory, ports in the kernel's tables,
+shared memory and open files in /proc. Nothing that the platform says of itself is believed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from localfaas.settings import Settings
+from localfaas.supervisor import PLATFORM_MARK
+
+FIRST_PORT, PORTS = 8000, 500
+"""Every port of a platform lies in these, plus its offset; offsets are as far apart (ports.py)."""
+LONG_LIVED = ("supervisord", "api", "edge", "gateway", "postgres")
+"""They live as long as the platform, whatever becomes of functions."""
+SPARE_SOCKETS = 4
+"""Connections that are kept for the next request come and go; nothing else may be more than before."""
+GROWING = ("alertmanager", "grafana", "logs", "postgres", "prometheus", "traces")
+"""Folders below the state directory whose owners add files as time passes."""
+SHARED_MEMORY = Path("/dev/shm")
+
+Descriptors = Mapping[str, Counter[str]]
+"""Open files of each long-lived process, by their kind: `socket`, `pipe`, `anon_inode:[eventpoll]`, a path."""
+
+
+@dataclass
+class Held:
+    """What a platform has at one moment; no process when it is down."""
+
+    processes: list[str] = field(default_factory=list)
+    zombies: list[str] = field(default_factory=list)
+    ports: set[int] = field(default_factory=set)
+    shared_memory: set[str] = field(default_factory=set)
+    """Names in /dev/shm, and System V segments."""
+    files: set[str] = field(default_factory=set)
+    """In the state directory, but for the folders that grow by themselves."""
+
+
+def held(settings: Settings, seen: Held | None = None) -> Held:
+    """What there is of a platform now, and what is left of that which was `seen` before."""
+    processes = list(_processes(settings))
+    pids = {process.pid for process in processes}
+    shared = {name for process in processes for name in _mapped(process)}
+    shared |= {
+        name for name in (seen.shared_memory if seen else ()) if name.startswith("/") and Path(name).exists()
+    }
+    return Held(
+        processes=sorted(_described(process) for process in processes),
+        zombies=sorted(
+            _described(child)
+            for child in psutil.process_iter()
+            if _parent(child) in pids and _is_zombie(child)
+        ),
+        ports=set(_listening(settings)),
+        shared_memory=shared | _segments(pids, seen),
+        files=_files(settings.state),
+    )
+
+
+def check_gone(settings: Settings, before: Held) -> Held:
+    """Nothing of a platform that is down is left but its files; those."""
+    after = held(settings, seen=before)
+    assert (after.processes, after.zombies, after.ports, after.shared_memory) == ([], [], set(), set())
+    return after
+
+
+def descriptors(programs: Mapping[str, int]) -> Descriptors:
+    """Open files of the long-lived ones among these processes."""
+    return {name: _kinds(pid) for name, pid in programs.items() if name in LONG_LIVED}
+
+
+def grown(before: Descriptors, after: Descriptors) -> dict[str, dict[str, int]]:
+    """By how much each process has more open files than before, by their kind."""
+    found = {}
+    for name, kinds in after.items():
+        more = {
+            kind: count - before[name][kind]
+            for kind, count in kinds.items()
+            if count - before[name][kind] > (SPARE_SOCKETS if kind == "socket" else 0)
+        }
+        if more:
+            found[name] = more
+    return found
+
+
+def _processes(settings: Settings) -> Iterator[psutil.Process]:
+    state = str(settings.state)
+    family = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if process.pid in family:
+                continue
+            words = [process.environ().get(PLATFORM_MARK, ""), process.cwd(), *process.cmdline()]
+            if any(state in word for word in words):
+                yield process
+
+
+def _described(process: psutil.Process) -> str:
+    with suppress(psutil.Error):
+        return f"{process.pid} {' '.join(process.cmdline())[:200] or process.name()}"
+    return f"{process.pid}"
+
+
+def _parent(process: psutil.Process) -> int:
+    with suppress(psutil.Error):
+        return process.ppid()
+    return 0
+
+
+def _is_zombie(process: psutil.Process) -> bool:
+    with suppress(psutil.Error):
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    return False
+
+
+def _listening(settings: Settings) -> Iterator[int]:
+    first = FIRST_PORT + settings.port_offset
+    for connection in psutil.net_connections("inet"):
+        if connection.status == psutil.CONN_LISTEN and first <= connection.laddr.port < first + PORTS:
+            yield connection.laddr.port
+
+
+def _mapped(process: psutil.Process) -> set[str]:
+    """Names in /dev/shm that a process has mapped."""
+    with suppress(OSError):
+        text = Path(f"/proc/{process.pid}/maps").read_text()
+        return set(re.findall(rf"{SHARED_MEMORY}/\S+", text))
+    return set()
+
+
+def _segments(pids: set[int], seen: Held | None) -> set[str]:
+    """System V segments that these made, and those seen before that are still there."""
+    try:
+        lines = Path("/proc/sysvipc/shm").read_text().splitlines()
+    except OSError:
+        return set()
+    names = lines[0].split()
+    rows = [dict(zip(names, line.split(), strict=False)) for line in lines[1:]]
+    known = seen.shared_memory if seen else set()
+    found = {f"segment {row['shmid']}": int(row["cpid"]) for row in rows}
+    return {name for name, maker in found.items() if maker in pids or name in known}
+
+
+def _files(state: Path) -> set[str]:
+    paths = (path.relative_to(state) for path in state.rglob("*"))
+    return {str(path) for path in paths if path.parts[0] not in GROWING}
+
+
+def _kinds(pid: int) -> Counter[str]:
+    kinds: Counter[str] = Counter()
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(OSError):  # closed meanwhile
+            target = str(link.readlink())
+            kinds[target if target.startswith(("/", "anon_inode")) else target.partition(":")[0]] += 1
+    return kinds
