@@ -1,7 +1,7 @@
 """State machines of hypothesis against real functions, each beside a model of a few lines that must say the same.
 
 In `make test` they are short and do the same each time. With VERIFY=1 they are long and at random, and what fails is
-shown as the fewest steps that lead to it.
+shown as the fewest steps that lead to it; VERIFY_RUNS says how often, 300 times if it says nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Factory = Callable[[], RuleBasedStateMachine]
 """Makes a machine at its beginning, with everything as new."""
 
 VERIFY = os.environ.get("VERIFY") == "1"
-LONG_RUNS, LONG_STEPS = 300, 60
+LONG_RUNS, LONG_STEPS = int(os.environ.get("VERIFY_RUNS", "300")), 60
 MOST_RUNS_TO_A_FAULT = 60
 
 long_if_verified = pytest.mark.timeout(3600 if VERIFY else 180)
