@@ -119,7 +119,7 @@ def is_placed(fault: Fault) -> bool:
     )
 
 
-@examples(120, 20_000)
+@examples(120, 5_000)
 @given(damaged(KONG))
 @example(KONG)
 @example("")
@@ -127,19 +127,19 @@ def test_any_damage_to_kong_yml_is_read_or_refused_at_its_place(text: str) -> No
     check_kong(text)
 
 
-@examples(120, 20_000)
+@examples(120, 5_000)
 @given(damaged_value(KONG))
 def test_any_value_in_kong_yml_is_read_or_refused_at_its_place(text: str) -> None:
     check_kong(text)
 
 
-@examples(150, 20_000)
+@examples(150, 5_000)
 @given(CONFIGURATIONS)
 def test_any_entities_are_read_or_refused_at_their_place(configuration: dict[str, Any]) -> None:
     check_kong(json.dumps({"_format_version": "3.0", **configuration}))
 
 
-@examples(150, 20_000)
+@examples(150, 5_000)
 @given(st.text())
 def test_any_text_is_no_other_exception(text: str) -> None:
     check_kong(text)
@@ -231,7 +231,7 @@ ENCODINGS: list[Callable[[str], bytes]] = [
 ]
 
 
-@examples(120, 10_000)
+@examples(120, 5_000)
 @given(damaged(SALES), st.sampled_from(ENCODINGS))
 @example(SALES, ENCODINGS[0])
 def test_any_damage_to_a_sales_file_is_accounted_for_or_refused(
@@ -240,7 +240,7 @@ def test_any_damage_to_a_sales_file_is_accounted_for_or_refused(
     check_sales(sales, encoded(text))
 
 
-@examples(120, 10_000)
+@examples(120, 5_000)
 @given(st.binary(max_size=60).map(lambda tail: SALES.encode()[:90] + tail) | st.binary(max_size=100))
 def test_any_bytes_for_a_sales_file_are_accounted_for_or_refused(sales: Path, content: bytes) -> None:
     check_sales(sales, content)

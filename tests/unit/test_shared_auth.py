@@ -68,7 +68,7 @@ def test_a_service_token_of_our_own_making_is_believed_by_others(
         ({"roles": ["hq", "service"]}, "token_invalid"),
         ({"store": 7}, "token_invalid"),
         ({"exp": 10**400}, "token_invalid"),
-        ({"exp": str(int(time.time()) + 60)}, "token_invalid"),
+        ({"exp": "9999999999"}, "token_invalid"),
         ({"sub": ""}, "token_invalid"),
         ({"sub": "a\x00b"}, "token_invalid"),
         ({"sub": "a" * 300}, "token_invalid"),
