@@ -244,7 +244,8 @@ def run_new(settings: Settings, options: argparse.Namespace) -> int:
 
 def run_backup(settings: Settings, options: argparse.Namespace) -> int:
     folder, manifest = backup(settings, options.folder, Steps(Console()))
-    print(f"The database of {manifest.made_at} is in {folder}; `make restore from={folder}` brings it back.")
+    print(f"The database of {manifest.made_at} is in {folder}.")
+    print(f"To bring it back: make down, make restore from={folder}, make up.")
     return 0
 
 

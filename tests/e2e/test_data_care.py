@@ -18,11 +18,13 @@ from pathlib import Path
 import psycopg2
 import pytest
 import yaml
+from rich.console import Console
 
 from localfaas.backup import connect_for_text, contents
 from localfaas.database import DATABASE, with_database
 from localfaas.manifest import read_backup
-from localfaas.restore import NEW, REPLACED
+from localfaas.progress import Steps
+from localfaas.restore import NEW, REPLACED, RestoreError, restore
 from localfaas.up import admin_url
 from tests.support.platform import PROJECT, Platform, discard, new_platform, wait_for
 from tests.support.shoppers import Person, Street
@@ -156,9 +158,8 @@ def test_backup_amid_sales_is_brought_back_whole_and_a_killed_restore_changes_no
     latest = content(store)
     assert int(latest["sales.sales"][0]) > int(manifest.tables["sales.sales"][0]) >= len(acknowledged)
 
-    refused = store.run("restore", str(folder), "--yes", check=False)
-    assert refused.returncode == 1
-    assert "the platform is up: `make down` first" in refused.stderr
+    with pytest.raises(RestoreError, match="the platform is up: `make down` first"):
+        restore(store.settings, folder, Steps(Console(quiet=True)))
     tills[0].sell()
     latest = content(store)
 
