@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal
@@ -23,12 +24,18 @@ from .idempotency import KEY_HEADER, REPLAYED_HEADER, StoredAnswer, attempt
 from .refusals import translate
 from .service import FunctionApp, Service, current
 from .settings import FunctionSettings, load
-from .telemetry import Telemetry, configure_logging, current_trace
+from .telemetry import Telemetry, configure_logging, current_trace, queue_seconds
 from .tracing import make_tracer
 from .validation import validate_body, validate_query
 
 LARGEST_BODY_BYTES = 4 * 1024 * 1024
 EDGE_HEADER = "X-Kong-Request-Id"
+LONGEST_WAIT_SECONDS = 5.0
+"""What the time budget leaves between the gateway's 15 s and a function's 10 s.
+
+A request that has waited for longer is refused before anything is done for it: its caller may not be there any more when it
+is done, and those behind it would wait for it.
+"""
 
 _log = logging.getLogger("magasin")
 
@@ -86,6 +93,7 @@ def _view(route: Route) -> Callable[..., Response]:
 
     def view(**arguments: Any) -> Response:
         _name_route(route.path)
+        _refuse_what_waited_too_long()
         _refuse_nul(arguments)
         if route.is_internal and _came_through_the_edge():
             raise errors.NotFound
@@ -117,6 +125,13 @@ def _name_route(template: str) -> None:
     trace = current_trace()
     if trace is not None:
         trace.route = template
+
+
+def _refuse_what_waited_too_long() -> None:
+    trace = current_trace()
+    waited = queue_seconds(trace.gateway_time, time.time()) if trace else None
+    if waited is not None and waited > LONGEST_WAIT_SECONDS:
+        raise errors.Unavailable("Too many are waiting; try again shortly.", code="too_busy")
 
 
 def _refuse_nul(arguments: Mapping[str, Any]) -> None:

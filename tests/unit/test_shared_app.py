@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -341,3 +342,14 @@ def test_a_warm_up_that_fails_is_logged_and_keeps_nobody_waiting(caplog: pytest.
     assert warmth.restore()
     assert "the warm-up failed" in caplog.text
     assert "IndexError" in caplog.text
+
+
+def test_what_has_waited_longer_than_its_time_allows_is_refused_and_not_begun(client: FlaskClient) -> None:
+    def waited(seconds: float) -> dict[str, str]:
+        return {"X-Start-Time": str(time.time_ns() - round(seconds * 1e9))}
+
+    response = client.get("/7", headers=waited(9))
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "1")
+    assert response.get_json()["code"] == "too_busy"
+    assert client.get("/7", headers=waited(1)).status_code == 200
+    assert client.get("/7", headers=waited(-9)).status_code == 200, "the gateway's clock is ahead"

@@ -299,7 +299,7 @@ local function failure(handle, headers, stream, reason)
     stream.replied = true
   end
   if not message then return end
-  if reason == "busy" then headers:replace("retry-after", "1") end
+  if reason == "busy" or reason == "no-peer" then headers:replace("retry-after", "1") end
   stream.failure = {error_body(error_form(accept, absent), message, stream.id)}
 end
 
