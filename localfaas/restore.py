@@ -12,6 +12,7 @@ import os
 import re
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -37,6 +38,9 @@ REPLACED = "_replaced"
 """Endings of the names of databases that are there only while a restore runs, or after one was killed."""
 STOP_SECONDS = 60.0
 PRIVILEGES = frozenset({"CONNECT", "CREATE", "TEMPORARY"})
+
+LEAVING_SECONDS = 2.0
+"""A connection that was closed a moment ago is there until PostgreSQL has noticed."""
 
 _OTHERS = """
 SELECT coalesce(string_agg(DISTINCT usename, ', ' ORDER BY usename), '')
@@ -170,10 +174,17 @@ class _Restoration:
             cursor.execute("SELECT pg_try_advisory_lock(hashtext(%s))", (self._new,))
             if not (cursor.fetchone() or (False,))[0]:
                 raise RestoreError("another restore of this database is under way")
-            cursor.execute(_OTHERS, (self._name,))
-            roles = (cursor.fetchone() or ("",))[0]
-        if roles:
-            raise RestoreError(f"the database is in use by {roles}: stop what is connected to it first")
+            deadline = time.monotonic() + LEAVING_SECONDS
+            while roles := self._others(cursor):
+                if time.monotonic() > deadline:
+                    raise RestoreError(
+                        f"the database is in use by {roles}: stop what is connected to it first"
+                    )
+                time.sleep(0.1)
+
+    def _others(self, cursor: psycopg2.extensions.cursor) -> str:
+        cursor.execute(_OTHERS, (self._name,))
+        return str((cursor.fetchone() or ("",))[0])
 
     def _make_roles(self, admin: psycopg2.extensions.connection) -> None:
         """As migrations make them: in the new database, for as long as that takes."""
