@@ -28,6 +28,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
+from wsgiref.util import FileWrapper
 
 from localfaas.drain import serve
 
@@ -104,7 +105,7 @@ class Watchdog:
         kind = self._environ.get("content_type") or request.get("CONTENT_TYPE") or "text/plain; charset=utf-8"
         headers = [("Content-Type", kind), ("Content-Length", str(size))]
         start_response("200 OK", [*headers, ("X-Duration-Seconds", f"{duration:f}")])
-        sent: Iterable[bytes] = request["wsgi.file_wrapper"](output)
+        sent: Iterable[bytes] = request.get("wsgi.file_wrapper", FileWrapper)(output)
         return sent
 
     def _process(self, request: Mapping[str, Any], body: IO[bytes], output: IO[bytes]) -> tuple[str, bool]:
