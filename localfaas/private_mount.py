@@ -36,7 +36,7 @@ def main() -> None:
         place(folder, path)
         os.chdir(here)  # in the new namespace
     try:
-        os.execvp(command[0], command)  # noqa: S606 - becoming the command is what this is for
+        os.execvp(command[0], command)  # noqa: S606  # nosec B606 # becoming the command is the point
     except OSError as exc:
         raise SystemExit(f"{command[0]}: {exc.strerror}") from exc
 
