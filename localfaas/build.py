@@ -46,7 +46,7 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class _Source:
+class Source:
     """A file or folder, and where below the layout it goes."""
 
     path: Path
@@ -68,16 +68,20 @@ def build(function: StackFunction, stack: Stack, project: Path, builds_dir: Path
 
     Raises BuildError, and StackError when its template is not there; what was built before then stays as it was.
     """
-    sources = _sources(function, stack, project)
+    return lay_out(function.name, function.image, _sources(function, stack, project), builds_dir)
+
+
+def lay_out(name: str, image: str, sources: Sequence[Source], builds_dir: Path) -> Layout:
+    """Make one layout of `sources`, of which later covers earlier, and give the image name to it; raises BuildError."""
     for source in sources:
         if builds_dir.resolve().is_relative_to(source.path.resolve()):
-            raise BuildError(f"{function.name}: {source.path} contains {builds_dir}, where builds are made")
+            raise BuildError(f"{name}: {source.path} contains {builds_dir}, where builds are made")
     with locked(builds_dir / ".lock"):
-        layout = _lay_out(function, sources, builds_dir)
+        layout = _lay_out(name, image, sources, builds_dir)
     try:
         find_interpreter(layout.path, builds_dir)
     except InterpreterError as exc:
-        raise BuildError(f"{function.name}: {exc}") from exc
+        raise BuildError(f"{name}: {exc}") from exc
     with locked(builds_dir / ".lock"):
         _record_image(builds_dir, layout)
     return layout
@@ -102,7 +106,7 @@ def interpreter_for(layout_path: Path, settings: Settings) -> Path:
     return find_interpreter(layout_path, settings.builds)
 
 
-def _sources(function: StackFunction, stack: Stack, project: Path) -> list[_Source]:
+def _sources(function: StackFunction, stack: Stack, project: Path) -> list[Source]:
     """What goes into a layout, in the order in which later covers earlier."""
     if not function.language:
         raise StackError(
@@ -120,13 +124,13 @@ def _sources(function: StackFunction, stack: Stack, project: Path) -> list[_Sour
     sources, folder = [], PurePath()
     if function.language != DOCKERFILE:
         template = load_template(project, function.language)
-        sources.append(_Source(template.directory, PurePath()))
+        sources.append(Source(template.directory, PurePath()))
         folder = PurePath(template.handler_folder)
-    sources.append(_Source(handler, folder, frozenset(_NOT_FROM_HANDLERS)))
+    sources.append(Source(handler, folder, frozenset(_NOT_FROM_HANDLERS)))
     return sources + [_copied(path, project, folder, stack) for path in stack.copy]
 
 
-def _copied(path: str, project: Path, folder: PurePath, stack: Stack) -> _Source:
+def _copied(path: str, project: Path, folder: PurePath, stack: Stack) -> Source:
     """A path of `configuration.copy`, which must lie inside the project and not be it."""
     source, target = project / path, PurePath(os.path.normpath(path))
     place = f"{stack.path.name}: configuration.copy: {path}"
@@ -135,11 +139,11 @@ def _copied(path: str, project: Path, folder: PurePath, stack: Stack) -> _Source
         raise BuildError(f"{place} must be a path inside the project")
     if not source.exists():
         raise BuildError(f"{place} does not exist")
-    return _Source(source, folder / target)
+    return Source(source, folder / target)
 
 
-def _lay_out(function: StackFunction, sources: Sequence[_Source], builds_dir: Path) -> Layout:
-    home = builds_dir / function.name
+def _lay_out(name: str, image: str, sources: Sequence[Source], builds_dir: Path) -> Layout:
+    home = builds_dir / name
     home.mkdir(parents=True, exist_ok=True)
     for leftover in home.glob(f"{_TEMPORARY}*"):  # of a build that was killed: nobody else builds now
         shutil.rmtree(leftover)
@@ -151,13 +155,13 @@ def _lay_out(function: StackFunction, sources: Sequence[_Source], builds_dir: Pa
         digest = _digest(entries)
         _adopt(temporary, home / digest, entries)
     except OSError as exc:
-        raise BuildError(f"{function.name}: {exc.filename or home}: {exc.strerror}") from exc
+        raise BuildError(f"{name}: {exc.filename or home}: {exc.strerror}") from exc
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return Layout(function.name, function.image, home / digest, digest)
+    return Layout(name, image, home / digest, digest)
 
 
-def _assemble(sources: Sequence[_Source], folder: Path) -> None:
+def _assemble(sources: Sequence[Source], folder: Path) -> None:
     for source in sources:
         _copy(source.path, folder / source.target, source.skipped)
 

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from localfaas import __version__, monitoring, request_log
 from localfaas.backup import backup
-from localfaas.build import BuildError, build
+from localfaas.build import BuildError
 from localfaas.client import ClientError
 from localfaas.dashboards import serve as serve_dashboards
 from localfaas.database import MigrationError
@@ -23,6 +23,7 @@ from localfaas.doctor import run as look_over
 from localfaas.down import down, reset
 from localfaas.edge import CertificateError, KongConfError
 from localfaas.edge_reload import EdgeReloadError, reload_edge
+from localfaas.images import prepare
 from localfaas.manifest import BackupError
 from localfaas.ports import PortTakenError
 from localfaas.postgres import PostgresError
@@ -178,11 +179,11 @@ def run_doctor(settings: Settings, options: argparse.Namespace) -> int:
 def run_build(settings: Settings, options: argparse.Namespace) -> int:
     stack = _stack(settings)
     for function in _chosen(stack, options.function):
-        if not function.is_built:
+        layout = prepare(function, stack, settings.project, settings.builds)
+        if layout is None:
             print(f"{function.name} is not built here: it is the image {function.image}")
-            continue
-        layout = build(function, stack, settings.project, settings.builds)
-        print(f"{layout.image} is {layout.path}")
+        else:
+            print(f"{layout.image} is {layout.path}")
     return 0
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from localfaas.build import BuildError, build
+from localfaas.build import BuildError
 from localfaas.client import ClientError, GatewayClient
+from localfaas.images import prepare
 from localfaas.settings import Settings
 from localfaas.stack import Stack, StackError, StackFunction
 
@@ -28,8 +29,7 @@ def deploy_stack(
     failures: list[str] = []
     for function in functions:
         try:
-            if function.is_built:
-                build(function, stack, settings.project, settings.builds)
+            prepare(function, stack, settings.project, settings.builds)
             client.deploy(function.deployment())
         except (BuildError, StackError, ClientError) as exc:
             failures.append(f"{function.name}: {exc}")

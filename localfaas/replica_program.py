@@ -1,4 +1,5 @@
-"""One replica as a supervisord program: the process that the watchdog would start in the function's image."""
+"""One replica as a supervisord program: the process that the watchdog would start in the function's image, or a
+watchdog where the image's would start one for each request."""
 
 from __future__ import annotations
 
@@ -6,8 +7,10 @@ import json
 import shlex
 from pathlib import Path
 
+from localfaas import private_mount, watchdog
 from localfaas.build import interpreter_for
 from localfaas.deployment import PORT_ANNOTATION
+from localfaas.images import FORK, SEARCHED, workload
 from localfaas.registry import Desired
 from localfaas.settings import LOOPBACK, REPLICA_PORT_STEP, Settings
 from localfaas.supervisor import Program
@@ -15,6 +18,8 @@ from localfaas.supervisor import Program
 FREE_PORTS_FROM = 8200
 FREE_PORTS = range(FREE_PORTS_FROM, FREE_PORTS_FROM + REPLICA_PORT_STEP)
 PRIORITY = 500
+SECRETS = "/var/openfaas/secrets"
+"""Where OpenFaaS puts a function's secrets, and what most functions read."""
 
 
 def base_port(settings: Settings, desired: Desired) -> int:
@@ -38,21 +43,27 @@ def replica_program(settings: Settings, desired: Desired, slot: int, port: int) 
     deployment = desired.deployment
     name = f"{desired.name}-{slot}"
     interpreter = interpreter_for(desired.layout, settings)
+    work, secrets = workload(desired.layout, deployment), _link_secrets(settings, desired)
+    command = work.at(port)
+    if work.mode == FORK:
+        command = watchdog.command_line(command)
+    if deployment.secrets:
+        command = private_mount.command_line(str(secrets), SECRETS, command)
     return Program(
         name=name,
-        command=shlex.split(deployment.env_process),
+        command=command,
         directory=desired.layout,
         environment={
             **deployment.env_vars,
-            "PATH": f"{interpreter.parent}:/usr/local/bin:/usr/bin:/bin",
-            "fprocess": deployment.env_process,
+            "PATH": f"{interpreter.parent}:{SEARCHED}",
+            "fprocess": deployment.env_process or shlex.join(work.command),
             "PORT": str(port),
             "port": str(port),
             "HOST": LOOPBACK,
             "HOSTNAME": name,
             "LOCALFAAS": "1",
             "gateway_url": settings.url("gateway"),
-            "secret_mount_path": str(_link_secrets(settings, desired)),
+            "secret_mount_path": str(secrets),
             "PYTHONDONTWRITEBYTECODE": "1",
         },
         about={

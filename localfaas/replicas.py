@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from localfaas.build import BuildError
 from localfaas.envoy import Address, EnvoyFiles, Membership
 from localfaas.gateway import write_endpoints
 from localfaas.interpreter import InterpreterError
@@ -156,7 +157,7 @@ class Reconciler:
         try:
             for action in actions:
                 self._act(function, action, desired)
-        except (SupervisorError, InterpreterError, OSError) as exc:
+        except (SupervisorError, InterpreterError, BuildError, OSError) as exc:
             log.error("%s: %s", function, exc)  # noqa: TRY400 - the message says all there is to know
         return bool(actions)
 

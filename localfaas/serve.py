@@ -16,10 +16,10 @@ from typing import Any
 from waitress.server import create_server
 
 from localfaas.api import ApiContext, create_app, create_metrics_app
-from localfaas.build import resolve_image
 from localfaas.cron import Schedules
 from localfaas.edge import Edge, create_admin_app
 from localfaas.gateway import write_gateway
+from localfaas.images import resolve
 from localfaas.registry import Registry
 from localfaas.replicas import Reconciler
 from localfaas.rotation import rotate_logs
@@ -73,7 +73,7 @@ def _servers(settings: Settings, registry: Registry, edge: Edge, reconciler: Rec
         registry=registry,
         available=reconciler.available,
         replicas=reconciler.replicas,
-        resolve_image=lambda image: resolve_image(settings.builds, image),
+        resolve_image=lambda image: resolve(settings.project, settings.builds, image),
         programs=reconciler.programs,
     )
     settings.api_socket.unlink(missing_ok=True)

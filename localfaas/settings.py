@@ -157,8 +157,11 @@ class Settings:
 
     @property
     def tools(self) -> Path:
-        """Unpacked programs; shared by all platforms of a checkout, because they are not state."""
-        return Path(__file__).parents[1] / ".local" / "tools"
+        """Unpacked programs; shared by all platforms of a checkout, or of a user where localfaas is installed, because they are not state."""
+        checkout = Path(__file__).parents[1]
+        if (checkout / "pyproject.toml").exists():
+            return checkout / ".local" / "tools"
+        return Path.home() / ".cache" / "localfaas" / "tools"
 
     def envoy(self, node: str) -> Path:
         """Configuration of one Envoy (`edge` or `gateway`), written by envoy.py."""

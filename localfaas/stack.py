@@ -19,6 +19,11 @@ DEFAULT_GATEWAY = "http://127.0.0.1:8080"
 DOCKERFILE = "dockerfile"
 """The language of a function that brings its own Dockerfile and has no template."""
 
+OWN_TEMPLATES = Path(__file__).parent / "templates"
+"""For projects that have no template of their own for a language; each is also `<language>-debian`."""
+WITH_A_FIXED_PORT = frozenset({"python3-http", "python3-flask"})
+"""Official templates, whose `index.py` listens on port 5000 whatever the environment says."""
+
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _LANGUAGE = re.compile(r"[A-Za-z0-9][\w.@-]*", re.ASCII)
 _TOP_KEYS = {"version", "provider", "functions", "configuration"}
@@ -139,10 +144,11 @@ def load_stack(path: Path, environ: Mapping[str, str]) -> Stack:
 
 def load_template(project: Path, language: str) -> Template:
     """Read `template/<language>/template.yml`; raises StackError saying where templates are looked for."""
-    directory = project / "template" / language
+    directory = _template_directory(project, language)
     path = directory / "template.yml"
     if not _LANGUAGE.fullmatch(language) or not _is_file(path):
-        known = sorted(found.parent.name for found in (project / "template").glob("*/template.yml"))
+        folders = (project / "template", OWN_TEMPLATES)
+        known = sorted({found.parent.name for folder in folders for found in folder.glob("*/template.yml")})
         raise StackError(
             f"no template for the language {language!r}: looked for {project / 'template'}/<language>/template.yml, "
             f"found {', '.join(known) or 'none'}"
@@ -152,6 +158,18 @@ def load_template(project: Path, language: str) -> Template:
         return _template(content, language, directory)
     except PlacedYamlError as exc:
         raise StackError(str(exc)) from exc
+
+
+def _template_directory(project: Path, language: str) -> Path:
+    """The project's own template, or ours: also instead of an official one, whose replicas would all want port 5000."""
+    own, ours = project / "template" / language, OWN_TEMPLATES / language.removesuffix("-debian")
+    if _is_file(own / "template.yml") and not (
+        ours.name in WITH_A_FIXED_PORT
+        and _is_file(own / "index.py")
+        and "5000" in _read_text(own / "index.py")
+    ):
+        return own
+    return ours if _LANGUAGE.fullmatch(language) and _is_file(ours / "template.yml") else own
 
 
 def _template(content: Value, language: str, directory: Path) -> Template:

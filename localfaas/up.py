@@ -15,11 +15,11 @@ from pathlib import Path
 import requests
 
 from localfaas import database, edge, gateway, monitoring, platform, postgres
-from localfaas.build import build
 from localfaas.client import GatewayClient
 from localfaas.deploy import deploy_stack
 from localfaas.deployment import validate
 from localfaas.edge_reload import reload_edge
+from localfaas.images import prepare
 from localfaas.ports import check_ports
 from localfaas.progress import Steps
 from localfaas.project import Hooks, load_hooks, run_hook
@@ -190,7 +190,7 @@ def _is_deployed(settings: Settings, stack: Stack, function: StackFunction, regi
     known = registry.get(function.name)
     if known is None or known.deployment.to_json() != validate(function.deployment()).to_json():
         return False
-    layout = build(function, stack, settings.project, settings.builds) if function.is_built else None
+    layout = prepare(function, stack, settings.project, settings.builds)
     return layout is None or layout.path == known.layout
 
 

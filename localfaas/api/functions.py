@@ -11,6 +11,7 @@ from localfaas import gojson
 from localfaas.api import answers, status
 from localfaas.api.context import ApiContext
 from localfaas.api.secret_store import SecretStore
+from localfaas.build import BuildError
 from localfaas.deployment import MAX_FUNCTIONS, DeploymentRefused, FunctionDeployment
 from localfaas.registry import AlreadyDeployed, NotDeployed, TooManyFunctions
 
@@ -84,7 +85,10 @@ def _checked_layout(context: ApiContext, deployment: FunctionDeployment) -> Path
     for secret in deployment.secrets:
         if not store.has(secret):
             raise answers.Refused(400, f"unable to fetch secrets: secrets {secret!r} not found")
-    layout = context.resolve_image(deployment.image)
+    try:
+        layout = context.resolve_image(deployment.image)
+    except BuildError as exc:
+        raise answers.Refused(400, str(exc)) from exc
     if layout is None:
         text = f"image {deployment.image!r} is not known here: run `localfaas build` first"
         raise answers.Refused(400, text)

@@ -13,7 +13,7 @@ from tests.support.watching import Prometheus, trade_until_all_is_seen
 
 @pytest.fixture(scope="session")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    """localfaas with a project that is no shop: two functions, no database."""
+    """localfaas with a project that is no shop: a few functions of every kind, no database."""
     project = tmp_path_factory.mktemp("project") / "two_functions"
     shutil.copytree(Path(__file__).parent / "two_functions", project)
     shutil.copytree(PROJECT / "template", project / "template")

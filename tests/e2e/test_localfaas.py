@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
 
 import pytest
 import requests
@@ -86,6 +87,46 @@ def test_function_sees_its_environment_and_only_its_secrets(small):
     assert answer["greeting"] == "hello"
     assert answer["secrets"] == {"echo-word": "open-sesame"}
     assert answer["replica"] == "echo-1"
+
+
+def test_command_is_a_function(small):
+    body = os.urandom(300_000)
+    answer = requests.post(small.gateway("/function/cat"), data=body, timeout=10)
+    assert answer.content == body
+    assert float(answer.headers["X-Duration-Seconds"]) > 0
+    assert f"Wrote {len(body)} Bytes - Duration: " in small.run("logs", "cat").stdout
+
+
+def test_listed_image_is_a_function_that_is_told_of_the_request(small):
+    answer = requests.put(
+        small.gateway("/function/env/a/b?x=1"), data="y", headers={"X-Why": "z"}, timeout=10
+    )
+    told = dict(line.split("=", 1) for line in answer.text.splitlines())
+    request = {"Http_Method": "PUT", "Http_Path": "/a/b", "Http_Query": "x=1", "Http_X_Why": "z"}
+    assert (request | {"greeting": "salut", "HOSTNAME": "env-1"}).items() <= told.items()
+
+
+def test_official_handler_finds_its_request_and_its_secret(small):
+    if subprocess.run(["unshare", "--mount", "--map-root-user", "true"], check=False).returncode != 0:
+        pytest.skip("this machine allows no mount namespaces")
+    answer = requests.post(small.gateway("/function/greet/a/b?name=Zoé"), data="body", timeout=10)
+    assert (answer.status_code, answer.headers["X-Kind"]) == (201, "greeting")
+    expected = {"word": "open-sesame", "replica": "greet-1", "body": "body", "path": "/a/b", "name": "Zoé"}
+    assert answer.json() == expected
+
+
+def test_image_is_deployed_by_its_name_and_an_unknown_one_is_refused(small):
+    def deploy(image):
+        body = {"service": "by-name", "image": image}
+        url = small.gateway("/system/functions")
+        return requests.post(url, json=body, auth=("admin", small.password()), timeout=10)
+
+    refused = deploy("example.test/nosuch:1")
+    assert (refused.status_code, "is not known here" in refused.text) == (400, True)
+    assert deploy("other.test/somebody/env").status_code == 202
+    wait_for(lambda: requests_ok(small.gateway("/function/by-name")), 20, "the function")
+    small.run("remove", "by-name")
+    wait_for(lambda: "by-name-1" not in small.processes(), 20, "the end of its replica")
 
 
 def test_status_tells_state_pid_port_uptime_restarts_and_memory(small):

@@ -1,10 +1,11 @@
+import shutil
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from localfaas.stack import Stack, StackError, load_stack, stack_file
+from localfaas.stack import OWN_TEMPLATES, Stack, StackError, load_stack, load_template, stack_file
 
 HEADER = "version: 1.0\nprovider:\n  name: openfaas\n"
 
@@ -80,8 +81,31 @@ def test_an_unknown_language_says_where_templates_are_looked_for(project: Path) 
     text = f"{HEADER}functions:\n  f: {{lang: cobol, handler: ./hello, image: f}}\n"
     assert refusal(project, text) == (
         f"no template for the language 'cobol': looked for {project}/template/<language>/template.yml, "
-        "found python3-own"
+        "found python3-flask, python3-flask-granian, python3-http, python3-own"
     )
+
+
+@pytest.mark.parametrize("language", ["python3-http", "python3-flask", "python3-http-debian"])
+def test_official_python_templates_are_ours_where_the_project_has_none_or_one_with_a_fixed_port(
+    project: Path, language: str
+) -> None:
+    official = project / "template" / language
+    ours = load_template(project, language)
+    assert ours.directory.parent == OWN_TEMPLATES
+    official.mkdir()
+    (official / "template.yml").write_text("fprocess: python index.py\n")
+    (official / "index.py").write_text("serve(app, host='0.0.0.0', port=5000)\n")
+    assert load_template(project, language) == ours
+    (official / "index.py").write_text("serve(app, port=os.environ['PORT'])\n")
+    assert load_template(project, language).directory == official
+
+
+def test_a_projects_own_template_goes_before_ours(project: Path) -> None:
+    own = project / "template" / "python3-flask-granian"
+    assert load_template(project, own.name).directory.parent == OWN_TEMPLATES
+    shutil.copytree(project / "template" / "python3-own", own)
+    (own / "index.py").write_text("port = 5000\n")
+    assert load_template(project, own.name).directory == own
 
 
 @pytest.mark.parametrize("language", ["../hello", ".", "a/b", "/etc"])
