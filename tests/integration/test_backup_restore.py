@@ -154,6 +154,15 @@ def test_database_in_use_is_not_replaced(shop: WebShop, copied: Copied, state: P
         assert content(shop.database) == before
 
 
+def test_connection_that_is_on_its_way_out_is_waited_for(
+    database: Database, copied: Copied, state: Path
+) -> None:
+    leaving = threading.Timer(0.5, database.connect("cart").close)
+    leaving.start()
+    restore(settings_of(database, state), copied.folder, steps())
+    leaving.join()
+
+
 def test_dump_that_is_not_what_the_manifest_says_is_found_and_nothing_is_changed(
     database: Database, copied: Copied, tmp_path: Path
 ) -> None:
