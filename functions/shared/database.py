@@ -95,6 +95,7 @@ class Database:
         self._options = (
             f"-c statement_timeout={statement_timeout_ms} -c lock_timeout={lock_timeout_ms} -c timezone=UTC"
         )
+        self._size = size
         self._idle: list[Connection] = []
         self._permits: SimpleQueue[None] = SimpleQueue()
         for _ in range(size):
@@ -159,18 +160,33 @@ class Database:
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     def fill(self, count: int) -> None:
-        """Have `count` connections open, or as many as nobody uses now, in place of lost ones too.
+        """Have `count` connections idle, or as many as nobody uses now, in place of lost ones too.
 
-        Raises Unavailable when the database cannot be reached.
+        What is open already stays in reach of requests meanwhile. Raises Unavailable when the database cannot be reached.
         """
-        taken: list[Connection | None] = []
-        try:
-            while len(taken) < count and self._permit_at_once():
-                taken.append(None)
-                taken[-1] = self._take()
-        finally:
-            for connection in reversed(taken):
+        self._drop_lost()
+        while self._permit_at_once():
+            connection = None
+            try:
+                if len(self._idle) >= min(count, self._permits.qsize() + 1):
+                    return
+                connection = self._connect()
+            finally:
                 self._give_back(connection)
+
+    def _drop_lost(self) -> None:
+        """Close what is idle and was ended by the server. The others stay where requests find them while they are looked at."""
+        for connection in list(self._idle):
+            if not _speaks(connection) or not self._permit_at_once():
+                continue
+            try:
+                self._idle.remove(connection)
+            except ValueError:  # in use again: it was an answer that waited to be read
+                self._permits.put(None)
+                continue
+            if not connection.looks_alive():
+                connection.close()
+            self._give_back(connection)
 
     def wait_for_a_loss(self) -> None:
         """Come back when the server has ended a connection, or another network's end was seen. It costs nothing meanwhile."""
@@ -212,6 +228,9 @@ class Database:
         try:
             if connection is None or connection.closed:
                 return
+            if len(self._idle) >= self._size:
+                connection.close()  # somebody opened it while `fill` did
+                return
             if not connection.autocommit:
                 connection.rollback()
                 connection.autocommit = True
@@ -244,6 +263,16 @@ class Database:
         self._losses.register(connection.fileno(), select.EPOLLRDHUP | select.EPOLLET)
         self.opened += 1
         return connection
+
+
+def _speaks(connection: Connection) -> bool:
+    """Whether something waits to be read, asked by one who may not be alone with it: a poll object serves one at a time."""
+    poll = select.poll()
+    try:
+        poll.register(connection.fileno(), select.POLLIN)
+    except psycopg2.InterfaceError:
+        return False  # closed meanwhile
+    return bool(poll.poll(0))
 
 
 _BUSY = "All database connections of this replica are in use."
