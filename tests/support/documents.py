@@ -126,7 +126,9 @@ def _block(name: str, token: Token, before: Block | None, reason: str, may_be_ba
         kind = "drawing"
     if kind is None:
         known = f"one of {', '.join(KINDS)}, or with a title"
-        raise DocumentFault(name, _first(token) + 1, "a block of code", known, language or "one that names no kind")
+        raise DocumentFault(
+            name, _first(token) + 1, "a block of code", known, language or "one that names no kind"
+        )
     if kind == "shown" and (before is None or before.kind != "commands"):
         raise DocumentFault(name, _first(token) + 1, "what is shown", "commands before it", "none")
     if kind == "shown" and before and before.not_run:
