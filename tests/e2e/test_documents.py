@@ -233,6 +233,13 @@ def _of_replay(project: Path, arguments: Sequence[str]) -> Iterator[str]:
         yield f"there is no file {arguments[0]}"
 
 
+def _of_localfaas(_: Path, arguments: Sequence[str]) -> Iterator[str]:
+    from localfaas.cli import parser
+
+    parser().parse_args(arguments)
+    yield from ()
+
+
 def _of_the_documentation(_: Path, arguments: Sequence[str]) -> Iterator[str]:
     from docs.source.__main__ import VERBS
 
@@ -250,6 +257,7 @@ def _of_pytest(project: Path, arguments: Sequence[str]) -> Iterator[str]:
 
 PARAMETERS: Mapping[str, Callable[[Path, Sequence[str]], Iterator[str]]] = {
     "docs.source": _of_the_documentation,
+    "localfaas": _of_localfaas,
     "pytest": _of_pytest,
     "tests.experiments": _of_experiments,
     "tests.load": _of_load,
