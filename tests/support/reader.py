@@ -15,7 +15,7 @@ from pathlib import Path
 
 from localfaas.client import ClientError
 from localfaas.deployment import scale_min
-from localfaas.edge_reload import changes, entities_of, in_force
+from localfaas.edge_reload import changes, entities_of, in_force, reload_edge
 from localfaas.stack import load_stack
 from localfaas.up import KONG_FILE, gateway_client
 from tests.support.platform import PROJECT, Platform
@@ -84,9 +84,9 @@ class Reader(Platform):
         if not self.processes():
             self.run("up")
 
-    def differences(self) -> list[str]:
+    def differences(self, within_seconds: float = SETTLED_SECONDS) -> list[str]:
         """What is not as the project's files say: files, and once replicas had time to come and go, functions and edge."""
-        deadline = time.monotonic() + SETTLED_SECONDS
+        deadline = time.monotonic() + within_seconds
         while (found := list(self._platform_differences())) and time.monotonic() < deadline:
             time.sleep(0.1)
         return [*self._file_differences(), *found]
@@ -95,15 +95,15 @@ class Reader(Platform):
         """Make everything as the project's files say."""
         self._put_files_back()
         self.up()
-        wanted, deployed = self._wanted(), self._deployed()
+        wanted, deployed, client = self._wanted(), self._deployed(), gateway_client(self.settings)
         if missing := wanted.keys() - deployed.keys():
             self.run("deploy", *missing)
-        if strange := deployed.keys() - wanted.keys():
-            self.run("remove", *strange)
-        for name in wanted.keys() & deployed.keys():
-            if deployed[name][0] != wanted[name]:
-                self.run("scale", name, str(wanted[name]))
-        self.run("edge-reload")
+        for name, (replicas, _) in deployed.items():
+            if name not in wanted:
+                client.remove(name)
+            elif replicas != wanted[name]:
+                client.scale(name, wanted[name])
+        reload_edge(self.settings, self.project / KONG_FILE)
 
     def _file_differences(self) -> Iterator[str]:
         present = dict(_files_below(self.project))
