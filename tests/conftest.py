@@ -28,7 +28,12 @@ hypothesis.settings.load_profile("any machine")
 
 WHOLE_SHOP = "tests/e2e/"
 PLATFORMS_OF_THEIR_OWN = frozenset(
-    {"tests/e2e/test_localfaas.py", "tests/e2e/test_autoscaling.py", "tests/e2e/test_data_care.py"}
+    {
+        "tests/e2e/test_localfaas.py",
+        "tests/e2e/test_autoscaling.py",
+        "tests/e2e/test_data_care.py",
+        "tests/e2e/test_documents.py",
+    }
 )
 
 

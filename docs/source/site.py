@@ -179,6 +179,7 @@ def configuration(project: Path, known: set[Path]) -> str:
     places["Use"] += [Path("kong/README.md"), Path("db/README.md")]
     places["Measure"] += sorted(one for one in known if one.parent == Path("docs/experiments"))
     places["Measure"] += [Path("benchmarks/README.md"), Path("tests/load/README.md")]
+    places["Tutorials"] = _folder(known, "docs/tutorials")
     places["Functions"] = sorted(one for one in known if one.parts[0] == "functions")
     places["Runbooks"] = _folder(known, "docs/runbooks")
     places["Decisions"] = _folder(known, "docs/decisions")

@@ -13,6 +13,7 @@ import pytest
 from docs.source import diagrams, ports, settings, site
 from docs.source.__main__ import DOCS, PROJECT, reference
 from localfaas.settings import PORTS, Settings
+from tests.support import documents
 
 _TAG = re.compile(r"<(?:link|script|img|iframe|source)\b[^>]*>")
 """What has a browser fetch something by itself."""
@@ -89,9 +90,9 @@ def test_a_changed_source_makes_its_picture_old(tmp_path):
 
 
 def commands(page: str) -> list[str]:
-    """Every line of a page's blocks of code, without comments; blocks that show output or a drawing are left out."""
-    blocks = re.findall(r"^```\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
-    lines = [line for block in blocks if not re.search("[✓▶]", block) for line in block.splitlines()]
+    """Every line of a page's commands, without comments."""
+    blocks = documents.parse("README", page, may_be_bare=True)
+    lines = [line for block in blocks if block.kind == "commands" for line in block.text.splitlines()]
     return [re.sub(r"\s+# .*", "", line).rstrip() for line in lines]
 
 
