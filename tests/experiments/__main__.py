@@ -28,7 +28,7 @@ ORDER = (
 def names(folder: Path = Path(__file__).parent) -> list[str]:
     """Every experiment: each has a folder here with an experiment.py."""
     found = sorted(path.parent.name for path in folder.glob("*/experiment.py"))
-    return [*ORDER, *(name for name in found if name not in ORDER)]
+    return [*ORDER, *(name for name in found if name not in (*ORDER, "common"))]
 
 
 def experiment(name: str) -> Experiment:

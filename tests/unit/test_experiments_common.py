@@ -237,9 +237,9 @@ def test_a_draft_keeps_a_rejected_run_and_its_report_says_so(tmp_path: Path) -> 
 
 def test_an_experiment_is_known_by_its_folder(tmp_path: Path) -> None:
     assert set(ORDER) == set(names())
-    for name in ("mine", "common"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "mine" / "experiment.py").touch()
+    for name in ("mine/experiment.py", "common/experiment.py", "notes/mine.py"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
     assert names(tmp_path) == [*ORDER, "mine"]
 
 
