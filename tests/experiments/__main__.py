@@ -19,10 +19,16 @@ from tests.experiments.common.compare import compare
 from tests.experiments.common.experiment import Experiment, main
 from tests.experiments.common.folder import Folder
 
-NAMES = (
+ORDER = (
     "harness", "ladder", "first_request", "balance", "autoscale", "failover", "trust", "capacity", "overload", "soak", "servers",
 )  # fmt: skip
-"""In the order in which `all` makes them: the harness proves itself before anything else is measured."""
+"""In which `all` makes them: the harness proves itself before anything else is measured. Others come last."""
+
+
+def names(folder: Path = Path(__file__).parent) -> list[str]:
+    """Every experiment: each has a folder here with an experiment.py."""
+    found = sorted(path.parent.name for path in folder.glob("*/experiment.py"))
+    return [*ORDER, *(name for name in found if name not in (*ORDER, "common"))]
 
 
 def experiment(name: str) -> Experiment:
@@ -39,10 +45,10 @@ def run_all(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--full", action="store_true", help="in its long form")
     options = parser.parse_args(arguments)
-    console, codes = table_console(), []
-    for place, name in enumerate(NAMES, 1):
+    console, codes, every = table_console(), [], names()
+    for place, name in enumerate(every, 1):
         console.print(
-            f"[bold]{name}[/bold] ({place} of {len(NAMES)}): {experiment(name).question}", soft_wrap=True
+            f"[bold]{name}[/bold] ({place} of {len(every)}): {experiment(name).question}", soft_wrap=True
         )
         codes.append(main(experiment(name), ["--full"] if options.full else []))
         if codes[-1] == 130:
@@ -82,7 +88,7 @@ def show_all() -> int:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for title in ("name", "question"):
         table.add_column(title)
-    for name in NAMES:
+    for name in names():
         table.add_row(name, experiment(name).question)
     table_console().print(table)
     return 0
@@ -90,7 +96,7 @@ def show_all() -> int:
 
 def command(arguments: Sequence[str]) -> int:
     verb, *rest = arguments or ["list"]
-    if verb in NAMES:
+    if verb in names():
         return main(experiment(verb), rest)
     if verb == "all":
         return run_all(rest)
@@ -102,7 +108,7 @@ def command(arguments: Sequence[str]) -> int:
     if verb in {"list", "-h", "--help"}:
         print(__doc__)
         return show_all()
-    print(f"there is no experiment {verb}; there are {', '.join(NAMES)}", file=sys.stderr)
+    print(f"there is no experiment {verb}; there are {', '.join(names())}", file=sys.stderr)
     return 2
 
 

@@ -21,6 +21,7 @@ from rich.console import Console
 from benchmarks.quantiles import Ratio, over_blocks, quantile, quantile_interval
 from benchmarks.report import PROJECT, BenchmarkError
 from localfaas.settings import Settings
+from tests.experiments.__main__ import ORDER, names
 from tests.experiments.common import answers, index, proof
 from tests.experiments.common.answers import Answers
 from tests.experiments.common.clocks import Ticks
@@ -221,6 +222,25 @@ def test_a_conclusion_is_a_result_a_report_and_a_line_of_the_index(tmp_path: Pat
 def test_no_verdict_of_a_draft_counts(tmp_path: Path) -> None:
     told = conclude(Counting({}), made(tmp_path, Counting({}), draft=True))
     assert [one.word for one in told.verdicts] == ["cannot tell"]
+
+
+def test_a_draft_keeps_a_rejected_run_and_its_report_says_so(tmp_path: Path) -> None:
+    spoilt = Counting({"one": 3})
+    folder = made(tmp_path, spoilt, draft=True)
+    assert (spoilt.made, folder.done_runs()) == (["one", "two"], ["one", "two"])
+    conclude(Counting({}), folder)
+    assert "Rejected and kept, as this is a draft: one (spoilt)." in (folder.path / "report.html").read_text()
+
+
+# Which there are
+
+
+def test_an_experiment_is_known_by_its_folder(tmp_path: Path) -> None:
+    assert set(ORDER) == set(names())
+    for name in ("mine/experiment.py", "common/experiment.py", "notes/mine.py"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    assert names(tmp_path) == [*ORDER, "mine"]
 
 
 # The proof

@@ -135,7 +135,7 @@ def _parser(experiment: Experiment) -> argparse.ArgumentParser:
         parser.add_argument(
             "--draft",
             action="store_true",
-            help="without the harness' proof, to try something out; no verdict counts then",
+            help="without the harness' proof, and with runs that reject themselves; no verdict counts then",
         )
     else:
         parser.set_defaults(draft=False)
@@ -233,18 +233,20 @@ def _shown(console: Console, text: str) -> Iterator[None]:
 def _run_until_believed(
     experiment: Experiment, stage: Any, step: Step, folder: Folder, console: Console
 ) -> float:
-    """Seconds of the attempt that counts. Raises BenchmarkError when none does."""
+    """Seconds of the attempt that counts; of a draft it is the first. Raises BenchmarkError when none does."""
+    draft = folder.settings["settings"].get("draft")
     for attempt in range(1, ATTEMPTS + 1):
         shutil.rmtree(folder.path / "runs" / step.name, ignore_errors=True)
         run = folder.run(step.name)
         started = time.monotonic()
         rejected = experiment.run(stage, step, run)
         seconds = time.monotonic() - started
-        if not rejected:
+        if rejected:
+            console.print(f"[yellow]rejected[/yellow] {step.name}: {'; '.join(rejected)}", soft_wrap=True)
+            folder.append("rejected.json", {"step": step.name, "attempt": attempt, "why": list(rejected)})
+        if draft or not rejected:
             run.write("done.json", {"step": step.name, "seconds": round(seconds, 3), "attempt": attempt})
             return seconds
-        console.print(f"[yellow]rejected[/yellow] {step.name}: {'; '.join(rejected)}", soft_wrap=True)
-        folder.append("rejected.json", {"step": step.name, "attempt": attempt, "why": list(rejected)})
     raise BenchmarkError(
         f"{step.name} was rejected {ATTEMPTS} times; when the machine is quieter, go on where this stopped"
     )
@@ -282,7 +284,8 @@ def _doubted(verdict: Verdict) -> Verdict:
 def _report(experiment: Experiment, folder: Folder, found: Conclusion, verdicts: Sequence[Verdict]) -> Report:
     about = folder.settings
     rejected = folder.read("rejected.json") if (folder.path / "rejected.json").is_file() else []
-    repeated = [f"Rejected and made again: {one['step']} ({'; '.join(one['why'])})." for one in rejected]
+    became = "kept, as this is a draft" if about["settings"].get("draft") else "made again"
+    repeated = [f"Rejected and {became}: {one['step']} ({'; '.join(one['why'])})." for one in rejected]
     draft = ["A draft: the harness had not proved itself."] if about["settings"].get("draft") else []
     where = {**about["machine"], "commit": about["commit"], "at": about["at"], **about["settings"]}
     command = f"make experiment name={experiment.name}" + (" full=1" if about["settings"].get("full") else "")
