@@ -1,24 +1,30 @@
-"""The load tests against a whole shop, briefly: both journeys, the comparison of hops, a replay; and one that must fail."""
+"""The load tests against a whole shop, briefly: both journeys, the comparison of hops, a replay, the guided tour; and some that must fail."""
 
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
+import requests
 
 from tests.experiments.common.k6 import binary
+from tests.load.demo import __main__ as demo
 from tests.load.people import told
 from tests.load.replay import main as replay
 from tests.load.running import FOLDER, RULES_BROKEN
 from tests.load.scenario import FILE, load
-from tests.support.platform import Deployed, Platform
+from tests.support.platform import PROJECT, Deployed, Platform
 
 pytestmark = pytest.mark.e2e
 
@@ -134,3 +140,72 @@ def test_sales_of_a_file_are_replayed_and_one_that_leaves_late_rejects_the_run(
     monkeypatch.setattr("tests.load.replay.users", lambda times: 1)
     assert replay([*arguments, "--late-ms", "0.001"]) == RULES_BROKEN
     assert "late_sends count==0" in capfd.readouterr().out
+
+
+@contextmanager
+def touring(shop: Platform, summary: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """`make demo` as it is where nobody sits at a terminal."""
+    command = [sys.executable, "-m", "tests.load.demo", "--summary", str(summary), *arguments]
+    with subprocess.Popen(
+        command, cwd=PROJECT, env=shop.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as tour:  # fmt: skip
+        try:
+            yield tour
+        finally:
+            tour.kill()
+
+
+def replicas_of_cart(shop: Platform) -> set[str]:
+    return {
+        name for name, row in shop.processes().items() if name.startswith("cart-") and row["traffic"] == "yes"
+    }
+
+
+def test_tour_shows_what_it_tells_and_leaves_all_as_it_was(shop: Platform, tmp_path: Path):
+    before, summary = shop.processes(), tmp_path / "demo.json"
+    with touring(shop, summary, "--fast") as tour:
+        said = tour.communicate(timeout=90)[0]
+    assert tour.returncode == 0, said
+    assert "\x1b" not in said
+    found = json.loads(summary.read_text())
+    assert found["scenes"].keys() == {"before", *(scene.name for scene in demo.SCENES), "after"}
+    for name, its in found["scenes"].items():
+        assert its["sent"] == its["answered"] + its["unanswered"] == sum(its["statuses"].values()) > 0, name
+        assert its["failed"] <= its["sent"]
+    answered = sum(its["answered"] for its in found["scenes"].values())
+    assert found["edge_counted"] == answered, "nobody else has asked this edge"
+    assert f"{answered:,} answered" in said
+    assert {claim["scene"] for claim in found["claims"]} == {*(scene.name for scene in demo.SCENES), "sum"}
+    after = shop.processes()
+    assert after.keys() == before.keys()
+    assert (
+        [name for name in before if before[name]["pid"] != after[name]["pid"]]
+        == [name for name in before if after[name]["restarts"] > before[name]["restarts"]]
+        != []
+    )
+    on_sale = requests.get(shop.edge("/api/products?q=TOUR-&limit=1"), timeout=10).json()["items"]
+    assert on_sale == []
+
+
+def test_tour_that_is_stopped_takes_back_what_it_has_done(shop: Platform, tmp_path: Path):
+    before, summary = replicas_of_cart(shop), tmp_path / "demo.json"
+    with touring(shop, summary, "--scene", "scale", "--seconds", "60") as tour:
+        assert tour.stdout
+        lines = list(takewhile(lambda line: "n=5" not in line, tour.stdout))
+        tour.send_signal(signal.SIGINT)
+        said = "".join([*lines, *tour.stdout])
+    assert tour.wait() == demo.STOPPED, said
+    assert "Stopped before its end" in said
+    assert json.loads(summary.read_text())["stopped"]
+    assert replicas_of_cart(shop) == before
+
+
+def test_tour_in_which_nothing_is_lost_is_not_as_told(
+    shop: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    for name, value in shop.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("tests.load.demo.buying.CARD_LOST", "tok_ok")
+    arguments = ["--fast", "--scene", "once", "--summary", str(tmp_path / "demo.json")]
+    assert demo.main(arguments) == demo.NOT_AS_TOLD
+    assert "✗ the provider's answer was not lost" in capsys.readouterr().out
