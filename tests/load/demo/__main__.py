@@ -77,6 +77,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with signals(signal.default_int_handler):
             return _run(shop, options)
+    except KeyboardInterrupt:  # while nothing has been changed yet, or all has been put back
+        print("Stopped.", file=sys.stderr)
+        return STOPPED
     except (*EXPECTED, KeyFileError) as exc:
         return _not_run(f"{exc}. `make doctor` says what is wrong.")
 

@@ -10,7 +10,6 @@ import threading
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import dropwhile
 
 WINDOW_SECONDS = 5.0
 KEPT_SECONDS = 90.0
@@ -148,7 +147,7 @@ class Record:
 
     def _since(self, moment: float) -> list[Answer]:
         with self._lock:
-            return list(dropwhile(lambda one: one.moment < moment, self._recent))
+            return [one for one in self._recent if one.moment >= moment]
 
     @staticmethod
     def _replicas(answers: Sequence[Answer]) -> dict[str, int]:
