@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -20,6 +21,8 @@ BEFORE, AFTER = "before", "after"
 TICK_SECONDS = 0.15
 WATCH_SECONDS = 1.0
 SPARKLINE_SECONDS = 50
+UNREAD = suppress(OSError)
+"""A terminal that is gone is no reason to leave anything half-way."""
 
 
 class Screen(Protocol):
@@ -87,7 +90,8 @@ class Stage:
     def begin(self, scene: str, fixed: View) -> None:
         """From now on what is asked is counted for this scene; `fixed` is what does not change on its picture."""
         self.scene, self._fixed, self._notes, self._began = scene, fixed, (), time.monotonic()
-        self.screen.begin(self.view)
+        with UNREAD:
+            self.screen.begin(self.view)
 
     def view(self) -> View:
         """What there is to be seen now."""
@@ -99,7 +103,8 @@ class Stage:
 
     def note(self, text: str) -> None:
         self._notes = (*self._notes, text)
-        self.screen.note(text)
+        with UNREAD:
+            self.screen.note(text)
 
     def caller(self, role: str = "", subject: str = "") -> Caller:
         """Somebody who asks through the edge; a customer is a new one each time."""
@@ -113,7 +118,8 @@ class Stage:
 
     def pause(self, seconds: float = TICK_SECONDS) -> None:
         time.sleep(seconds)
-        self.screen.tick()
+        with UNREAD:
+            self.screen.tick()
 
     def until(self, condition: Callable[[], Any], seconds: float) -> float | None:
         """Seconds until the condition held, or None when it did not within `seconds`."""

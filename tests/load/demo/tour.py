@@ -21,7 +21,7 @@ from tests.load.demo.reckoning import reckon, unsettled
 from tests.load.demo.record import Record, Sum
 from tests.load.demo.scenes import CART, READY_SECONDS, Scene, are_there
 from tests.load.demo.shop import Shop
-from tests.load.demo.stage import AFTER, Screen, Stage, Watch
+from tests.load.demo.stage import AFTER, UNREAD, Screen, Stage, Watch
 from tests.load.demo.visits import Trade, products
 
 FEWEST_PRODUCTS = 20
@@ -60,7 +60,8 @@ def tour(shop: Shop, scenes: Sequence[Scene], screen: Screen, seconds: float) ->
         finally:
             with signals(signal.SIG_IGN):
                 ends.close()
-                screen.close()
+                with UNREAD:
+                    screen.close()
     outcome.sums = stage.record.sums()
     outcome.edge_counted = _counted(shop, counted, outcome.sums)
     outcome.claims.setdefault(SUM, []).extend([*of_requests(outcome.sums, outcome.edge_counted), *left])
@@ -103,7 +104,8 @@ def _play(stage: Stage, scenes: Sequence[Scene], outcome: Outcome) -> None:
         except EXPECTED as exc:
             claims = [Claim(f"it could not be played to its end: {exc}", holds=False)]
         outcome.claims[scene.name], outcome.picture = claims, stage.view()
-        stage.screen.end(claims)
+        with UNREAD:
+            stage.screen.end(claims)
 
 
 def _reckoned(stage: Stage, number: int) -> list[Claim]:
