@@ -211,7 +211,7 @@ VIEW = View(
 def shown(view: View, **options: object) -> str:
     console = Console(file=io.StringIO(), width=90, **options)
     console.print(frame(view))
-    return console.file.getvalue()
+    return console.file.getvalue().replace("\N{NO-BREAK SPACE}", " ")
 
 
 def test_frame_has_every_figure():

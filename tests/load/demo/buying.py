@@ -80,7 +80,7 @@ def _with_one_in_the_cart(customer: Caller, sku: str, card: str) -> dict[str, An
 
 def _check_out(customer: Caller, body: Any, key: str, judge: Judge | None = None) -> Reply | None:
     judge = judge or bought_or_under_way
-    return customer.ask("POST", "/api/checkout", body, judge, **{"Idempotency-Key": key})
+    return customer.ask("POST", "/api/checkout", body, judge, headers={"Idempotency-Key": key})
 
 
 def bought_or_under_way(reply: Reply) -> str:

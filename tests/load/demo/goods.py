@@ -64,7 +64,7 @@ class Goods:
 
 def _taken_out(head: Caller, product: Product) -> list[str]:
     faults = []
-    told = head.ask("DELETE", f"/api/products/{product.product_id}", **{"If-Match": "*"})
+    told = head.ask("DELETE", f"/api/products/{product.product_id}", headers={"If-Match": "*"})
     if told is None or told.status >= 300:
         faults.append(f"{product.sku} is still on sale")
     left, promised = in_stock(head, product.sku)

@@ -39,7 +39,7 @@ def succeeds(reply: Reply) -> str:
 
 
 def said(reply: Reply) -> str:
-    return f"{reply.status} {reply.body[:SHOWN].decode(errors='replace')}"
+    return f"{reply.status} {' '.join(reply.body[:SHOWN].decode(errors='replace').split())}"
 
 
 def document(reply: Reply) -> Any:
@@ -71,19 +71,18 @@ class Caller:
         path: str,
         body: Any = None,
         judge: Judge = succeeds,
+        *,
         name: str = "",
-        **headers: str,
+        headers: Mapping[str, str] | None = None,
     ) -> Reply | None:
         """The answer, or None when there was none; a POST bears a key of its own unless `headers` has one."""
-        if method == "POST":
-            headers = {"Idempotency-Key": str(uuid4())} | headers
-        if self.token:
-            headers = {"Authorization": self.token} | headers
+        own = {"Idempotency-Key": str(uuid4())} if method == "POST" else {}
+        own |= {"Authorization": self.token} if self.token else {}
         content = b"" if body is None else json.dumps(body).encode()
         return self._sent(
             name or f"{method} {path}",
             method,
-            render_request("localhost", method, path, content, headers),
+            render_request("localhost", method, path, content, own | dict(headers or {})),
             judge,
         )
 
@@ -108,7 +107,7 @@ def perform(caller: Caller, ask: Ask, values: dict[str, Any]) -> bool:
     """One request of the scenario; whether its answer is right. Adds what it takes of the answer to `values`."""
     reply = caller.ask(
         ask.method, fill(ask.path, values), None if ask.body is None else fill(ask.body, values),
-        lambda reply: fault_of(ask, values, reply), ask.name, **fill(ask.headers, values),
+        lambda reply: fault_of(ask, values, reply), name=ask.name, headers=fill(ask.headers, values),
     )  # fmt: skip
     if reply is None or fault_of(ask, values, reply):
         return False
