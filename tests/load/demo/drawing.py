@@ -13,7 +13,6 @@ from rich.text import Text
 from tests.load.demo.record import UNANSWERED, WINDOW_SECONDS, Second, Sum, Window
 
 BARS = "▁▂▃▄▅▆▇█"
-NO_BREAK = "\N{NO-BREAK SPACE}"
 NOTES_SHOWN = 5
 WELL, ILL, QUIET = "green", "red", "dim"
 EXPLAINED = {
@@ -105,7 +104,7 @@ def _figures(view: View) -> Table:
     count = f"{failed:,} of {view.sum.sent.total():,} in this scene"
     table.add_row("failed", Text(count, style=ILL if failed else WELL))
     table.add_row("replicas", _replicas(view.replicas))
-    served = "   ".join(f"{name}{NO_BREAK}{count}" for name, count in carts(window.served_by).items())
+    served = "   ".join(f"{name}:{count}" for name, count in carts(window.served_by).items())
     table.add_row("by replica", served or "–")
     return table
 
@@ -122,7 +121,7 @@ def _replicas(replicas: Mapping[str, Replicas]) -> Text:
     if not replicas:
         return Text("not known", style=QUIET)
     shown = [
-        Text(f"{name} {its}".replace(" ", NO_BREAK), style="" if its.available == its.wanted else "yellow")
+        Text(f"{name}:{str(its).replace(' of ', '/')}", style="" if its.available == its.wanted else "yellow")
         for name, its in sorted(replicas.items())
     ]
     return Text("   ").join(shown)
