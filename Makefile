@@ -18,6 +18,8 @@ status: $(VENV)/.ready ## every process and replica
 	@$(LOCALFAAS) status
 doctor: $(VENV)/.ready ## what is wrong with this installation, and what to do next
 	@$(LOCALFAAS) doctor
+demo: $(VENV)/.ready ## a guided tour of the running shop, in this terminal: scene=kill seconds=12 (fast=1, more="--help")
+	@$(PY) -m tests.load.demo $(if $(scene),--scene $(scene)) $(if $(seconds),--seconds $(seconds)) $(if $(fast),--fast) $(more)
 logs: $(VENV)/.ready ## follow logs: f=cart, f=postgres, ...; or show one request in all of them: request=ID
 	@$(LOCALFAAS) logs $(if $(request),--request="$(request)",--follow $(or $(f),$(error which function, or which request? make logs f=cart, make logs request=ID)))
 scale: $(VENV)/.ready ## set replicas: f=cart n=4

@@ -1,24 +1,31 @@
-"""The load tests against a whole shop, briefly: both journeys, the comparison of hops, a replay; and one that must fail."""
+"""The load tests against a whole shop, briefly: both journeys, the comparison of hops, a replay, the guided tour; and some that must fail."""
 
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
+import requests
 
 from tests.experiments.common.k6 import binary
+from tests.load.demo import __main__ as demo
 from tests.load.people import told
 from tests.load.replay import main as replay
 from tests.load.running import FOLDER, RULES_BROKEN
 from tests.load.scenario import FILE, load
-from tests.support.platform import Deployed, Platform
+from tests.support.effort import LONG
+from tests.support.platform import PROJECT, Deployed, Platform
 
 pytestmark = pytest.mark.e2e
 
@@ -134,3 +141,86 @@ def test_sales_of_a_file_are_replayed_and_one_that_leaves_late_rejects_the_run(
     monkeypatch.setattr("tests.load.replay.users", lambda times: 1)
     assert replay([*arguments, "--late-ms", "0.001"]) == RULES_BROKEN
     assert "late_sends count==0" in capfd.readouterr().out
+
+
+@contextmanager
+def touring(shop: Platform, summary: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """`make demo` in a process of its own, which can be sent signals."""
+    command = [sys.executable, "-m", "tests.load.demo", "--summary", str(summary), *arguments]
+    with subprocess.Popen(
+        command, cwd=PROJECT, env=shop.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as tour:  # fmt: skip
+        try:
+            yield tour
+        finally:
+            tour.kill()
+
+
+def replicas_of_cart(shop: Platform) -> set[str]:
+    return {
+        name for name, row in shop.processes().items() if name.startswith("cart-") and row["traffic"] == "yes"
+    }
+
+
+SCENES = {scene.name for scene in demo.SCENES}
+TOURED = SCENES if LONG else {"kill", "last"}
+"""All of them with VERIFY=1; below, `scale` is stopped and `once` made to fail."""
+
+
+def tour_of(
+    shop: Platform, patch: pytest.MonkeyPatch, summary: Path, scenes: set[str]
+) -> tuple[int, dict[str, Any]]:
+    """Exit code and sum of `make demo` in this process, where nobody sits at a terminal."""
+    for name, value in shop.environment().items():
+        patch.setenv(name, value)
+    chosen = [word for scene in scenes for word in ("--scene", scene)]
+    return demo.main(["--fast", *chosen, "--summary", str(summary)]), json.loads(summary.read_text())
+
+
+def test_tour_shows_what_it_tells_and_leaves_all_as_it_was(
+    shop: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    before = shop.processes()
+    code, found = tour_of(shop, monkeypatch, tmp_path / "demo.json", TOURED)
+    said = capsys.readouterr().out
+    assert code == 0, said
+    assert "\x1b" not in said
+    assert found["scenes"].keys() == {"before", *TOURED, "after"}
+    for name, its in found["scenes"].items():
+        assert its["sent"] == its["answered"] + its["unanswered"] == sum(its["statuses"].values()) > 0, name
+        assert its["failed"] <= its["sent"], name
+    answered = sum(its["answered"] for its in found["scenes"].values())
+    assert found["edge_counted"] == answered, "nobody else asks this edge"
+    assert f"= {answered:,} answered" in said
+    assert {claim["scene"] for claim in found["claims"]} == {*TOURED, "sum"}
+    after = shop.processes()
+    assert after.keys() == before.keys()
+    killed = [name for name in before if before[name]["pid"] != after[name]["pid"]]
+    assert [name.rpartition("-")[0] for name in killed] == ["cart"]
+    assert requests.get(shop.edge("/api/products?q=TOUR-"), timeout=10).json()["items"] == []
+
+
+def test_tour_that_is_stopped_takes_back_what_it_has_done(shop: Platform, tmp_path: Path):
+    before, summary = replicas_of_cart(shop), tmp_path / "demo.json"
+    with touring(shop, summary, "--scene", "scale", "--seconds", "60") as tour:
+        assert tour.stdout
+        lines = list(takewhile(lambda line: "n=5" not in line, tour.stdout))
+        tour.send_signal(signal.SIGINT)
+        said = "".join([*lines, *tour.stdout])
+    assert tour.wait() == demo.STOPPED, said
+    assert "Stopped before its end" in said
+    assert json.loads(summary.read_text())["stopped"]
+    assert replicas_of_cart(shop) == before
+
+
+def test_tour_in_which_nothing_is_lost_is_not_as_told(
+    shop: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr("tests.load.demo.buying.CARD_LOST", "tok_ok")
+    code, found = tour_of(shop, monkeypatch, tmp_path / "demo.json", {"once"})
+    said = capsys.readouterr().out
+    assert code == demo.NOT_AS_TOLD, said
+    assert "✗ the provider's answer was not lost" in said
+    assert [claim["claim"][:21] for claim in found["claims"] if not claim["holds"]] == [
+        "the provider's answer"
+    ]
