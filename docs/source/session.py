@@ -183,6 +183,7 @@ def drawn(screen: Screen) -> str:
 def _moments(screen: Screen, rows: Sequence[int]) -> Iterator[tuple[float, int]]:
     """Seconds from the beginning, and how many rows are there then; who waits longer than is needed is cut short."""
     passed, before, shown = 0.0, screen.times[0][0], 0
+    yield passed, 0
     for at, lines in screen.times:
         count = min(lines, len(rows))
         passed += min(at - before, LONGEST_PAUSE_SECONDS)

@@ -121,7 +121,7 @@ def _with_example(
     }
     if "status" in request:
         example["x-refused"] = request["status"]
-    if "body" in request:
+    if "body" in request and "requestBody" in operation:
         example["requestBody"] = _body(operation["requestBody"], request["body"], sources)
     return example
 

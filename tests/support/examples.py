@@ -10,7 +10,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,7 +84,7 @@ def samples_of(document: Mapping[str, Any]) -> dict[str, Sample]:
     }
 
 
-def plan(samples: Mapping[str, Sample], begun: Iterator[str] | frozenset[str]) -> list[str]:
+def plan(samples: Mapping[str, Sample], begun: Iterable[str]) -> list[str]:
     """Every operation, each after those that the page says to run for what is missing at that moment.
 
     Raises AssertionError for a variable that nothing sets.
@@ -113,9 +113,10 @@ def run_all(
     begin: str, samples: Mapping[str, Sample], environ: Mapping[str, str], folder: Path
 ) -> list[Answered]:
     """Run all samples in one shell, in the project's folder. Around curl there is only a look at its status."""
-    steps = plan(samples, frozenset(_SETS.findall(begin)))
+    steps = plan(samples, _SETS.findall(begin))
     script = folder / "examples.sh"
-    script.write_text(_WATCH.format(python=sys.executable) + begin + "".join(_steps(steps, samples, folder)))
+    said = [_WATCH.format(python=sys.executable), begin, *_steps(steps, samples, folder), "exit 0\n"]
+    script.write_text("".join(said))
     subprocess.run(
         ["bash", str(script)], cwd=PROJECT, env=dict(environ), timeout=LONGEST_RUN_SECONDS, check=True
     )

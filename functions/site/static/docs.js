@@ -120,4 +120,8 @@ const viewer = SwaggerUIBundle({
 });
 
 // The viewer reads the address once only; links from an example to another one come later.
-addEventListener("hashchange", () => viewer.layoutActions.parseDeepLinkHash(location.hash));
+addEventListener("hashchange", () => {
+  if (location.hash.startsWith("#/")) {
+    viewer.layoutActions.parseDeepLinkHash(location.hash);
+  }
+});
