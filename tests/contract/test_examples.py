@@ -40,7 +40,7 @@ def test_an_answer_without_a_member_is_found(document: Any) -> None:
     spoilt, operation = faulty(document, "/api/products/{product_id}", "get")
     del operation["responses"]["200"]["content"]["application/json"]["example"]["sku"]
     assert example_faults(spoilt) == [
-        "products.read_product: answer, application/json: : 'sku' is a required property"
+        "products.read_product: answer, application/json: all: 'sku' is a required property"
     ]
 
 
@@ -53,7 +53,7 @@ def test_a_body_of_another_kind_and_a_parameter_out_of_range_are_found(document:
     limit["example"] = 0
     assert example_faults(spoilt) == [
         "products.create_product: body: price_cents: '29.50' is not of type 'integer'",
-        "products.list_products: limit: 0 is less than the minimum of 1",
+        "products.list_products: limit: all: 0 is less than the minimum of 1",
     ]
 
 

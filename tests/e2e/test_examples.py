@@ -74,7 +74,7 @@ def test_every_answer_is_what_the_document_shows(document: dict[str, Any], answe
 )
 def test_the_page_shows_an_example_with_a_button_that_copies_it(shop: Platform) -> None:
     page, said = render(f"{shop.browsers_edge}/docs#/cart/cart.set_quantity")
-    opened = page.partition('id="operations-cart-cart.set_quantity"')[2]
+    opened = page.partition(r'id="operations-cart-cart\.set_quantity"')[2]
     assert "curl -s -X PUT" in opened
     assert '<a href="#/customers/customers.sign_in">POST /api/customers/sessions</a>' in opened
     assert '<button type="button" class="copy">Copy</button>' in opened

@@ -163,7 +163,7 @@ def schema_faults(document: Mapping[str, Any], schema: Mapping[str, Any], value:
     """What of `value` is not as `schema`, a part of the document, says."""
     whole = {**schema, "components": document["components"]}
     found = Draft202012Validator(whole, format_checker=FormatChecker()).iter_errors(value)
-    return [f"{'/'.join(map(str, fault.absolute_path))}: {fault.message}" for fault in found]
+    return [": ".join(["/".join(map(str, fault.absolute_path)) or "all", fault.message]) for fault in found]
 
 
 def example_faults(document: Mapping[str, Any]) -> list[str]:

@@ -17,20 +17,20 @@ function showFunction() {
   }
 }
 
-// Only pages from https or this machine may write to the clipboard; elsewhere the text is left selected.
+// Only pages from https or this machine may write to the clipboard; elsewhere the older way, or the text is left selected.
 async function copy(code) {
-  getSelection().selectAllChildren(code);
-  if (navigator.clipboard) {
+  try {
     await navigator.clipboard.writeText(code.textContent);
     return "Copied";
+  } catch {
+    getSelection().selectAllChildren(code);
+    return document.execCommand("copy") ? "Copied" : "Selected";
   }
-  return document.execCommand("copy") ? "Copied" : "Selected";
 }
 
 async function copySample(event) {
   const button = event.currentTarget;
-  const code = button.parentElement.querySelector("code");
-  button.textContent = await copy(code).catch(() => "Selected");
+  button.textContent = await copy(button.parentElement.querySelector("code"));
   setTimeout(() => {
     button.textContent = "Copy";
   }, SAID_FOR_MS);
@@ -121,7 +121,9 @@ const viewer = SwaggerUIBundle({
 
 // The viewer reads the address once only; links from an example to another one come later.
 addEventListener("hashchange", () => {
-  if (location.hash.startsWith("#/")) {
+  const [start, tag, operation] = location.hash.split("/");
+  if (start === "#" && operation) {
     viewer.layoutActions.parseDeepLinkHash(location.hash);
+    document.getElementById(`operations-${tag}-${operation.replaceAll(".", "\\.")}`)?.scrollIntoView();
   }
 });
