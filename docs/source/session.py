@@ -212,7 +212,7 @@ _FORMAT = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} @heigh
 <defs><clipPath id="window"><rect width="{terminal_width}" height="@window@"/></clipPath>
 {lines}
 </defs>
-<rect fill="#111715" stroke="#33403b" x="1" y="1" width="{terminal_width}" height="@height@" rx="8"/>
+<rect fill="#111715" stroke="#33403b" x="1" y="1" width="99.8%" height="@frame@" rx="8"/>
 <g transform="translate(10, 12)" clip-path="url(#window)"><g id="scroll" transform="translate(0, @end@)">
 {backgrounds}
 <g class="session-matrix">
@@ -237,7 +237,7 @@ def _format(moments: Sequence[tuple[float, int]]) -> str:
     text = "\n".join(f"@keyframes {name} {{{{\n{body}}}}}" for name, body in frames.items())
     values = {
         "frames": text, "seconds": f"{seconds:.1f}", "window": f"{ROWS * _LINE:.0f}",
-        "height": f"{ROWS * _LINE + 26:.0f}", "end": f"{-_LINE * max(0, moments[-1][1] - ROWS):.1f}",
+        "height": f"{ROWS * _LINE + 26:.0f}", "frame": f"{ROWS * _LINE + 24:.0f}", "end": f"{-_LINE * max(0, moments[-1][1] - ROWS):.1f}",
     }  # fmt: skip
     found = _FORMAT
     for name, value in values.items():
