@@ -72,4 +72,5 @@ def test_the_session_that_is_shown_was_paid_for() -> None:
     picture = (PROJECT / "docs" / "images" / "session.svg").read_text()
     said = "".join(texts(picture))
     assert "make up" in said
+    assert "secretssecrets" not in said, "what a hook says shares no line with a spinner"
     assert '"status":"paid"' in said.replace(" ", "")
