@@ -22,7 +22,7 @@ from localfaas.edge_reload import reload_edge
 from localfaas.images import prepare
 from localfaas.ports import check_ports
 from localfaas.progress import Steps
-from localfaas.project import Hooks, load_hooks, run_hook
+from localfaas.project import load_hooks, run_hook
 from localfaas.registry import Registry
 from localfaas.replicas import lacking
 from localfaas.settings import Settings
@@ -58,7 +58,9 @@ def up(settings: Settings, environ: dict[str, str], steps: Steps) -> None:
             if not supervisor.is_running():
                 end_strays(settings)
                 check_ports(settings, stack)
-            _make_secrets(settings, hooks)
+            _make_secrets(settings)
+        if hooks.secrets:  # outside of a step, whose spinner would share its line
+            run_hook(settings, "secrets", hooks.secrets)
         with steps.step("Processes under supervisord"):
             start_processes(settings, supervisor, stack)
         if needs_database(settings, stack):
@@ -122,13 +124,11 @@ def check_socket_paths(settings: Settings) -> None:
         )
 
 
-def _make_secrets(settings: Settings, hooks: Hooks) -> None:
+def _make_secrets(settings: Settings) -> None:
     values = ("admin", random_source.token_hex(16), postgres.new_password())
     for name, value in zip(OWN_SECRETS, values, strict=True):
         if not (settings.secrets / name).exists():
             database.write_secret(settings.secrets / name, value)
-    if hooks.secrets:
-        run_hook(settings, "secrets", hooks.secrets)
 
 
 def needs_database(settings: Settings, stack: Stack) -> bool:

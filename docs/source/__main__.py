@@ -1,4 +1,5 @@
-"""`python -m docs.source <verb>`: `reference` writes settings.md, ports.md and api.md; `diagrams` draws; `site` builds."""
+"""`python -m docs.source <verb>`: `reference` writes settings.md, ports.md and api.md; `diagrams` draws; `site` builds;
+`session` records."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from docs.source import api, diagrams, ports, settings, site
+from docs.source import api, diagrams, ports, session, settings, site
 
 PROJECT = Path(__file__).resolve().parents[2]
 DOCS = PROJECT / "docs"
@@ -48,7 +49,17 @@ def build_site() -> None:
     print(f"file://{SITE / 'index.html'}")
 
 
-VERBS = {"reference": write_reference, "diagrams": draw_diagrams, "site": build_site}
+def record_session() -> None:
+    """Record the first commands of README.md as they run, on the usual ports."""
+    print(f"recorded {session.record(PROJECT).relative_to(PROJECT)}")
+
+
+VERBS = {
+    "reference": write_reference,
+    "diagrams": draw_diagrams,
+    "site": build_site,
+    "session": record_session,
+}
 
 
 def main() -> int:
@@ -56,7 +67,7 @@ def main() -> int:
     parser.add_argument("verb", choices=VERBS)
     try:
         VERBS[parser.parse_args().verb]()
-    except (diagrams.NoDrawerError, site.SiteError) as error:
+    except (diagrams.NoDrawerError, session.SessionError, site.SiteError) as error:
         print(f"docs: {error}", file=sys.stderr)
         return 1
     except subprocess.CalledProcessError as error:

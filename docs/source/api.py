@@ -10,6 +10,7 @@ from typing import Any
 from docs.source.markdown import code, page, section, table
 from functions.shared import openapi
 from functions.site.domain import SCHEMAS, merge, operations
+from functions.site.examples import BEGIN
 from functions.site.handler import SiteSettings
 
 Json = Mapping[str, Any]
@@ -22,6 +23,14 @@ The running shop shows the same at `/docs`, where requests can be tried, and as 
 - **Idempotency-Key**, where it is listed: the same key with the same body gets the same answer, and nothing is done twice.
 - **Lists** are `{"items": […], "next": …}`; `after` takes what `next` said.
 - **Money** is whole cents (`…_cents`), **times** are ISO 8601 in UTC."""
+_BEGIN = f"""Every operation has an example for a shell (bash or zsh), which works as it stands in a shop with its demonstration data.
+Say this first, in the project's folder:
+
+```sh
+{BEGIN}```
+
+`$hq` is then a token of the head office, good for eight hours, and `pick` takes a member out of the last answer.
+What else an example needs stands with it, and which example to run for it."""
 
 
 def document() -> Json:
@@ -34,7 +43,8 @@ def document() -> Json:
 def text(merged: Json) -> str:
     """The page as it should be."""
     tags = {tag["name"]: tag["description"] for tag in merged["tags"]}
-    return page("API", _ABOUT, *(_function(merged, name, title) for name, title in tags.items()))
+    begin = section("How to begin", _BEGIN)
+    return page("API", _ABOUT, begin, *(_function(merged, name, title) for name, title in tags.items()))
 
 
 def _function(merged: Json, name: str, title: str) -> str:
@@ -64,8 +74,22 @@ def _operation(method: str, path: str, operation: Json) -> str:
         operation.get("description", ""),
         " · ".join(facts),
         table(["parameter", "in", "kind", "meaning"], _parameters(operation)),
+        *_example(operation),
         level=3,
     )
+
+
+def _example(operation: Json) -> Iterator[str]:
+    for sample in operation.get("x-codeSamples", ()):
+        needs = [
+            f"`${need['variable']}` ({need.get('operation', 'how to begin')})"
+            for need in operation["x-needs"]
+        ]
+        ends = [f"`${name}`" for name in operation["x-ends"]]
+        yield f"Needs {', '.join(needs)}:" if needs else ""
+        yield f"```sh\n{sample['source']}\n```"
+        yield f"It is refused: {operation['x-refused']}." if "x-refused" in operation else ""
+        yield f"Afterwards {', '.join(ends)} will not do any more." if ends else ""
 
 
 def _body(operation: Json) -> Iterator[str]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
@@ -21,6 +23,8 @@ _SCHEMA_OF_KIND = {
     "uuid": {"type": "string", "format": "uuid"},
 }
 _KEY_SCHEMA = {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY, "pattern": "^[ -~]+$"}
+EXAMPLES_FILE = "examples.json"
+"""Beside the handler: by operation, a request that works as it stands (`x-request` here), and its `answer`."""
 _REF = "#/components/schemas/{model}"
 _PROBLEM_SCHEMA = {
     "type": "object",
@@ -48,10 +52,14 @@ _PROBLEM_SCHEMA = {
 def document(api: Api) -> dict[str, Any]:
     """The whole document; paths are as the function sees them."""
     paths: dict[str, dict[str, Any]] = {}
+    examples = _examples(api)
     for route in api.routes:
-        paths.setdefault(path_template(route.path), {})[route.method.lower()] = _operation(route)
+        operation = _operation(route)
+        paths.setdefault(path_template(route.path), {})[route.method.lower()] = operation
         for response, links in _links(api, route):
-            paths[path_template(route.path)][route.method.lower()]["responses"][response]["links"] = links
+            operation["responses"][response]["links"] = links
+        if route.name in examples:
+            _add_example(operation, examples[route.name])
     return {
         "openapi": "3.1.0",
         "info": {"title": api.title, "version": "1"},
@@ -61,6 +69,31 @@ def document(api: Api) -> dict[str, Any]:
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
         },
     }
+
+
+def _examples(api: Api) -> dict[str, Any]:
+    """What lies beside the handlers of the function, in the project as in an image."""
+    files = {Path(inspect.getfile(route.handler)).with_name(EXAMPLES_FILE) for route in api.routes}
+    return {
+        name: example
+        for file in files
+        if file.is_file()
+        for name, example in json.loads(file.read_text()).items()
+    }
+
+
+def _add_example(operation: dict[str, Any], example: Mapping[str, Any]) -> None:
+    operation["x-request"] = {name: value for name, value in example.items() if name != "answer"}
+    answer = example.get("answer")
+    if answer is None:
+        return
+    response = operation["responses"][str(answer["status"])]
+    for kind, content in response.get("content", {}).items():
+        if "body" in answer and kind.endswith("json"):
+            # A refusal is described once for all operations.
+            content = {**content, "example": answer["body"]}  # noqa: PLW2901
+            response = {**response, "content": {**response["content"], kind: content}}
+    operation["responses"][str(answer["status"])] = response
 
 
 def path_template(path: str) -> str:

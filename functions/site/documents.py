@@ -15,6 +15,7 @@ from functions.shared import Problem, to_json
 from functions.shared.client import ServiceClient
 
 from .domain import Json, merge
+from .examples import EDGE_URL
 
 FRESH_SECONDS = 10.0
 """A document that lacks nothing is asked for again after this long."""
@@ -28,6 +29,8 @@ _ABOUT = """The API of the shop, one section for each function.
 
 Errors are RFC 9457 problem details with a stable `code`.
 A POST that moves money or stock takes an `Idempotency-Key`: sending it again with the same body gets the same answer.
+The commands of each operation (`x-codeSamples`) work as they stand after those of *How to begin* on the page `/docs`;
+`x-needs` says which of their variables other operations set.
 """
 
 
@@ -45,10 +48,15 @@ class Documents:
     """The merged document of `functions`; safe to share between threads."""
 
     def __init__(
-        self, client: ServiceClient, functions: Sequence[str], clock: Callable[[], float] = time.monotonic
+        self,
+        client: ServiceClient,
+        functions: Sequence[str],
+        edge_url: str = EDGE_URL,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
         self._functions = functions
+        self._edge_url = edge_url
         self._clock = clock
         self._lock = threading.Lock()
         self._kept: tuple[float, Gathered] | None = None
@@ -69,7 +77,8 @@ class Documents:
             found = {function: call.result() for function, call in zip(self._functions, calls, strict=True)}
         away = {function: result for function, result in found.items() if isinstance(result, str)}
         present = {function: result for function, result in found.items() if isinstance(result, dict)}
-        document = merge(present, title=_TITLE, description=_ABOUT + _absence(away))
+        about = _ABOUT + _absence(away)
+        document = merge(present, title=_TITLE, description=about, edge_url=self._edge_url)
         body = to_json(document)
         return Gathered(document, body, f'"{hashlib.sha256(body).hexdigest()[:24]}"', away)
 

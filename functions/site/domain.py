@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
+from .examples import EDGE_URL, with_examples
+
 Json = dict[str, Any]
 
 SCHEMAS = "#/components/schemas/"
@@ -12,9 +14,10 @@ INTERNAL_ROLES = ["service"]
 """Operations for these roles alone are calls between functions: the edge does not serve them."""
 
 
-def merge(documents: Mapping[str, Json], *, title: str, description: str) -> Json:
+def merge(documents: Mapping[str, Json], *, title: str, description: str, edge_url: str = EDGE_URL) -> Json:
     """The OpenAPI 3.1 document of all functions as the edge serves them, below `/api/<function>`.
 
+    Their examples are for a shop whose edge is at `edge_url`.
     Schemas and operations are renamed `<function>.<name>`, so that two functions may use one name.
     Internal operations, and schemas that nothing else uses, are left out.
     """
@@ -33,7 +36,7 @@ def merge(documents: Mapping[str, Json], *, title: str, description: str) -> Jso
         merged["paths"].update(public)
         merged["components"]["schemas"].update(_used_schemas(function, public, components.get("schemas", {})))
         merged["components"]["securitySchemes"].update(components.get("securitySchemes", {}))
-    return merged
+    return with_examples(merged, edge_url)
 
 
 def operations(document: Mapping[str, Any]) -> Iterator[tuple[str, str, Json]]:

@@ -17,6 +17,7 @@ from functions.shared.client import ServiceClient
 
 from . import pages
 from .documents import FETCH_SECONDS, Documents
+from .examples import EDGE_URL
 
 SECURITY_HEADERS = {
     # Everything comes from this function; nothing is inline, so injected text can neither run nor load anything.
@@ -36,7 +37,7 @@ class SiteSettings(FunctionSettings):
         default="products inventory sales reports customers orders cart checkout",
     )
     edge_url: str = setting(
-        "Address of the edge as a visitor writes it, shown in the examples.", default="http://localhost:8000"
+        "Address of the edge as a visitor writes it, shown in the examples.", default=EDGE_URL
     )
     prometheus_url: str = setting(
         "Address of Prometheus for a visitor; without it there is no link.", default=""
@@ -102,5 +103,5 @@ def create_app(environ: Mapping[str, str]) -> FunctionApp:
     app = build(api, SiteSettings, environ)
     settings = app.service.settings(SiteSettings)
     client = ServiceClient(settings.gateway_url, token=None, default_budget_seconds=FETCH_SECONDS)
-    app.extensions["documents"] = Documents(client, settings.functions.split())
+    app.extensions["documents"] = Documents(client, settings.functions.split(), settings.edge_url)
     return app

@@ -13,6 +13,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from .domain import operations
+from .examples import BEGIN
 
 HERE = Path(__file__).resolve().parent
 VIEWER_PACKAGE = "flask-openapi-swagger"
@@ -66,11 +67,13 @@ def links(prometheus_url: str, dashboards_url: str) -> list[Link]:
 
 
 def documentation(document: Mapping[str, Any], away: Mapping[str, str]) -> str:
-    """The documentation as plain HTML, which `docs.js` replaces by the viewer."""
-    sections: dict[str, list[tuple[str, str, str]]] = {tag["name"]: [] for tag in document["tags"]}
+    """The documentation as plain HTML, whose list of operations `docs.js` replaces by the viewer."""
+    sections: dict[str, list[tuple[str, str, Mapping[str, Any]]]] = {
+        tag["name"]: [] for tag in document["tags"]
+    }
     for method, path, operation in operations(document):
-        sections[operation["tags"][0]].append((method, path, operation["summary"]))
-    return _render("docs.html", document=document, sections=sections, away=away)
+        sections[operation["tags"][0]].append((method, path, operation))
+    return _render("docs.html", begin=BEGIN, sections=sections, away=away)
 
 
 def etag(text: str) -> str:
