@@ -40,7 +40,7 @@ class Seen:
     held: Sequence[Held]
     told: Sequence[Told]
     limit: int
-    """What all replicas together may be given at once, and what may wait for those that the edge asks itself."""
+    """What the edge may hold: with the gateway, with the replicas that it asks itself, and waiting for these."""
 
     @property
     def over(self) -> Answers:
