@@ -29,6 +29,7 @@ from .validation import validate_body, validate_query
 
 LARGEST_BODY_BYTES = 4 * 1024 * 1024
 EDGE_HEADER = "X-Kong-Request-Id"
+
 _log = logging.getLogger("magasin")
 
 

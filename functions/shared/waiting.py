@@ -63,10 +63,10 @@ class Waits:
         offset = seconds_since(start_time, self._clock())
         if offset is None:
             return None, False
-        now = self._monotonic()
-        if self._behind is None:
-            self._behind = 0.0 if abs(offset) <= AGREEING_SECONDS else offset
-        waited = offset - self._behind
+        now, behind = self._monotonic(), self._behind
+        if behind is None:
+            self._behind = behind = 0.0 if abs(offset) <= AGREEING_SECONDS else offset
+        waited = offset - behind
         limit = self._limit(waited, now)
         if -AGREEING_SECONDS <= waited <= limit:
             self._impossible_since = None
@@ -80,16 +80,19 @@ class Waits:
         if waited < SHORT_WAIT_SECONDS:
             self._long_since = None
             return LONGEST_WAIT_SECONDS
-        if self._long_since is None:
-            self._long_since = now
-        stands = now - self._long_since > LONGEST_WAIT_SECONDS
+        since = self._long_since
+        if since is None:
+            self._long_since = since = now
+        stands = now - since > LONGEST_WAIT_SECONDS
         return STANDING_WAIT_SECONDS if stands else LONGEST_WAIT_SECONDS
 
     def _is_disproved(self, offset: float, now: float) -> bool:
-        if self._impossible_since is None:
+        since = self._impossible_since
+        if since is None:
             self._impossible_since, self._least = now, offset
+            return False
         self._least = min(self._least, offset)
-        return now - self._impossible_since > DISPROVED_SECONDS
+        return now - since > DISPROVED_SECONDS
 
     def _believe(self, behind: float, offset: float) -> float:
         self._behind, self._long_since, self._impossible_since = behind, None, None

@@ -158,8 +158,20 @@ def test_a_refusal_tells_what_there_was_when_it_was_decided(
     ]
 
 
+@pytest.mark.parametrize(
+    ("statement", "ask"),
+    [
+        ("promise_one", lambda room: room.reserve("S1", A=4)),
+        ("promise_stock", lambda room: room.reserve("S1", A=4, B=1)),
+        ("change_stock", lambda room: room.issue("r", A=4)),
+    ],
+)
 def test_a_refusal_after_waiting_for_a_row_tells_what_is_left_of_it(
-    room: Stockroom, other: psycopg2.extensions.cursor, monkeypatch: pytest.MonkeyPatch
+    room: Stockroom,
+    other: psycopg2.extensions.cursor,
+    monkeypatch: pytest.MonkeyPatch,
+    statement: str,
+    ask: Callable[[Stockroom], Any],
 ) -> None:
     held: list[bool] = []
 
@@ -172,10 +184,10 @@ def test_a_refusal_after_waiting_for_a_row_tells_what_is_left_of_it(
             except psycopg2.errors.LockNotAvailable:
                 held.append(True)
 
-    after(monkeypatch, "promise_one", look)
+    after(monkeypatch, statement, look)
     other.execute("UPDATE inventory.stock SET reserved = 3 WHERE location = 'S1' AND sku = 'A'")
     with ThreadPoolExecutor(1) as pool:
-        ours = pool.submit(room.reserve, "S1", A=4)
+        ours = pool.submit(ask, room)
         wait_until(lambda: waiting_backends(room))
         other.connection.commit()
         assert lacking(ours.result()) == [("A", 4, 2)]
