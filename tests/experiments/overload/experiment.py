@@ -58,7 +58,7 @@ class Overload(Experiment):
         f"Where less than {results.LEAST_TIMES:g} times the knee could be sent, nothing is decided.",
         "Useful: right answers that came during the overload, without its first second. Refused: 429 and 503, timed from when the request left.",
         "Beside it a client that looks at headers asks some ten times a second; what is inside of the edge and the memory of all programs (anonymous and shared, by PSS) are read twice a second.",
-        "Back: the last request after the overload that failed or took longer than its bound (0.1 s, a purchase 1 s), one in a hundred aside.",
+        "Back: the last request after the overload that failed or took longer than its bound (0.1 s, a purchase 1 s) from when it left, one in a hundred aside.",
     )
 
     def options(self, parser: argparse.ArgumentParser) -> None:
