@@ -69,11 +69,11 @@ class SoldOutError(RuntimeError):
 
 
 def reserve_conditionally(connection: Connection, line: Line) -> None:
-    _, promised = reservations.promise_stock(
+    _, lacks = reservations.promise_stock(
         connection, [line], reservation_id=uuid.uuid4(), location=line.location, reference=None,
         ttl_seconds=TTL_SECONDS,
     )  # fmt: skip
-    if not promised:
+    if lacks:
         raise SoldOutError
 
 

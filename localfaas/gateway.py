@@ -51,6 +51,12 @@ WAIT_STEP_SECONDS = 0.2
 A killed replica answers again after 1.2 s, so no request that had not reached it is lost.
 """
 
+MOST_WAITING = 512
+"""Requests that wait for a replica of one function to be there; the next one is answered 429, as those beyond `max_inflight` are.
+
+At a hundred a second four times as many as come while a killed replica is away.
+"""
+
 UPSTREAM_IDLE_SECONDS = 1.5
 """Below the keep-alive of any function server in use (gunicorn's 2 s is the shortest), so that no request is sent
 on a connection that the server is just closing."""
@@ -259,7 +265,7 @@ def _function_cluster(one: Desired, settings: Settings) -> Resource:
         "eds_cluster_config": {"eds_config": eds},
         "load_balancing_policy": {"policies": [{"typed_extension_config": _least_request()}]},
         "ignore_health_on_host_removal": True,
-    } | _cluster_limits(limit)
+    } | _cluster_limits(limit, MOST_WAITING)
 
 
 def _least_request() -> Resource:
@@ -272,13 +278,13 @@ def _least_request() -> Resource:
     }
 
 
-def _cluster_limits(max_requests: int) -> Resource:
+def _cluster_limits(max_requests: int, max_retries: int = UNLIMITED) -> Resource:
     """Circuit breaker, no panic threshold, and connections dropped before the server does it."""
     threshold = {
         "max_connections": UNLIMITED,
         "max_pending_requests": UNLIMITED,
         "max_requests": max_requests,
-        "max_retries": UNLIMITED,
+        "max_retries": max_retries,
     }
     return {
         "circuit_breakers": {"thresholds": [threshold]},

@@ -66,7 +66,7 @@ def reserve_stock(body: views.NewReservation, connection: Connection) -> Answer:
     present = _present(connection, body, store.stored_lines(combined))
     if present is not None:
         return Answer(present)
-    row, promised = reservations.promise_stock(
+    row, lacks = reservations.promise_stock(
         connection,
         combined,
         reservation_id=body.reservation_id or uuid4(),
@@ -74,9 +74,8 @@ def reserve_stock(body: views.NewReservation, connection: Connection) -> Answer:
         reference=body.reference,
         ttl_seconds=_ttl_seconds(body),
     )
-    if len(promised) < len(combined):
-        changed = [(body.location, sku) for sku in promised]
-        refuse_shortage(lines, store.find_lacks(connection, domain.promised(lines), changed))
+    if lacks:
+        refuse_shortage(lines, lacks)
     connection.after_commit(RESERVATIONS.labels("created").inc)
     return Answer({**row, "lines": store.stored_lines(combined), "movements": []}, 201)
 

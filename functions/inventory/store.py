@@ -52,20 +52,10 @@ def change_stock(connection: Connection, changes: Sequence[Change], note: Note) 
     """
     columns = _columns(changes).values()
     rows = _CHANGE_STOCK.fetch_all(connection, *columns, note.reason, note.reference, note.moved_by)
+    available = {(row["location"], row["sku"]): row.pop("available") for row in rows}
+    changed = [(row["location"], row["sku"]) for row in rows if row.pop("is_changed")]
     movements = [row for row in rows if row["movement_id"] is not None]
-    if len(rows) == len(changes):
-        return Outcome(movements, [])
-    changed = [(row["location"], row["sku"]) for row in rows]
-    return Outcome(movements, find_lacks(connection, changes, changed))
-
-
-def find_lacks(
-    connection: Connection, changes: Sequence[Change], changed: Sequence[tuple[str, str]]
-) -> list[Lack]:
-    """What is lacking for those of `changes`, tried before in this transaction, that are not among `changed`."""
-    rows = fetch_all(connection, _AVAILABLE, _columns(changes))
-    available = {(row["location"], row["sku"]): row["available"] for row in rows}
-    return lacks_of(changes, changed, available)
+    return Outcome(movements, lacks_of(changes, changed, available))
 
 
 def _columns(changes: Sequence[Change]) -> dict[str, list[Any]]:
@@ -151,6 +141,7 @@ ON CONFLICT DO NOTHING
 
 # The condition is tested on the rows as they are once locked: a row that another transaction changed while this one
 # waited is read anew, for the lock and again for the update (PostgreSQL, section 13.2.1).
+# What is available is told by the same statement, since the next one may see rows that this one did not.
 _CHANGE_STOCK = Prepared(
     "change_stock",
     """
@@ -160,7 +151,8 @@ WITH wanted AS MATERIALIZED (
         $1::text[], $2::text[], $3::integer[], $4::integer[], $5::text[]
     ) AS wanted (location, sku, on_hand, reserved, kind)
 ), locked AS MATERIALIZED (
-    SELECT stock.location, stock.sku, wanted.on_hand, wanted.reserved, wanted.kind
+    SELECT stock.location, stock.sku, wanted.on_hand, wanted.reserved, wanted.kind,
+        stock.on_hand - stock.reserved AS available
     FROM stock
     JOIN wanted ON stock.location = wanted.location AND stock.sku = wanted.sku
     ORDER BY stock.location, stock.sku
@@ -183,20 +175,15 @@ WITH wanted AS MATERIALIZED (
     ORDER BY location, sku
     RETURNING movement_id, moved_at, location, sku, quantity, on_hand, kind, reason, reference, moved_by
 )
-SELECT logged.movement_id, logged.moved_at, changed.location, changed.sku, logged.quantity, logged.on_hand,
-    logged.kind, logged.reason, logged.reference, logged.moved_by
-FROM changed
-LEFT JOIN logged ON logged.location = changed.location AND logged.sku = changed.sku
-ORDER BY changed.location, changed.sku
+SELECT logged.movement_id, logged.moved_at, locked.location, locked.sku, logged.quantity, logged.on_hand,
+    logged.kind, logged.reason, logged.reference, logged.moved_by,
+    locked.available, changed.sku IS NOT NULL AS is_changed
+FROM locked
+LEFT JOIN changed ON changed.location = locked.location AND changed.sku = locked.sku
+LEFT JOIN logged ON logged.location = locked.location AND logged.sku = locked.sku
+ORDER BY locked.location, locked.sku
 """,
 )
-
-_AVAILABLE = """
-SELECT stock.location, stock.sku, stock.on_hand - stock.reserved AS available
-FROM stock
-JOIN unnest(%(locations)s::text[], %(skus)s::text[]) AS wanted (location, sku)
-  ON stock.location = wanted.location AND stock.sku = wanted.sku
-"""
 
 _MOVEMENTS_OF = """
 SELECT movement_id, moved_at, location, sku, quantity, on_hand, kind, reason, reference, moved_by

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 from functions.shared import Connection, Prepared, Row, execute, fetch_all, fetch_one
 
-from .domain import Line
+from .domain import Lack, Line, lacks_of, promised
 
 
 def promise_stock(
@@ -19,8 +20,8 @@ def promise_stock(
     location: str,
     reference: str | None,
     ttl_seconds: int,
-) -> tuple[Row, list[str]]:
-    """An open reservation, and the SKUs of `lines` that could be promised; unless they all could, do not commit.
+) -> tuple[Row, list[Lack]]:
+    """An open reservation, and what of `lines` was lacking when that was decided; with lacks, do not commit.
 
     `lines` are of one location, one for each SKU. This transaction's commit will not wait for the disk.
     """
@@ -31,7 +32,20 @@ def promise_stock(
     )
     assert row is not None
     del row["synchronous_commit"]
-    return row, row.pop("promised")
+    skus, available = row.pop("promised"), row.pop("available") or {}
+    if len(skus) == len(lines):
+        return row, []
+    done = [(location, sku) for sku in skus]
+    seen = {(location, sku): number for sku, number in available.items()}
+    return row, [_as_it_is(connection, lack) for lack in lacks_of(promised(lines), done, seen)]
+
+
+def _as_it_is(connection: Connection, lack: Lack) -> Lack:
+    """A row that had enough when its statement began was taken of while it waited for the lock, which it has now."""
+    if lack.available < lack.requested:
+        return lack
+    found = fetch_one(connection, _AVAILABLE, {"location": lack.location, "sku": lack.sku})
+    return replace(lack, available=found["available"] if found else 0)
 
 
 def find_reservation(connection: Connection, reservation_id: UUID) -> Row | None:
@@ -74,6 +88,7 @@ def lines_of(row: Row) -> list[Line]:
 
 
 # What follows what was promised, in the same statement: the rows of stock are held only until the answer is stored.
+# So is what was available where that was too little, since the next statement may see what has come in meanwhile.
 # The commit does not wait for the disk, so that nobody waits for a hot row while it turns. A crash may then forget the
 # last promises, whole and only those that nothing durable has come after: whoever stores that it has the promise does
 # so later in the same write-ahead log (docs/decisions/0022-reservations-do-not-wait-for-the-disk.md).
@@ -89,12 +104,15 @@ _WRITE_PROMISED = """
 )
 SELECT reservation_id, state, location, reference, created_at, expires_at, settled_at,
     ARRAY(SELECT sku FROM promised) AS promised,
+    CASE WHEN (SELECT count(*) FROM promised) < cardinality($5::text[])
+        THEN (SELECT jsonb_object_agg(sku, available) FROM seen) END AS available,
     set_config('synchronous_commit', 'off', true) AS synchronous_commit
 FROM added
 """
 
 # One row needs no order: the update locks it, and tests the condition on it as it is then. A fifth to a
-# quarter more reservations of a hot SKU in a second than with the lock taken first.
+# quarter more reservations of a hot SKU in a second than with the lock taken first. A row that has too little when the
+# statement begins is not locked at all, and is seen as it was then.
 _PROMISE_ONE = Prepared(
     "promise_one",
     """
@@ -105,6 +123,11 @@ WITH promised AS (
       AND sku = ($5::text[])[1]
       AND on_hand - reserved >= ($6::integer[])[1]
     RETURNING sku
+), seen AS (
+    SELECT sku, on_hand - reserved AS available
+    FROM stock
+    WHERE location = $2::text
+      AND sku = ($5::text[])[1]
 """  # noqa: S608 - what is added is a constant
     + _WRITE_PROMISED,
 )
@@ -117,7 +140,7 @@ WITH wanted AS MATERIALIZED (
     SELECT sku, quantity
     FROM unnest($5::text[], $6::integer[]) AS wanted (sku, quantity)
 ), locked AS MATERIALIZED (
-    SELECT stock.sku, wanted.quantity
+    SELECT stock.sku, wanted.quantity, stock.on_hand - stock.reserved AS available
     FROM stock
     JOIN wanted ON stock.sku = wanted.sku
     WHERE stock.location = $2::text
@@ -131,9 +154,19 @@ WITH wanted AS MATERIALIZED (
       AND stock.sku = locked.sku
       AND stock.on_hand - stock.reserved >= locked.quantity
     RETURNING stock.sku
+), seen AS (
+    SELECT sku, available
+    FROM locked
 """  # noqa: S608 - what is added is a constant
     + _WRITE_PROMISED,
 )
+
+_AVAILABLE = """
+SELECT on_hand - reserved AS available
+FROM stock
+WHERE location = %(location)s
+  AND sku = %(sku)s
+"""
 
 _FIND = """
 SELECT reservation_id::text AS reservation_id, state, location, reference, created_at, expires_at, settled_at,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal
@@ -24,18 +23,12 @@ from .idempotency import KEY_HEADER, REPLAYED_HEADER, StoredAnswer, attempt
 from .refusals import translate
 from .service import FunctionApp, Service, current
 from .settings import FunctionSettings, load
-from .telemetry import Telemetry, configure_logging, current_trace, queue_seconds
+from .telemetry import Telemetry, configure_logging, current_trace
 from .tracing import make_tracer
 from .validation import validate_body, validate_query
 
 LARGEST_BODY_BYTES = 4 * 1024 * 1024
 EDGE_HEADER = "X-Kong-Request-Id"
-LONGEST_WAIT_SECONDS = 5.0
-"""What the time budget leaves between the gateway's 15 s and a function's 10 s.
-
-A request that has waited for longer is refused before anything is done for it: its caller may not be there any more when it
-is done, and those behind it would wait for it.
-"""
 
 _log = logging.getLogger("magasin")
 
@@ -129,8 +122,7 @@ def _name_route(template: str) -> None:
 
 def _refuse_what_waited_too_long() -> None:
     trace = current_trace()
-    waited = queue_seconds(trace.gateway_time, time.time()) if trace else None
-    if waited is not None and waited > LONGEST_WAIT_SECONDS:
+    if trace is not None and trace.waited_too_long:
         raise errors.Unavailable("Too many are waiting; try again shortly.", code="too_busy")
 
 

@@ -20,14 +20,12 @@ from typing import TYPE_CHECKING, Any
 
 from . import later, metrics
 from .settings import Duration
+from .waiting import Waits
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
     from .tracer import Tracer
-
-LONGEST_QUEUE_SECONDS = 60.0
-"""The gateway gives a request up long before; a start further away than this, back or ahead, is no start."""
 
 _KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:#+/=-]{1,128}\Z")
@@ -50,8 +48,9 @@ class Trace:
     span_id: str
     trace_flags: str
     deadline: float
-    gateway_time: str = ""
-    """When the gateway took it, as `X-Start-Time` says."""
+    waited: float | None = None
+    """Seconds between the gateway taking it and its beginning here; None where nobody says."""
+    waited_too_long: bool = False
     route: str = "unmatched"
     tracestate: str = ""
     span: Span | None = None
@@ -89,7 +88,6 @@ def begin_trace(environ: Mapping[str, Any], budget_seconds: float) -> Trace:
     if "HTTP_X_TIMEOUT" in environ:
         budget = min(budget, parse_timeout(environ["HTTP_X_TIMEOUT"]) or budget)
     trace = Trace(request_id, trace_id, parent_id, fresh[64:], flags, time.monotonic() + budget)
-    trace.gateway_time = environ.get("HTTP_X_START_TIME", "")
     if parent and "HTTP_TRACESTATE" in environ and _TRACESTATE.match(environ["HTTP_TRACESTATE"]):
         trace.tracestate = environ["HTTP_TRACESTATE"]
     return trace
@@ -101,17 +99,6 @@ def parse_timeout(text: str) -> float | None:
         return Duration(text)
     except ValueError:
         return None
-
-
-def queue_seconds(start_time: str, now: float) -> float | None:
-    """Seconds since `X-Start-Time`, which OpenFaaS' gateway sets (Unix time in nanoseconds); None for nonsense.
-
-    The gateway may have another clock than this machine: a start a little ahead of ours counts as no time at all.
-    """
-    if not (start_time.isascii() and start_time.isdigit()):
-        return None
-    seconds = now - int(start_time[:20]) / 1e9
-    return max(0.0, seconds) if -LONGEST_QUEUE_SECONDS < seconds < LONGEST_QUEUE_SECONDS else None
 
 
 REHEARSAL = "magasin.rehearsal"
@@ -134,11 +121,14 @@ class Telemetry:
         self._names = f'"function": {_encode(function)}, "replica": {_encode(replica)}'
         self._replica = replica
         self._budget = budget
+        self._waits = Waits()
         self._fresh = True
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         started = time.perf_counter()
         trace = begin_trace(environ, self._budget)
+        if "HTTP_X_START_TIME" in environ:
+            trace.waited, trace.waited_too_long = self._waits.judge(environ["HTTP_X_START_TIME"])
         if self.tracer is not None and REHEARSAL not in environ:
             self.tracer.begin_request(trace, environ)
         status = "500"
@@ -167,9 +157,8 @@ class Telemetry:
         if trace.tracer is not None:
             trace.tracer.end_request(trace, method, int(status), ended)
         metrics.REQUEST_SECONDS.observe((trace.route, method, status), seconds)
-        queued = queue_seconds(trace.gateway_time, ended - seconds)
-        if queued is not None:
-            metrics.QUEUE_SECONDS.observe(queued)
+        if trace.waited is not None:
+            metrics.QUEUE_SECONDS.observe(trace.waited)
         first = ""
         if self._fresh:
             self._fresh, first = False, ', "first": true'

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from localfaas.edge.entities import Configuration, Service, Target, Upstream
-from localfaas.edge.resolve import Dns, Fixed, Replicas, Resolver
+from localfaas.edge.resolve import Dns, Fixed, Gateway, Replicas, Resolver
 from localfaas.envoy import Address, Membership, Resource
 
 _NEVER = "86400s"
@@ -25,6 +25,12 @@ WAITING = 128
 """Requests that wait until a replica of their function has fewer; one more is answered 503 at once.
 
 A hundred wait for some tenths of a second, which is still a service; without an end to them all would wait for too long.
+"""
+TO_GATEWAY = 1024
+"""Requests with the function gateway, on the way to it and back: as many as sixteen replicas are given, and Envoy's own default.
+
+Which function has enough is for the gateway to say (429). This is for when it does not come to it, being frozen or without a
+processor: it takes connections and requests into its sockets all the same, so without an end to them all would wait there.
 """
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
@@ -50,6 +56,7 @@ class Backend:
     upstream: Upstream | None
     to_replicas: bool = False
     """Whether functions' replicas are asked with no function gateway before them, which else bounds what they are given."""
+    to_gateway: bool = False
 
     @property
     def by_dns(self) -> bool:
@@ -90,8 +97,10 @@ def backend(
         found = tuple(endpoints(service.host, service.port, 1, resolver, membership))
     names = _target_names(upstream) if upstream else frozenset({_host_header(service.host, service.port)})
     timeout_ms = service.connect_timeout_ms
-    to_replicas = any(isinstance(resolver(*host), Replicas) for host in hosts)
-    return Backend(f"{base}@{timeout_ms}", timeout_ms, found, names, upstream, to_replicas)
+    kinds = {type(resolver(*host)) for host in hosts}
+    return Backend(
+        f"{base}@{timeout_ms}", timeout_ms, found, names, upstream, Replicas in kinds, Gateway in kinds
+    )
 
 
 def _target_names(upstream: Upstream) -> frozenset[str]:
@@ -170,11 +179,15 @@ def cluster(backend: Backend, eds_source: Resource) -> Resource:
 
 
 def _bounds(backend: Backend) -> Resource:
-    """None but for replicas; a request over HTTP/1.1 has a connection for itself, so connections are what is counted."""
+    """None but on the way to functions; a request over HTTP/1.1 has a connection for itself.
+
+    So connections are what is counted for a replica. What waits for a connection to the gateway is not counted apart: it is
+    there for a moment, as this machine's kernel makes the connection.
+    """
     threshold = {
         "max_connections": _MANY,
         "max_pending_requests": WAITING if backend.to_replicas else _MANY,
-        "max_requests": _MANY,
+        "max_requests": TO_GATEWAY if backend.to_gateway else _MANY,
         "max_retries": _MANY,
     }
     per_host = {"per_host_thresholds": [{"max_connections": AT_ONCE}]} if backend.to_replicas else {}

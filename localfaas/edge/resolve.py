@@ -35,6 +35,11 @@ class Fixed:
 
 
 @dataclass(frozen=True)
+class Gateway(Fixed):
+    """The function gateway, which itself bounds what each function is given."""
+
+
+@dataclass(frozen=True)
 class Dns:
     """A name that Envoy itself asks DNS for."""
 
@@ -55,7 +60,7 @@ def platform_resolver(gateway: Address) -> Resolver:
 
     def resolve(host: str, port: int) -> Resolution:
         if _GATEWAY.match(host) and port == _GATEWAY_PORT:
-            return Fixed(gateway)
+            return Gateway(gateway)
         if matched := _FUNCTION.match(host):
             return Replicas(matched["function"].removesuffix("-replicas"))
         try:

@@ -218,6 +218,29 @@ def test_replicas_are_given_so_much_at_once_and_the_rest_is_told_to_come_again(
     assert taken == [200, 200]
 
 
+def test_a_gateway_that_does_not_come_to_it_is_not_given_ever_more(
+    edge: RunningEdge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Connections and requests are taken by its sockets, whatever becomes of it."""
+    monkeypatch.setattr(clusters, "TO_GATEWAY", 2)
+    gateway = Upstream(edge.settings.port("gateway"))
+    gateway.behaviour = "hang"
+    edge.load(service("http://gateway.openfaas:8080/function/a", "retries: 2, read_timeout: 10000"))
+    taken: list[int] = []
+    asking = [threading.Thread(target=lambda: taken.append(edge.get("/a").status)) for _ in range(2)]
+    for thread in asking:
+        thread.start()
+    wait_for(lambda: len(gateway.seen) == 2, what="two requests with the gateway")
+    refused = edge.get("/a")
+    assert (refused.status, refused.header("Retry-After")) == (503, "1")
+    gateway.released.set()
+    for thread in asking:
+        thread.join(10)
+    assert taken == [200, 200]
+    assert edge.get("/a").status == 200
+    gateway.stop()
+
+
 def test_host_header_names_the_target_or_what_is_set(edge: RunningEdge, three: list[Upstream]) -> None:
     def host() -> str:
         answer = edge.get("/a").json

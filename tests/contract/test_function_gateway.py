@@ -17,6 +17,7 @@ import pytest
 
 from localfaas import __version__
 from localfaas import gateway as resources
+from localfaas.envoy import admin_request
 from localfaas.gateway_metrics import invocation_counts, read_stats
 from tests.support.api import make_api
 from tests.support.gateway import Replica, RunningGateway, replica, running_gateway, wait_until
@@ -290,6 +291,30 @@ def test_beyond_max_inflight_the_answer_is_the_watchdog_s_429(gateway: RunningGa
     for client in clients:
         client.join()
     assert gateway.call("GET", "/function/small").status == 200
+
+
+def test_so_many_wait_for_a_replica_and_the_rest_is_told_to_come_again(
+    gateway: RunningGateway, cart: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resources, "MOST_WAITING", 1)
+    gateway.deploy("few")
+    answers: list[int] = []
+    first = threading.Thread(
+        target=lambda: answers.append(gateway.call("POST", "/function/few", b"x").status)
+    )
+    first.start()
+    wait_until(lambda: _retries(gateway, "few"), "one that waits")
+    answer = gateway.call("POST", "/function/few", b"x")
+    assert (answer.status, answer.headers["retry-after"]) == (429, "1")
+    gateway.endpoints("few", ONE)
+    first.join()
+    assert answers == [200]
+
+
+def _retries(gateway: RunningGateway, name: str) -> int:
+    path = f"/stats?filter=^cluster.{name}.upstream_rq_retry$"
+    text = admin_request(gateway.settings.envoy_admin_socket("gateway"), "GET", path)
+    return int(text.partition(": ")[2] or 0)
 
 
 def test_an_idle_replica_is_preferred(gateway: RunningGateway, cart: Replica) -> None:

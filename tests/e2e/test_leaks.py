@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import multiprocessing.shared_memory
 import os
-import re
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -24,7 +23,17 @@ import requests
 
 from localfaas.settings import Settings
 from localfaas.supervisor import PLATFORM_MARK
-from tests.support.leaks import LONG_LIVED, Descriptors, Held, check_gone, descriptors, grown, held
+from tests.support.leaks import (
+    LONG_LIVED,
+    Descriptors,
+    Held,
+    beside_replicas,
+    check_gone,
+    descriptors,
+    grown,
+    held,
+    is_at_rest,
+)
 from tests.support.platform import PROJECT, Platform, discard, new_platform, wait_for
 from tests.support.ports import free_offset
 
@@ -95,34 +104,32 @@ def open_files(platform: Platform) -> Descriptors:
     return descriptors({**pids, "supervisord": supervisord})
 
 
-def alike(files: set[str]) -> set[str]:
-    """Their names without the numbers of replicas, which change with each deployment."""
-    return {re.sub(r"-\d+\.", "-n.", name) for name in files}
+def held_beside_replicas(platform: Platform) -> Held:
+    return beside_replicas(held(platform.settings), platform.processes())
 
 
-def check_not_grown(platform: Platform, before: Descriptors, held_before: Held) -> None:
-    """No more than before, once what is on its way out is out; which number and port a replica has changes with each deployment."""
+def held_at_rest(platform: Platform) -> Held:
+    """What is the same at two looks, and is not about to become something else."""
+    looks = [held_beside_replicas(platform)]
 
-    def as_before() -> bool:
-        now = held(platform.settings)
-        return (
-            not grown(before, open_files(platform))
-            and not now.zombies
-            and not alike(now.files) - alike(held_before.files)
-            and len(now.ports) <= len(held_before.ports)
-            and len(now.processes) <= len(held_before.processes)
+    def steady() -> bool:
+        looks.append(held_beside_replicas(platform))
+        return looks[-1] == looks[-2] and is_at_rest(looks[-1])
+
+    wait_for(steady, 15, "a platform at rest")
+    return looks[-1]
+
+
+def check_as_before(platform: Platform, before: Descriptors, held_before: Held) -> None:
+    """No open file more, and beside replicas exactly what there was, once what is on its way out is out."""
+    with suppress(AssertionError):
+        wait_for(
+            lambda: not grown(before, open_files(platform)) and held_beside_replicas(platform) == held_before,
+            15,
         )
-
-    try:
-        wait_for(as_before, 15)
-    except AssertionError:
-        now = held(platform.settings)
-        assert grown(before, open_files(platform)) == {}
-        assert now.zombies == []
-        assert len(now.ports) <= len(held_before.ports), now.ports ^ held_before.ports
-        assert alike(now.files) - alike(held_before.files) == set()
-        assert now.processes == held_before.processes
-        raise
+        return
+    assert grown(before, open_files(platform)) == {}
+    assert held_beside_replicas(platform) == held_before
 
 
 def check_changes_leave_nothing(
@@ -130,12 +137,12 @@ def check_changes_leave_nothing(
 ) -> None:
     """So many changes in one life of a platform; after each it holds what it held after the first."""
     change(platform, function, path)  # whatever is opened once is open now
-    before, held_before = open_files(platform), held(platform.settings)
+    held_before, before = held_at_rest(platform), open_files(platform)
     assert set(before) == set(LONG_LIVED)
     assert all(before.values())
     for number in range(2, cycles + 1):
         change(platform, function, path)
-        check_not_grown(platform, before, held_before)
+        check_as_before(platform, before, held_before)
         total = sum(kinds.total() for kinds in open_files(platform).values())
         tell(f"change {number} of {cycles}: {total} open files")
 
@@ -254,6 +261,42 @@ def test_shared_memory_that_outlives_its_platform_is_found(down: Settings):
         memory.close()
         memory.unlink()
     assert held(down, seen).shared_memory == set()
+
+
+def test_what_belongs_to_no_replica_that_is_there_is_found():
+    """A replica may come and go, and so may PostgreSQL's connections; what one has left behind may not."""
+    programs = {
+        "api": {"traffic": "", "port": 0, "pid": 1},
+        "cart-1": {"traffic": "yes", "port": 8008, "pid": 0},
+        "cart-2": {"traffic": "no", "port": 8018, "pid": 0},
+    }
+    forgotten = {"supervisor/conf.d/cart-3.sh", "run/starts/cart-3", "envoy/gateway/eds/old/eds.json"}
+    own = {"supervisor/conf.d/cart-1.conf", "supervisor/conf.d/cart-2.json", "run/starts/cart-2"}
+    found = Held(
+        processes=["11 envoy -c edge", "12 postgres: cart shop [local] idle", "13 python replica"],
+        ports={8000, 8008, 8018, 8028},
+        files=forgotten | own,
+    )
+    assert beside_replicas(found, programs) == Held(
+        processes=["envoy -c edge", "python replica"], ports={8000, 8028}, files=forgotten
+    )
+
+
+@pytest.mark.parametrize(
+    ("file", "rests"),
+    [
+        ("run/starts/cart-1", True),
+        ("build/cart/0123456789abcdef/handler.py", True),
+        ("supervisor/conf.d/cart-1.sh", True),
+        ("envoy/edge/bootstrap.json", True),
+        ("supervisor/conf.d/.cart-1.sh", False),
+        ("build/cart/.tmp-x1y2/handler.py", False),
+        ("envoy/gateway/eds/cart/eds.json.tmp", False),
+        ("envoy/edge/tmpab12.json", False),
+    ],
+)
+def test_a_half_written_file_is_no_rest(file: str, rests: bool):
+    assert is_at_rest(Held(files={file})) is rests
 
 
 def test_files_that_a_process_keeps_open_are_found(tmp_path: Path):

@@ -20,7 +20,7 @@ from functions.cart import handler as cart_handler
 from functions.cart import store as cart_store
 from functions.cart.domain import Cart as StoredCart
 from functions.inventory import store, store_reservations
-from functions.inventory.domain import Change, Line
+from functions.inventory.domain import Change, Lack, Line
 from functions.shared import Connection, Row, execute, fetch_all, fetch_one
 from functions.shared.idempotency import Attempt
 from tests.support.carts import Shop, running_shop
@@ -171,19 +171,20 @@ def test_a_planted_double_reservation_is_found(room: Stockroom, monkeypatch: pyt
 
     def careless(
         connection: Connection, lines: list[Line], *, reservation_id: UUID, **more: Any
-    ) -> tuple[Row, list[str]]:
+    ) -> tuple[Row, list[Lack]]:
         [line] = lines
         row = fetch_one(connection, _LOOK, {"sku": line.sku})
         assert row is not None
         meeting.wait()
-        if row["on_hand"] - row["reserved"] < line.quantity:
-            return {}, []
+        available = row["on_hand"] - row["reserved"]
+        if available < line.quantity:
+            return {}, [Lack("W1", line.sku, line.quantity, available)]
         reserved = row["reserved"] + line.quantity
         execute(connection, _WRITE, {"sku": line.sku, "on_hand": row["on_hand"], "reserved": reserved})
         named = {"id": str(reservation_id), "sku": line.sku, "quantity": line.quantity}
         made = fetch_one(connection, _MAKE, named)
         assert made is not None
-        return made, [line.sku]
+        return made, []
 
     clients = stock_clients(room, "A")
     monkeypatch.setattr(store_reservations, "promise_stock", careless)

@@ -18,12 +18,13 @@ import requests
 from psycopg2 import sql
 
 from functions.inventory import store
+from functions.shared import Prepared
 from localfaas.postgres import SUPERUSER
 from tests.support.functions import problem
 from tests.support.metrics import growth
 from tests.support.postgres import PostgresServer
 from tests.support.replicas import running_replicas
-from tests.support.stockroom import Stockroom, lines, make_stockroom, stockroom
+from tests.support.stockroom import Stockroom, lacking, lines, make_stockroom, stockroom
 
 TRANSFER = {"from_location": "S1", "to_location": "S2", "lines": lines(A=1, B=1)}
 PATIENCE_SECONDS = 30.0
@@ -111,6 +112,86 @@ def test_a_deadlock_is_no_concern_of_the_clients(
     assert repeated.by >= 1
     assert (room.stock("S1", "A"), room.stock("S2", "B")) == ((4, 0), (6, 0))
     assert room.differences() == []
+
+
+def after(monkeypatch: pytest.MonkeyPatch, statement: str, act: Callable[[], object]) -> None:
+    """Call `act` when the prepared statement of that name has run for the first time, its transaction still open."""
+    acts = [act]
+
+    def acting(fetch: Callable[..., Any]) -> Callable[..., Any]:
+        def fetched(self: Prepared, *arguments: Any) -> Any:
+            found = fetch(self, *arguments)
+            if self.name == statement and acts:
+                acts.pop()()
+            return found
+
+        return fetched
+
+    for way in ("fetch_one", "fetch_all"):
+        monkeypatch.setattr(Prepared, way, acting(getattr(Prepared, way)))
+
+
+@pytest.mark.parametrize(
+    ("statement", "ask", "lacks"),
+    [
+        ("promise_one", lambda room: room.reserve("S1", A=1), [("A", 1, 0)]),
+        ("promise_one", lambda room: room.reserve("S1", C=1), [("C", 1, 0)]),
+        ("promise_stock", lambda room: room.reserve("S1", A=1, B=1, C=1), [("A", 1, 0), ("C", 1, 0)]),
+        ("change_stock", lambda room: room.issue("r", B=1, C=1), [("C", 1, 0)]),
+    ],
+)
+def test_a_refusal_tells_what_there_was_when_it_was_decided(
+    room: Stockroom,
+    monkeypatch: pytest.MonkeyPatch,
+    statement: str,
+    ask: Callable[[Stockroom], Any],
+    lacks: list[tuple[str, int, int]],
+) -> None:
+    """More comes in before the answer is written: who reads "1 wanted, 5 available" would not believe it."""
+    assert room.reserve("S1", A=5).status_code == 201
+    arriving = {"C": 5} if statement != "promise_one" else {lacks[0][0]: 5}
+    after(monkeypatch, statement, lambda: room.receive("S1", **arriving))
+    refused = ask(room)
+    assert lacking(refused) == lacks
+    assert [error["message"] for error in refused.get_json()["errors"]] == [
+        f"{wanted} wanted, {available} available at S1" for _, wanted, available in lacks
+    ]
+
+
+@pytest.mark.parametrize(
+    ("statement", "ask"),
+    [
+        ("promise_one", lambda room: room.reserve("S1", A=4)),
+        ("promise_stock", lambda room: room.reserve("S1", A=4, B=1)),
+        ("change_stock", lambda room: room.issue("r", A=4)),
+    ],
+)
+def test_a_refusal_after_waiting_for_a_row_tells_what_is_left_of_it(
+    room: Stockroom,
+    other: psycopg2.extensions.cursor,
+    monkeypatch: pytest.MonkeyPatch,
+    statement: str,
+    ask: Callable[[Stockroom], Any],
+) -> None:
+    held: list[bool] = []
+
+    def look() -> None:
+        with closing(room.database.connect()) as third, third.cursor() as cursor:
+            try:
+                cursor.execute(
+                    "SELECT FROM inventory.stock WHERE location = 'S1' AND sku = 'A' FOR UPDATE NOWAIT"
+                )
+            except psycopg2.errors.LockNotAvailable:
+                held.append(True)
+
+    after(monkeypatch, statement, look)
+    other.execute("UPDATE inventory.stock SET reserved = 3 WHERE location = 'S1' AND sku = 'A'")
+    with ThreadPoolExecutor(1) as pool:
+        ours = pool.submit(ask, room)
+        wait_until(lambda: waiting_backends(room))
+        other.connection.commit()
+        assert lacking(ours.result()) == [("A", 4, 2)]
+    assert held == [True], "nobody changes the row until it is read again"
 
 
 @pytest.mark.parametrize(("failures", "status"), [(3, 201), (4, 503)])

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -28,6 +29,10 @@ SPARE_SOCKETS = 4
 GROWING = ("alertmanager", "grafana", "logs", "postgres", "prometheus", "traces")
 """Folders below the state directory whose owners add files as time passes."""
 SHARED_MEMORY = Path("/dev/shm")
+_HALF_WRITTEN = re.compile(
+    r"(^|/)(\.tmp-[^/]+|[^/]+\.tmp|conf\.d/\.[^/]+|envoy/edge/tmp[^/]+\.json)(/|$)",
+)
+"""What is renamed into its place a moment later (build.py, envoy.py, registry.py, supervisor.py), and what Envoy is to judge."""
 
 Descriptors = Mapping[str, Counter[str]]
 """Open files of each long-lived process, by their kind: `socket`, `pipe`, `anon_inode:[eventpoll]`, a path."""
@@ -65,6 +70,47 @@ def held(settings: Settings, seen: Held | None = None) -> Held:
         shared_memory=shared | _segments(pids, seen),
         files=_files(settings.state),
     )
+
+
+def beside_replicas(found: Held, programs: Mapping[str, Mapping[str, Any]]) -> Held:
+    """What is held that is no replica's: the same at any two moments of a platform at rest, but for pids.
+
+    `programs` are those of `localfaas status`. Left out, as it may differ, is
+    - whatever belongs to a replica that is there: its program's files, its port, its processes. The scaler starts and stops
+      replicas of any function when load comes and goes, that of earlier tests too. What a replica that is gone has left stays in.
+    - processes of PostgreSQL's below its first: there is one for each open connection, and some come to vacuum.
+    - shared memory: PostgreSQL takes and frees some while it works.
+    """
+    replicas = {name: row for name, row in programs.items() if row["traffic"]}
+    pids = {pid for row in replicas.values() for pid in _family(row["pid"])}
+    described = (line.partition(" ") for line in found.processes)
+    return Held(
+        processes=sorted(
+            words
+            for pid, _, words in described
+            if int(pid) not in pids and not words.startswith("postgres: ")
+        ),
+        zombies=found.zombies,
+        ports=found.ports - {row["port"] for row in replicas.values()},
+        files=found.files - {file for name in replicas for file in _files_of(name)},
+    )
+
+
+def is_at_rest(found: Held) -> bool:
+    """Whether no file is half written and nobody is about to be buried."""
+    return not found.zombies and not any(_HALF_WRITTEN.search(file) for file in found.files)
+
+
+def _files_of(replica: str) -> Iterator[str]:
+    yield from (f"supervisor/conf.d/{replica}.{suffix}" for suffix in ("conf", "sh", "json"))
+    yield f"run/starts/{replica}"
+
+
+def _family(pid: int) -> Iterator[int]:
+    with suppress(psutil.Error):
+        if pid:
+            yield pid
+            yield from (child.pid for child in psutil.Process(pid).children(recursive=True))
 
 
 def check_gone(settings: Settings, before: Held) -> Held:

@@ -13,7 +13,7 @@ from localfaas.edge import clusters, listener, lua, routes
 from localfaas.edge.compile import Compiled, compile_edge
 from localfaas.edge.kong_conf import Gzip, Node
 from localfaas.edge.parse import parse
-from localfaas.edge.resolve import Dns, Fixed, Replicas, platform_resolver
+from localfaas.edge.resolve import Dns, Fixed, Gateway, Replicas, platform_resolver
 
 GOLDEN = Path(__file__).parent / "golden" / "edge"
 HEAD = '_format_version: "3.0"\n'
@@ -80,8 +80,8 @@ def test_same_input_gives_the_same_output() -> None:
 @pytest.mark.parametrize(
     ("host", "port", "meaning"),
     [
-        ("gateway.openfaas", 8080, Fixed(("127.0.0.1", 8080))),
-        ("gateway.openfaas.svc.cluster.local", 8080, Fixed(("127.0.0.1", 8080))),
+        ("gateway.openfaas", 8080, Gateway(("127.0.0.1", 8080))),
+        ("gateway.openfaas.svc.cluster.local", 8080, Gateway(("127.0.0.1", 8080))),
         ("gateway.openfaas", 9999, Dns("gateway.openfaas", 9999)),
         ("cart.openfaas-fn", 8080, Replicas("cart")),
         ("cart-replicas.openfaas-fn", 8080, Replicas("cart")),

@@ -91,6 +91,12 @@ def test_one_slow_request_in_a_hundred_is_no_relapse() -> None:
     assert seen(after=slow).recovered == 0
 
 
+def test_a_client_that_was_held_up_once_is_not_the_shops_doing() -> None:
+    after = block(ENDED, AFTER_SECONDS, 50)
+    late = np.where(after.due > ENDED + 1, 0.127, 0.0)
+    assert seen(after=replace(after, late=late)).recovered == 0
+
+
 def test_an_overload_that_was_not_sent_decides_nothing() -> None:
     assert {verdict.word for verdict in verdicts([replace(seen(), knee=2 * KNEE)])} == {"cannot tell"}
 

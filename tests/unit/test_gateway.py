@@ -81,9 +81,10 @@ def test_max_inflight_bounds_a_function_by_its_replicas() -> None:
     assert limits("products")["max_requests"] == gateway.UNLIMITED
 
 
-@pytest.mark.parametrize("name", [gateway.API_CLUSTER, "cart", "products"])
-def test_retries_are_not_cut_short_by_a_default(name: str) -> None:
-    assert limits(name)["max_retries"] == gateway.UNLIMITED
+@pytest.mark.parametrize("name", ["cart", "products"])
+def test_so_many_wait_for_a_replica_and_no_more(name: str) -> None:
+    """Far more than Envoy's default, which is 3."""
+    assert limits(name)["max_retries"] == gateway.MOST_WAITING
 
 
 def test_waiting_bridges_a_restart_and_stays_within_the_timeout() -> None:

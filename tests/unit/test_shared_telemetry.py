@@ -13,10 +13,8 @@ from werkzeug.test import Client
 
 from functions.shared import Api, FunctionSettings, Unavailable, later, metrics
 from functions.shared import create_app as build
-from functions.shared.telemetry import Telemetry, queue_seconds
+from functions.shared.telemetry import Telemetry
 from tests.support.metrics import growth, value
-
-NOW = 1_800_000_000.0
 
 api = Api("lamps", title="Lamps")
 
@@ -100,29 +98,6 @@ def test_the_first_request_of_a_replica_is_marked_and_no_other(
 
 def test_a_replica_says_how_many_requests_it_works_on_at_once(client: Client) -> None:
     assert value("function_threads") == 3
-
-
-@pytest.mark.parametrize(
-    ("header", "expected"),
-    [
-        ("1799999999500000000", 0.5),
-        ("1800000000000000000", 0.0),
-        ("1800000003000000000", 0.0),  # the gateway's clock is ahead of ours
-        ("1800000100000000000", None),
-        ("1799999000000000000", None),
-        ("", None),
-        ("-1799999999500000000", None),
-        ("1.5", None),
-        ("soon", None),
-        ("١٢٣", None),
-        ("9" * 5000, None),
-    ],
-)
-def test_time_in_queue_is_what_passed_since_the_gateway_and_nonsense_is_none(
-    header: str, expected: float | None
-) -> None:
-    found = queue_seconds(header, NOW)
-    assert found == (None if expected is None else pytest.approx(expected, abs=1e-6))
 
 
 def test_only_calls_through_the_gateway_count_as_queued(client: Client) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from benchmarks.own_platform import own_platform
 from benchmarks.report import BenchmarkError
-from localfaas.edge.clusters import AT_ONCE, WAITING
+from localfaas.edge.clusters import AT_ONCE, TO_GATEWAY, WAITING
 from localfaas.settings import Settings
 from localfaas.supervisor import Supervisor
 from tests.experiments.capacity.cells import TO_ITS_LIMIT, read_cell
@@ -36,6 +35,7 @@ MOST_OPEN = 1000
 CUSTOMERS = 100
 REFUSED_WITHIN = 0.5
 """There are connections for as many requests as are due within this, MOST_OPEN at most."""
+ASKED_BY_THE_EDGE = "cart"
 SHORT, FULL = (JOURNEY,), (JOURNEY, "products", "sales", "checkout")
 
 
@@ -58,7 +58,7 @@ class Overload(Experiment):
         f"Where less than {results.LEAST_TIMES:g} times the knee could be sent, nothing is decided.",
         "Useful: right answers that came during the overload, without its first second. Refused: 429 and 503, timed from when the request left.",
         "Beside it a client that looks at headers asks some ten times a second; what is inside of the edge and the memory of all programs (anonymous and shared, by PSS) are read twice a second.",
-        "Back: the last request after the overload that failed or took longer than its bound (0.1 s, a purchase 1 s), one in a hundred aside.",
+        "Back: the last request after the overload that failed or took longer than its bound (0.1 s, a purchase 1 s) from when it left, one in a hundred aside.",
     )
 
     def options(self, parser: argparse.ArgumentParser) -> None:
@@ -98,7 +98,7 @@ class Overload(Experiment):
             "overload.json",
             {
                 "times": TIMES, "calm_seconds": CALM_SECONDS, "seconds": seconds,
-                "limit": most_in_flight(stage.settings, parts),
+                "limit": most_in_flight(stage.settings),
                 "parts": [{"name": part.name, "bound_seconds": part.bound_seconds} for part in parts],
             },
         )  # fmt: skip
@@ -139,15 +139,9 @@ def load_of(parts: Sequence[Part], knee: float, seconds: float) -> list[Block]:
     return blocks
 
 
-def most_in_flight(settings: Settings, parts: Sequence[Part]) -> int:
-    """What the replicas of those that clients ask may be given at once, and what may wait at the edge."""
-    asked = {
-        found[1] for part in parts for _, request in part.requests if (found := _FUNCTION.search(request.url))
-    }
-    return AT_ONCE * sum(len(replicas_of(settings)[function]) for function in asked) + WAITING
-
-
-_FUNCTION = re.compile(r"/(?:api|function)/([a-z]+)")
+def most_in_flight(settings: Settings) -> int:
+    """What the edge may give to the gateway and to the replicas that it asks itself, and what may wait for these."""
+    return TO_GATEWAY + AT_ONCE * len(replicas_of(settings)[ASKED_BY_THE_EDGE]) + WAITING
 
 
 EXPERIMENT = Overload()

@@ -52,7 +52,7 @@ def _about(one: Seen) -> Iterator[Verdict]:
         one.without_word == 0 if refused else None,
     )
     yield Verdict(
-        f"{name}: no more in flight than replicas take at once and may wait for them, and memory stays within {MOST_GROWTH:g} times",
+        f"{name}: no more in flight than the edge is to hold, and memory stays within {MOST_GROWTH:g} times",
         f"at most {one.most_in_flight:,} of {one.limit:,} in flight; {one.grown:.2f} times the memory",
         one.most_in_flight <= one.limit and one.grown <= MOST_GROWTH,
     )

@@ -40,7 +40,7 @@ class Seen:
     held: Sequence[Held]
     told: Sequence[Told]
     limit: int
-    """What all replicas together may be given at once, and what may wait for those that the edge asks itself."""
+    """What the edge may hold: with the gateway, with the replicas that it asks itself, and waiting for these."""
 
     @property
     def over(self) -> Answers:
@@ -100,11 +100,15 @@ class Seen:
 
     @property
     def recovered(self) -> float:
-        """Seconds after the overload, when the last request was due that failed or took longer than its bound."""
+        """Seconds after the overload, when the last request was due that failed or took longer than its bound.
+
+        From when it left: a client that was held up once in an overload is as late with all that follow, and no answer of
+        the shop's holds it up, as what it has no connection for is not sent.
+        """
         last = self.ended
         for name, answers in self.parts.items():
             its = answers.after(self.ended)
-            bad = its.where(~its.ok | (its.seconds > self.bounds[name]))
+            bad = its.where(~its.ok | (its.took > self.bounds[name]))
             # A request in a hundred may be slow at any time.
             if len(bad) > max(1, len(its) // 100):
                 last = max(last, float(bad.due[-1 - len(its) // 100]))
