@@ -189,4 +189,4 @@ def _report(name: str, template: Template, *, has_route: bool) -> list[str]:
     ]
     if has_route:
         lines.append(f"{KONG_FILE}: service {name}, route /api/{name}")
-    return [*lines, *template.welcome.splitlines(), "Next: make deploy"]
+    return [*lines, *template.welcome.splitlines(), "Next: `localfaas deploy`"]
