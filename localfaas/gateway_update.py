@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,8 +18,6 @@ from localfaas.envoy import EnvoyFiles, Resource, admin_request
 CLUSTER_STATS = "cluster_manager.cds"
 ROUTE_STATS = "http.gateway.rds.gateway"
 PATIENCE_SECONDS = 5.0
-
-_one_at_a_time = threading.Lock()
 
 
 class GatewayRefused(RuntimeError):

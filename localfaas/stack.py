@@ -15,7 +15,6 @@ from typing import Any
 from localfaas.placed_yaml import Keys, PlacedYamlError, Value, read_yaml
 from localfaas.substitution import SubstitutionError, substitute
 
-DEFAULT_GATEWAY = "http://127.0.0.1:8080"
 DOCKERFILE = "dockerfile"
 """The language of a function that brings its own Dockerfile and has no template."""
 

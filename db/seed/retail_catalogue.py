@@ -78,11 +78,6 @@ class RetailCatalogue:
     code_count: int
     unused_lines: Mapping[str, int]
 
-    @property
-    def merged_code_count(self) -> int:
-        """Codes that are another spelling of a product's code."""
-        return sum(len(product.codes) - 1 for product in self.products)
-
 
 class _LineRefusedError(Exception):
     """A line that says nothing about a product, and why."""

