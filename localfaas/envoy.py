@@ -36,6 +36,14 @@ class EnvoyFiles:
 
     root: Path
 
+    def clusters(self) -> list[Resource]:
+        """The clusters that are written; none before the first were."""
+        return _read_resources(self.root / "cds" / "cds.json")
+
+    def routes(self) -> list[Resource]:
+        """The routes that are written; none before the first were."""
+        return _read_resources(self.root / "rds" / "rds.json")
+
     def write_listeners(self, resources: Sequence[Resource]) -> bool:
         return _write_resources(self.root / "lds" / "lds.json", resources)
 
@@ -118,6 +126,13 @@ def _write_resources(path: Path, resources: Sequence[Resource]) -> bool:
     path.parent.mkdir(parents=True, exist_ok=True)
     _rename_into(path, text)
     return True
+
+
+def _read_resources(path: Path) -> list[Resource]:
+    if not path.exists():
+        return []
+    resources: list[Resource] = json.loads(path.read_text())["resources"]
+    return resources
 
 
 def _rename_into(path: Path, text: str) -> None:

@@ -81,9 +81,10 @@ from .settings import (
     secret,
     setting,
 )
-from .validation import Body, Day, Query
+from .validation import ONE_LINE, Body, Day, Query
 
 __all__ = [
+    "ONE_LINE",
     "Answer",
     "Api",
     "BadRequest",
