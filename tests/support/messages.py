@@ -13,7 +13,7 @@ FOLDERS = ("localfaas", "functions", "db", "deploy", "benchmarks", "tests/load",
 """Where users' messages are written."""
 GAP = "…"
 """In a quotation: what differs from case to case."""
-HOLE = "\x00"
+_HOLE = "\x00"
 _HEADS = ("you see", "status, message", "status, `code`, detail")
 
 
@@ -36,9 +36,9 @@ def sayable() -> list[str]:
     for folder in FOLDERS:
         for path in (PROJECT / folder).rglob("*"):
             if path.suffix == ".py":
-                texts += literals(path.read_text())
+                texts += _literals(path.read_text())
             elif path.suffix in {".lua", ".js"}:
-                texts += [re.sub(r"\$\{[^}]*\}", HOLE, line) for line in path.read_text().splitlines()]
+                texts += [re.sub(r"\$\{[^}]*\}", _HOLE, line) for line in path.read_text().splitlines()]
     return texts
 
 
@@ -49,12 +49,11 @@ def is_said(message: str, texts: Iterable[str]) -> bool:
     return any(wanted.search(text) for text in texts)
 
 
-def literals(source: str) -> Iterator[str]:
-    """What Python code can say: its texts without docstrings, with a hole where a value is filled in."""
+def _literals(source: str) -> Iterator[str]:
     tree = ast.parse(source)
     described = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
         if isinstance(node, ast.JoinedStr):
-            yield "".join(str(one.value) if isinstance(one, ast.Constant) else HOLE for one in node.values)
+            yield "".join(str(one.value) if isinstance(one, ast.Constant) else _HOLE for one in node.values)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in described:
             yield node.value

@@ -12,7 +12,7 @@ import pytest
 from localfaas import commands
 from localfaas.cli import parser
 from localfaas.commands import as_typed, installing_anew
-from tests.support.messages import HOLE, literals
+from tests.support.literals import HOLE, literals
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 RECIPES = dict(
