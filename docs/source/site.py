@@ -26,7 +26,6 @@ _LINK = re.compile(
 _SCHEME = re.compile(r"[a-z]+:")
 _FENCE = re.compile(r"\s*(```|~~~)")
 _BLOCK = re.compile(r"(\||[-*] |\d+\. )")
-_NUMBERED = re.compile(r"\d+[.-]\s*")
 
 
 class SiteError(RuntimeError):
@@ -152,8 +151,7 @@ def _list_of(project: Path, page: Path, known: set[Path]) -> str:
 
 
 def _title(path: Path) -> str:
-    first = path.read_text().partition("\n")[0].removeprefix("# ").strip()
-    return _NUMBERED.sub("", first, count=1) if _NUMBERED.match(first) else first
+    return path.read_text().partition("\n")[0].removeprefix("# ").strip()
 
 
 SECTIONS: Sequence[tuple[str, Sequence[str]]] = (
