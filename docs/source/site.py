@@ -15,8 +15,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 BUILD_SECONDS = 120
-OUTSIDE = ("kong", "db", "monitoring/grafana", "benchmarks", "tests/load")
-"""Folders beside docs/ and functions/ whose README is a page."""
+OUTSIDE = ("functions", "kong", "db", "deploy", "monitoring/grafana", "benchmarks", "tests/load")
+"""Folders beside docs/ and those of functions whose README is a page."""
 WORKER = Path(__file__).with_name("iframe-worker.js")
 _WORKER_ELSEWHERE = "https://unpkg.com/iframe-worker/shim"
 PICTURES = (".png", ".svg")
@@ -174,6 +174,7 @@ def configuration(project: Path, known: set[Path]) -> str:
         for title, names in SECTIONS
     }
     places["Understand"][:0] = [Path("README.md")]
+    places["Run"] += [Path("deploy/README.md")]
     places["Use"] += [Path("kong/README.md"), Path("db/README.md")]
     places["Measure"] += sorted(one for one in known if one.parent == Path("docs/experiments"))
     places["Measure"] += [Path("benchmarks/README.md"), Path("tests/load/README.md")]
