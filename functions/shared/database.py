@@ -11,7 +11,7 @@ import logging
 import select
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -49,6 +49,15 @@ class Connection(psycopg2.extensions.connection):
     def looks_alive(self) -> bool:
         """Whether nothing waits to be read: an idle server speaks only to say goodbye. No round trip."""
         return not self.closed and not self._poll.poll(0)
+
+    def has_ended(self) -> bool:
+        """Whether its server has gone; an answer that waits is no end, so whoever does not have it may ask as well."""
+        poll = select.poll()  # one of its own: a poll object serves one at a time
+        try:
+            poll.register(self.fileno(), select.POLLRDHUP)
+        except psycopg2.InterfaceError:  # closed
+            return True
+        return bool(poll.poll(0))
 
     def after_commit(self, act: Callable[[], object]) -> None:
         """Have `act` called once what was done here so far is committed (at once on autocommit), never when it is not.
@@ -177,16 +186,10 @@ class Database:
     def _drop_lost(self) -> None:
         """Close what is idle and was ended by the server. The others stay where requests find them while they are looked at."""
         for connection in list(self._idle):
-            if not _speaks(connection) or not self._permit_at_once():
-                continue
-            try:
-                self._idle.remove(connection)
-            except ValueError:  # in use again: it was an answer that waited to be read
-                self._permits.put(None)
-                continue
-            if not connection.looks_alive():
-                connection.close()
-            self._give_back(connection)
+            if connection.has_ended():
+                with suppress(ValueError):  # somebody has taken it meanwhile, and sees it as well
+                    self._idle.remove(connection)
+                    connection.close()
 
     def wait_for_a_loss(self) -> None:
         """Come back when the server has ended a connection, or another network's end was seen. It costs nothing meanwhile."""
@@ -263,16 +266,6 @@ class Database:
         self._losses.register(connection.fileno(), select.EPOLLRDHUP | select.EPOLLET)
         self.opened += 1
         return connection
-
-
-def _speaks(connection: Connection) -> bool:
-    """Whether something waits to be read, asked by one who may not be alone with it: a poll object serves one at a time."""
-    poll = select.poll()
-    try:
-        poll.register(connection.fileno(), select.POLLIN)
-    except psycopg2.InterfaceError:
-        return False  # closed meanwhile
-    return bool(poll.poll(0))
 
 
 _BUSY = "All database connections of this replica are in use."
