@@ -54,7 +54,7 @@ from .api import Answer, Api
 from .app import create_app, to_json
 from .auth import Identity
 from .claims import claimed
-from .database import Connection, Database, Prepared, Row, execute, fetch_all, fetch_one
+from .database import Connection, Database
 from .errors import (
     BadRequest,
     Conflict,
@@ -81,6 +81,7 @@ from .settings import (
     secret,
     setting,
 )
+from .statements import Prepared, Row, execute, fetch_all, fetch_one
 from .validation import ONE_LINE, Body, Day, Query
 
 __all__ = [

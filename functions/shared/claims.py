@@ -14,7 +14,8 @@ from uuid import UUID
 
 import psycopg2
 
-from .database import Connection, execute, fetch_one
+from .database import Connection
+from .statements import execute, fetch_one
 
 HANG_SECONDS = 12
 """Longer than a request may last (10 s), so that nobody loses a claim who is still at work."""
