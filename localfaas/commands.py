@@ -12,6 +12,8 @@ from pathlib import Path
 CHECKOUT = Path(__file__).resolve().parents[1]
 VARIABLES = {"deploy": ("f",), "logs": ("f",), "restore": ("from",), "scale": ("f", "n")}
 """By verb: the variables in which the Makefile takes its arguments, in their order."""
+WITHOUT_A_TARGET = frozenset({"build", "invoke", "remove"})
+"""Verbs that no target of the Makefile runs."""
 _FLAGS_OF_THE_MAKEFILE = " --yes"
 _COMMAND = re.compile(r"`((?:[A-Z_]+=\S+ )*)localfaas ([a-z-]+)([^`]*)`")
 
@@ -34,6 +36,8 @@ def _has_makefile(project: Path) -> bool:
 
 def _by_make(command: re.Match[str]) -> str:
     environment, verb, rest = command.groups()
+    if verb in WITHOUT_A_TARGET:
+        return f"`{environment}.venv/bin/python -m localfaas {verb}{rest}`"
     names = VARIABLES.get(verb, ())
     values = rest.replace(_FLAGS_OF_THE_MAKEFILE, "").split(maxsplit=max(len(names) - 1, 0))
     arguments = [f"{name}={value}" for name, value in zip(names, values, strict=False)]

@@ -11,7 +11,7 @@ import pytest
 
 from localfaas import commands
 from localfaas.cli import parser
-from localfaas.commands import as_typed, installing_anew
+from localfaas.commands import WITHOUT_A_TARGET, as_typed, installing_anew
 from tests.support.literals import HOLE, literals
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -46,6 +46,7 @@ def named() -> list[str]:
         ("`localfaas scale cart 4`", "`make scale f=cart n=4`"),
         ("`localfaas restore --yes /a folder/b`", "`make restore from=/a folder/b`"),
         ("`PORT_OFFSET=1000 localfaas up`", "`PORT_OFFSET=1000 make up`"),
+        ("`localfaas build`", "`.venv/bin/python -m localfaas build`"),
         ("localfaas runs functions; `echo localfaas up`", "localfaas runs functions; `echo localfaas up`"),
     ],
 )  # fmt: skip
@@ -84,9 +85,17 @@ def test_every_command_that_is_named_can_be_run() -> None:
         assert parser().parse_args(words).verb == words[0], command
 
 
+def test_verbs_without_a_target_are_those_that_the_makefile_does_not_run() -> None:
+    run = {verb for recipe in RECIPES.values() for verb in re.findall(r"\$\(LOCALFAAS\) ([a-z-]+)", recipe)}
+    (verbs,) = (action.choices for action in parser()._actions if action.dest == "verb")
+    assert set(verbs or ()) - run - {"serve", "dashboards"} == WITHOUT_A_TARGET
+
+
 def test_every_command_that_is_named_has_its_target_with_these_variables() -> None:
     for command in named():
         verb = command.partition("localfaas ")[2].split()[0]
+        if verb in WITHOUT_A_TARGET:
+            continue
         recipe = RECIPES[verb]
         assert f"$(LOCALFAAS) {verb}" in recipe
         variables = re.findall(
