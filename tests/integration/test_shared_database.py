@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import psycopg2
 import pytest
 
-from functions.shared import Connection, Database, Unavailable, execute, fetch_one
+from functions.shared import Conflict, Connection, Database, Unavailable, claimed, execute, fetch_one
 from tests.support.metrics import growth, value
 from tests.support.platform import wait_for
 from tests.support.postgres import Database as Cloned
@@ -109,6 +110,27 @@ def test_filling_beside_requests_whose_connections_are_lost_refuses_nobody(datab
     pool.fill(3)
     wait_for(lambda: len(backends(database)) == 3, seconds=5)
     pool.close()
+
+
+@pytest.mark.parametrize("error", [Conflict("no"), psycopg2.errors.RaiseException("no"), KeyError("no")])
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_claim_that_ends_in_a_failure_leaves_no_trace_in_the_session(
+    pool: Database, database: Cloned, error: Exception, begun: bool
+) -> None:
+    document = str(uuid.uuid4())
+    with pytest.raises(type(error)), pool.transaction() as connection, claimed(connection, document):
+        insert(connection, "A")
+        if begun:
+            connection.commit()
+            insert(connection, "B")
+        raise error
+    assert pool.read(setting, "idle_session_timeout") == "0"
+    assert pool.opened == 1
+    assert pool.read(count) == begun
+    other = make_pool(database)
+    with other.transaction() as connection, claimed(connection, document) as held:
+        assert held
+    other.close()
 
 
 def test_a_read_that_loses_its_connection_is_run_again(pool: Database, database: Cloned) -> None:
