@@ -35,7 +35,7 @@ def claimed(connection: Connection, document_id: str) -> Iterator[bool]:
             connection.rollback()
             if held:
                 execute(connection, _LEAVE, lock)
-                connection.commit()  # with a rollback the session would end after a while without work again
+                connection.commit()  # or the rollback of whoever has the transaction would bring the timeout back
         raise
     if held and not connection.closed:
         execute(connection, _LEAVE, lock)
