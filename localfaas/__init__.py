@@ -7,7 +7,7 @@ gateway's Envoy and `edge/` the edge's. What a project says: `settings.py`, `sta
 `placed_yaml.py`. What is deployed: `deployment.py`, `registry.py`, `images.py`, `build.py`, `interpreter.py`, `templates/`.
 What runs in or before a replica: `watchdog.py`, `private_mount.py`, `replica_program.py`, `drain.py`. Processes:
 `supervisor.py`, `supervisord.py`, `platform.py`, `ports.py`, `strays.py`, `rotation.py`; `postgres.py` and `database.py`;
-`monitoring/`, `dashboards/` and `traces/` watch.
+`monitoring/`, `dashboards/` and `traces/` watch. `commands.py` is how messages name commands, `whole_files.py` how files are replaced.
 """
 
 __version__ = "0.1.0"

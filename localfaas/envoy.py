@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from localfaas.whole_files import write_whole
+
 _ACTIVE = re.compile(r"^http\.(?!admin\.)[^ ]+\.downstream_rq_active: (\d+)$", re.MULTILINE)
 
 Resource = dict[str, Any]
@@ -67,7 +69,7 @@ class EnvoyFiles:
 
     def write_bootstrap(self, bootstrap: Resource) -> None:
         self.root.mkdir(parents=True, exist_ok=True)
-        _rename_into(self.bootstrap, json.dumps(bootstrap, indent=1))
+        write_whole(self.bootstrap, json.dumps(bootstrap, indent=1))
 
     @property
     def bootstrap(self) -> Path:
@@ -124,7 +126,7 @@ def _write_resources(path: Path, resources: Sequence[Resource]) -> bool:
     if path.exists() and path.read_text() == text:
         return False
     path.parent.mkdir(parents=True, exist_ok=True)
-    _rename_into(path, text)
+    write_whole(path, text)
     return True
 
 
@@ -133,12 +135,6 @@ def _read_resources(path: Path) -> list[Resource]:
         return []
     resources: list[Resource] = json.loads(path.read_text())["resources"]
     return resources
-
-
-def _rename_into(path: Path, text: str) -> None:
-    temporary = path.with_suffix(path.suffix + ".tmp")
-    temporary.write_text(text)
-    temporary.replace(path)
 
 
 class _UnixConnection(http.client.HTTPConnection):
