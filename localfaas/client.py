@@ -12,8 +12,8 @@ from urllib.parse import quote, urlsplit
 import requests
 
 from localfaas import __version__
+from localfaas.deployment import NAMESPACE
 
-NAMESPACE = "openfaas-fn"
 API_SECONDS = 60
 CONNECT_SECONDS = 5
 Status = dict[str, Any]

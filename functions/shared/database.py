@@ -241,7 +241,7 @@ class Database:
 
     def _connect(self) -> Connection:
         if time.monotonic() < self._down_until:
-            raise Unavailable(_AWAY, code="database_unavailable")
+            raise Unavailable(DATABASE_AWAY, code="database_unavailable")
         try:
             connection = psycopg2.connect(
                 self._url,
@@ -257,7 +257,7 @@ class Database:
         except psycopg2.OperationalError as error:
             metrics.CONNECT_FAILURES.inc()
             self._down_until = time.monotonic() + COOL_DOWN_SECONDS
-            raise Unavailable(_AWAY, code="database_unavailable") from error
+            raise Unavailable(DATABASE_AWAY, code="database_unavailable") from error
         connection.autocommit = True
         self._losses.register(connection.fileno(), select.EPOLLRDHUP | select.EPOLLET)
         self.opened += 1
@@ -265,5 +265,5 @@ class Database:
 
 
 _BUSY = "All database connections of this replica are in use."
-_AWAY = "The database cannot be reached right now; try again shortly."
+DATABASE_AWAY = "The database cannot be reached right now; try again shortly."
 _log = logging.getLogger("magasin")
