@@ -44,7 +44,9 @@ def logs(tmp_path: Path) -> Path:
 
 def shown(directory: Path, wanted: str, **options: Any) -> tuple[bool, str]:
     out = io.StringIO()
-    found = request_log.show(directory, wanted, Console(file=out, highlight=False, width=40, **options), directory)
+    found = request_log.show(
+        directory, wanted, Console(file=out, highlight=False, width=40, **options), directory
+    )
     return found, out.getvalue()
 
 
