@@ -76,19 +76,28 @@ Telemetry.__call__ = _as_told
 """,
         "functions/shared/database.py": """
 
-_counted = (_run, Connection.commit, Connection.after_commit)
+_counted = (Connection.commit, Connection.after_commit)
+_plain = (psycopg2.extensions.connection.commit, lambda self, act: None)
+
+
+def _switch(silent):
+    Connection.commit, Connection.after_commit = _plain if silent else _counted
+
+
+metrics.switched.append(_switch)
+""",
+        "functions/shared/statements.py": """
+
+_counted = _run
 
 
 def _plainly(cursor, statement, parameters):
     cursor.execute(statement, parameters)
 
 
-_plain = (_plainly, psycopg2.extensions.connection.commit, lambda self, act: None)
-
-
 def _switch(silent):
     global _run
-    _run, Connection.commit, Connection.after_commit = _plain if silent else _counted
+    _run = _plainly if silent else _counted
 
 
 metrics.switched.append(_switch)

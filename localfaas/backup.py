@@ -97,11 +97,11 @@ def _database(settings: Settings) -> Iterator[tuple[str, psycopg2.extensions.con
     try:
         url = admin_url(settings)
     except FileNotFoundError as exc:
-        raise BackupError(f"{settings.state} has no database yet; `make up` makes one") from exc
+        raise BackupError(f"{settings.state} has no database yet; `localfaas up` makes one") from exc
     try:
         connection = connect_for_text(url)
     except psycopg2.OperationalError as exc:
-        raise BackupError(f"the database does not answer; `make up` starts it\n{exc}".rstrip()) from exc
+        raise BackupError(f"the database does not answer; `localfaas up` starts it\n{exc}".rstrip()) from exc
     with closing(connection):
         connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
         try:

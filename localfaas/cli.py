@@ -16,6 +16,7 @@ from localfaas import __version__, monitoring, request_log
 from localfaas.backup import backup
 from localfaas.build import BuildError
 from localfaas.client import ClientError
+from localfaas.commands import as_typed
 from localfaas.dashboards import serve as serve_dashboards
 from localfaas.database import MigrationError
 from localfaas.deploy import DeployError, deploy_stack
@@ -68,7 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
         code: int = options.run(settings, options)
     except EXPECTED as exc:
         Console(stderr=True, highlight=False, markup=False).print(
-            f"localfaas {options.verb}: {exc}", soft_wrap=True
+            f"localfaas {options.verb}: {as_typed(str(exc), options.project.resolve())}", soft_wrap=True
         )
         return 1
     except KeyboardInterrupt:
@@ -205,14 +206,15 @@ def run_remove(settings: Settings, options: argparse.Namespace) -> int:
 
 def run_scale(settings: Settings, options: argparse.Namespace) -> int:
     gateway_client(settings).scale(options.function, options.replicas)
-    print(f"{options.function} goes to {options.replicas} replicas; see `make status`.")
+    _say(settings, f"{options.function} goes to {options.replicas} replicas; see `localfaas status`.")
     return 0
 
 
 def run_logs(settings: Settings, options: argparse.Namespace) -> int:
     if options.request is not None:
         console = Console(highlight=False)
-        return 0 if request_log.show(settings.logs, options.request.strip(), console) else 1
+        wanted = options.request.strip()
+        return 0 if request_log.show(settings.logs, wanted, console, settings.project) else 1
     files = [settings.logs / f"{options.name}.log", *sorted(settings.logs.glob(f"{options.name}-[0-9].log"))]
     files = [file for file in files if file.exists()]
     if not files:
@@ -239,20 +241,20 @@ def run_edge_reload(settings: Settings, options: argparse.Namespace) -> int:
 
 def run_new(settings: Settings, options: argparse.Namespace) -> int:
     for line in new_function(settings.project, options.name, options.lang):
-        print(line)
+        _say(settings, line)
     return 0
 
 
 def run_backup(settings: Settings, options: argparse.Namespace) -> int:
     folder, manifest = backup(settings, options.folder, Steps(Console()))
     print(f"The database of {manifest.made_at} is in {folder}.")
-    print(f"To bring it back: make down, make restore from={folder}, make up.")
+    _say(settings, f"To bring it back: `localfaas down`, `localfaas restore --yes {folder}`, `localfaas up`.")
     return 0
 
 
 def run_restore(settings: Settings, options: argparse.Namespace) -> int:
     manifest = restore(settings, options.folder.resolve(), Steps(Console()))
-    print(f"The database is that of {manifest.made_at} again; `make up` serves it.")
+    _say(settings, f"The database is that of {manifest.made_at} again; `localfaas up` serves it.")
     return 0
 
 
@@ -270,6 +272,10 @@ def run_serve(settings: Settings, options: argparse.Namespace) -> int:
 def run_dashboards(settings: Settings, options: argparse.Namespace) -> int:
     serve_dashboards(settings, options.port or settings.port("dashboards"))
     return 0
+
+
+def _say(settings: Settings, line: str) -> None:
+    print(as_typed(line, settings.project))
 
 
 def _stack(settings: Settings) -> Stack:

@@ -12,8 +12,8 @@ from urllib.parse import quote, urlsplit
 import requests
 
 from localfaas import __version__
+from localfaas.deployment import NAMESPACE
 
-NAMESPACE = "openfaas-fn"
 API_SECONDS = 60
 CONNECT_SECONDS = 5
 Status = dict[str, Any]
@@ -117,13 +117,13 @@ class GatewayClient:
                 if line:
                     yield json.loads(line)
 
-    def invoke(self, name: str, body: bytes = b"", content_type: str = "text/plain") -> bytes:
+    def invoke(self, name: str, body: bytes) -> bytes:
         """POST to a function and return what it answers, however long it takes; without credentials."""
         response = self._request(
             lambda: self._session.post(
                 f"{self.url}/function/{quote(name, safe='')}.{NAMESPACE}",
                 data=body,
-                headers={"Content-Type": content_type},
+                headers={"Content-Type": "text/plain"},
                 timeout=(CONNECT_SECONDS, None),
                 allow_redirects=False,
             )

@@ -44,7 +44,7 @@ def reload_edge(settings: Settings, path: Path) -> list[str]:
         )
     except requests.RequestException as error:
         raise EdgeReloadError(
-            f"the edge's admin port does not answer ({error}); see `make status`"
+            f"the edge's admin port does not answer ({error}); see `localfaas status`"
         ) from error
     if response.status_code == 304:
         return []
@@ -61,7 +61,7 @@ def in_force(admin: str) -> Entities:
         document = yaml.safe_load(response.json()["config"])
     except (requests.RequestException, ValueError, KeyError) as error:
         raise EdgeReloadError(
-            f"the edge's admin port does not answer ({error}); see `make status`"
+            f"the edge's admin port does not answer ({error}); see `localfaas status`"
         ) from error
     return _by_id(document)
 

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from localfaas.whole_files import write_whole
+
 _ACTIVE = re.compile(r"^http\.(?!admin\.)[^ ]+\.downstream_rq_active: (\d+)$", re.MULTILINE)
 
 Resource = dict[str, Any]
@@ -35,6 +37,14 @@ class EnvoyFiles:
     """
 
     root: Path
+
+    def clusters(self) -> list[Resource]:
+        """The clusters that are written; none before the first were."""
+        return _read_resources(self.root / "cds" / "cds.json")
+
+    def routes(self) -> list[Resource]:
+        """The routes that are written; none before the first were."""
+        return _read_resources(self.root / "rds" / "rds.json")
 
     def write_listeners(self, resources: Sequence[Resource]) -> bool:
         return _write_resources(self.root / "lds" / "lds.json", resources)
@@ -59,7 +69,7 @@ class EnvoyFiles:
 
     def write_bootstrap(self, bootstrap: Resource) -> None:
         self.root.mkdir(parents=True, exist_ok=True)
-        _rename_into(self.bootstrap, json.dumps(bootstrap, indent=1))
+        write_whole(self.bootstrap, json.dumps(bootstrap, indent=1))
 
     @property
     def bootstrap(self) -> Path:
@@ -116,14 +126,15 @@ def _write_resources(path: Path, resources: Sequence[Resource]) -> bool:
     if path.exists() and path.read_text() == text:
         return False
     path.parent.mkdir(parents=True, exist_ok=True)
-    _rename_into(path, text)
+    write_whole(path, text)
     return True
 
 
-def _rename_into(path: Path, text: str) -> None:
-    temporary = path.with_suffix(path.suffix + ".tmp")
-    temporary.write_text(text)
-    temporary.replace(path)
+def _read_resources(path: Path) -> list[Resource]:
+    if not path.exists():
+        return []
+    resources: list[Resource] = json.loads(path.read_text())["resources"]
+    return resources
 
 
 class _UnixConnection(http.client.HTTPConnection):

@@ -6,9 +6,7 @@ go after. Envoy reads each file on its own, so every step is awaited on its admi
 
 from __future__ import annotations
 
-import json
 import shutil
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,8 +17,6 @@ from localfaas.envoy import EnvoyFiles, Resource, admin_request
 CLUSTER_STATS = "cluster_manager.cds"
 ROUTE_STATS = "http.gateway.rds.gateway"
 PATIENCE_SECONDS = 5.0
-
-_one_at_a_time = threading.Lock()
 
 
 class GatewayRefused(RuntimeError):
@@ -37,10 +33,7 @@ class Update:
 
 def apply_update(files: EnvoyFiles, admin: Path, update: Update) -> None:
     """Write `update` if it changes anything; raises GatewayRefused when a running Envoy does not take a step."""
-    clusters, routes = (
-        _resources(files.root / "cds" / "cds.json"),
-        _resources(files.root / "rds" / "rds.json"),
-    )
+    clusters, routes = files.clusters(), files.routes()
     if clusters == list(update.clusters) and routes == list(update.routes):
         return
     wanted = {cluster["name"] for cluster in update.clusters}
@@ -51,14 +44,6 @@ def apply_update(files: EnvoyFiles, admin: Path, update: Update) -> None:
         _step(admin, CLUSTER_STATS, lambda: files.write_clusters(update.clusters))
     for cluster in leaving:
         shutil.rmtree(files.eds_path(cluster["name"]).parent, ignore_errors=True)
-
-
-def _resources(path: Path) -> list[Resource]:
-    """What a file of resources holds; nothing when it is not there yet."""
-    if not path.exists():
-        return []
-    resources: list[Resource] = json.loads(path.read_text())["resources"]
-    return resources
 
 
 def _step(admin: Path, stats: str, write: Callable[[], bool]) -> None:

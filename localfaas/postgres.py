@@ -66,7 +66,9 @@ class Cluster:
         if (self.data / "PG_VERSION").exists() and (self.data / "global" / "pg_control").exists():
             return
         if (self.data / "base").exists():
-            raise PostgresError(f"{self.data} is damaged and was left alone; `make doctor` says what to do")
+            raise PostgresError(
+                f"{self.data} is damaged and was left alone; `localfaas doctor` says what to do"
+            )
         unfinished = self.data.with_name(self.data.name + ".new")
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True, mode=0o700)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from localfaas.commands import as_typed
 from localfaas.database import SECRET_SUFFIX
 from localfaas.postgres import PostgresError, programs_directory
 from localfaas.settings import Settings
@@ -37,7 +38,9 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int | str:
         path.name.removesuffix(SECRET_SUFFIX) for path in settings.secrets.glob(f"*{SECRET_SUFFIX}")
     )
     if not arguments or arguments[0] not in logins:
-        return f"as whom? one of {', '.join(logins) or 'nobody: run `make up` first'}"
+        return as_typed(
+            f"as whom? one of {', '.join(logins) or 'nobody: run `localfaas up` first'}", settings.project
+        )
     program = _psql(settings)
     if program is None:
         return "psql is not installed"

@@ -14,6 +14,7 @@ from localfaas.images import FORK, SEARCHED, workload
 from localfaas.registry import Desired
 from localfaas.settings import LOOPBACK, REPLICA_PORT_STEP, Settings
 from localfaas.supervisor import Program
+from localfaas.whole_files import write_whole
 
 FREE_PORTS_FROM = 8200
 FREE_PORTS = range(FREE_PORTS_FROM, FREE_PORTS_FROM + REPLICA_PORT_STEP)
@@ -32,9 +33,7 @@ def base_port(settings: Settings, desired: Desired) -> int:
     if desired.name not in ports:
         candidates = (base + 100 * hundred for hundred in range(20) for base in FREE_PORTS)
         ports[desired.name] = next(port for port in candidates if port not in ports.values())
-        temporary = record.with_suffix(".tmp")
-        temporary.write_text(json.dumps(ports))
-        temporary.replace(record)
+        write_whole(record, json.dumps(ports))
     return ports[desired.name] + settings.port_offset
 
 

@@ -16,6 +16,8 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from localfaas.commands import as_typed
+
 ID_KEYS = ("request_id", "trace_id")
 
 
@@ -79,11 +81,11 @@ def _entry(fields: dict[str, Any], began_at: datetime) -> Entry:
     return Entry(began_at, name, text, "red" if status >= 500 else "yellow" if status >= 400 else "")
 
 
-def show(directory: Path, wanted: str, console: Console) -> bool:
-    """Print a request; False, with what to do about it, when nothing is known of it."""
+def show(directory: Path, wanted: str, console: Console, project: Path) -> bool:
+    """Print a request of `project`; False, with what to do about it, when nothing is known of it."""
     entries = find(directory, wanted)
     if not entries:
-        console.print(_nothing(directory, wanted), soft_wrap=True, markup=False)
+        console.print(as_typed(_nothing(directory, wanted), project), soft_wrap=True, markup=False)
         return False
     for line in rendered(wanted, entries):
         console.print(line, soft_wrap=True)
@@ -111,7 +113,7 @@ def _printable(text: str) -> str:
 def _nothing(directory: Path, wanted: str) -> str:
     files = log_files(directory)
     if not files:
-        return f"There are no logs in {directory} yet; start the platform with `make up`."
+        return f"There are no logs in {directory} yet; start the platform with `localfaas up`."
     return (
         f"Nothing about {wanted} in {len(files)} log files.\n"
         "A request's id is in its answer's header X-Request-Id, and in `request_id` of every error; a trace id works too.\n"

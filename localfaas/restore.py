@@ -63,7 +63,7 @@ def restore(settings: Settings, folder: Path, steps: Steps) -> Manifest:
         check_migration(settings, manifest)
         notes.append(f"{manifest.rows:,} rows of {manifest.made_at}")
     if Supervisor(settings).is_running():
-        raise RestoreError("the platform is up: `make down` first, then restore, then `make up`")
+        raise RestoreError("the platform is up: `localfaas down` first, then restore, then `localfaas up`")
     end_strays(settings)
     with server(settings) as url:
         try:

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-MAX_REPLICAS = 5
-"""OpenFaaS CE's limit."""
+from localfaas.deployment import MAX_REPLICAS
+
 SURGE_SLOT = MAX_REPLICAS + 1
 
 

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import yaml
 
+from localfaas.deployment import is_dns_label
 from localfaas.placed_yaml import Keys, PlacedYamlError, Value, read_yaml
 from localfaas.stack import Stack, StackError, Template, load_stack, load_template, stack_file
 
 KONG_FILE = Path("kong/kong.yml")
 FUNCTIONS = Path("functions")
-_DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _PLAIN = re.compile(r"[A-Za-z0-9$][\w${}./:@-]*", re.ASCII)
 
 _STACK_ENTRY = """
@@ -68,7 +68,7 @@ def new_function(
 
 
 def _check_name(name: str, project: Path, stack: Stack) -> None:
-    if not _DNS_LABEL.fullmatch(name):
+    if not is_dns_label(name):
         raise ScaffoldError(
             f"{name!r} is not a function name: lower-case letters, digits and inner hyphens, at most 63 characters"
         )
@@ -189,4 +189,4 @@ def _report(name: str, template: Template, *, has_route: bool) -> list[str]:
     ]
     if has_route:
         lines.append(f"{KONG_FILE}: service {name}, route /api/{name}")
-    return [*lines, *template.welcome.splitlines(), "Next: make deploy"]
+    return [*lines, *template.welcome.splitlines(), "Next: `localfaas deploy`"]

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from localfaas.deployment import is_dns_label
 from localfaas.placed_yaml import Keys, PlacedYamlError, Value, read_yaml
 from localfaas.substitution import SubstitutionError, substitute
 
-DEFAULT_GATEWAY = "http://127.0.0.1:8080"
 DOCKERFILE = "dockerfile"
 """The language of a function that brings its own Dockerfile and has no template."""
 
@@ -24,7 +24,6 @@ OWN_TEMPLATES = Path(__file__).parent / "templates"
 WITH_A_FIXED_PORT = frozenset({"python3-http", "python3-flask"})
 """Official templates, whose `index.py` listens on port 5000 whatever the environment says."""
 
-_DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _LANGUAGE = re.compile(r"[A-Za-z0-9][\w.@-]*", re.ASCII)
 _TOP_KEYS = {"version", "provider", "functions", "configuration"}
 _FUNCTION_KEYS = {
@@ -231,7 +230,7 @@ def _check_header(root: Value, keys: Keys) -> None:
 
 
 def _function(value: Value, name: str, project: Path) -> StackFunction:
-    if not _DNS_LABEL.fullmatch(name):
+    if not is_dns_label(name):
         raise value.fault(
             "is not a function name: lower-case letters, digits and inner hyphens, at most 63 characters"
         )

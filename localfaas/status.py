@@ -9,13 +9,14 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
+from localfaas.commands import as_typed
 from localfaas.envoy import EnvoyFiles
 from localfaas.replicas import endpoints
 from localfaas.settings import LOOPBACK, Settings, Traces
 from localfaas.supervisor import Supervisor, SupervisorError, abouts, restarts
 
 LIMITS_OFF = (
-    "Rate limits are off (RATE_LIMITS=off); `make up` without it puts those of kong.yml in force again."
+    "Rate limits are off (RATE_LIMITS=off); `localfaas up` without it puts those of kong.yml in force again."
 )
 
 
@@ -64,14 +65,16 @@ def show(settings: Settings, console: Console, as_json: bool) -> int:
         if as_json:
             console.print("[]")
         else:
-            console.print("The platform is not running. Start it with `make up`.")
+            console.print(
+                as_typed("The platform is not running. Start it with `localfaas up`.", settings.project)
+            )
         return 1
     if as_json:
         print(json.dumps([asdict(row) for row in found], indent=1))
     else:
         console.print(_table(found))
         if found and not rate_limits_hold(settings):
-            console.print(f"[yellow]{LIMITS_OFF}[/yellow]", soft_wrap=True)
+            console.print(f"[yellow]{as_typed(LIMITS_OFF, settings.project)}[/yellow]", soft_wrap=True)
     return 0 if all(row.state == "RUNNING" for row in found) else 1
 
 

@@ -16,6 +16,7 @@ import requests
 
 from localfaas import database, edge, gateway, monitoring, platform, postgres
 from localfaas.client import GatewayClient
+from localfaas.commands import as_typed
 from localfaas.deploy import deploy_stack
 from localfaas.deployment import validate
 from localfaas.edge_reload import reload_edge
@@ -67,7 +68,7 @@ def up(settings: Settings, environ: dict[str, str], steps: Steps) -> None:
             with steps.step("PostgreSQL and migrations") as notes:
                 notes.append(_prepare_database(settings, stack))
         if not settings.rate_limits:
-            steps.warn(LIMITS_OFF)
+            steps.warn(as_typed(LIMITS_OFF, settings.project))
         with steps.step("Embedded edge and function gateway"):
             _wait_for_api(settings)
             _load_edge(settings)

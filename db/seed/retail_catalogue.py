@@ -48,8 +48,8 @@ TOO_DEAR = "a price too high to be one"
 REMEMBERED_TEXTS = 16_384
 """Sales repeat themselves: most fields of a line have been read before."""
 
-_PRICE = re.compile(r"[+-]?[0-9]{1,12}(?:[.,][0-9]{1,12})?")
-_WHOLE = re.compile(r"[+-]?[0-9]{1,9}")
+PRICE = re.compile(r"[+-]?[0-9]{1,12}(?:[.,][0-9]{1,12})?")
+WHOLE = re.compile(r"[+-]?[0-9]{1,9}")
 _CENT = Decimal("0.01")
 
 
@@ -77,11 +77,6 @@ class RetailCatalogue:
     line_count: int
     code_count: int
     unused_lines: Mapping[str, int]
-
-    @property
-    def merged_code_count(self) -> int:
-        """Codes that are another spelling of a product's code."""
-        return sum(len(product.codes) - 1 for product in self.products)
 
 
 class _LineRefusedError(Exception):
@@ -143,7 +138,7 @@ def _take(line: Line, tallies: dict[str, _Tally]) -> str | None:
 def units_leaving(line: Line) -> int:
     """How many units a line takes from the shelf: those sold, or written off by a negative quantity that is not
     a cancellation (`C…`), which brings goods back."""
-    if not _WHOLE.fullmatch(line.quantity.strip()) or line.invoice.strip()[:1] in {"C", "c"}:
+    if not WHOLE.fullmatch(line.quantity.strip()) or line.invoice.strip()[:1] in {"C", "c"}:
         return 0
     return abs(int(line.quantity))
 
@@ -173,7 +168,7 @@ def _check_length(text: str, longest: int, reason: str) -> None:
 @lru_cache(maxsize=REMEMBERED_TEXTS)
 def _price(text: str) -> Decimal:
     stripped = text.strip()
-    if not _PRICE.fullmatch(stripped):
+    if not PRICE.fullmatch(stripped):
         raise _LineRefusedError(NOT_A_NUMBER)
     price = Decimal(stripped.replace(",", "."))
     if price <= 0:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Container
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,7 +9,18 @@ from decimal import Decimal
 from functools import lru_cache
 
 from db.seed.catalogue import LONGEST_NAME, LONGEST_SKU, MAX_PRICE_CENTS
-from db.seed.retail_catalogue import LONG_CODE, MALFORMED, NO_CODE, NOT_GOODS, REMEMBERED_TEXTS, tidy
+from db.seed.retail_catalogue import (
+    LONG_CODE,
+    MALFORMED,
+    NO_CODE,
+    NOT_A_NUMBER,
+    NOT_GOODS,
+    PRICE,
+    REMEMBERED_TEXTS,
+    TOO_DEAR,
+    WHOLE,
+    tidy,
+)
 from db.seed.retail_file import Line
 
 LARGEST_QUANTITY = 1_000_000
@@ -21,17 +31,12 @@ NO_INVOICE = "no invoice number"
 NO_PRODUCT = "the file has no price for this code"
 NOT_A_QUANTITY = "a quantity that is not a whole number other than zero"
 TOO_MANY = f"a quantity above {LARGEST_QUANTITY:,}"
-NOT_A_PRICE = "a price that is not a number"
 PART_OF_A_CENT = "a price that is not in whole cents"
-TOO_DEAR = "a price too high to be one"
 BELOW_ZERO = "goods at a price below zero"
 NOT_A_TIME = "a date that cannot be read"
 
 TIME_FORMATS = ("%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S", "%m/%d/%Y %H:%M", "%m/%d/%Y %H:%M:%S")
 """As ISO 8601 has it, and as the data set was first published: month first."""
-
-_PRICE = re.compile(r"[+-]?[0-9]{1,12}(?:[.,][0-9]{1,12})?")
-_WHOLE = re.compile(r"[+-]?[0-9]{1,9}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +107,7 @@ def _names(line: Line, goods: Container[str]) -> tuple[str, str, bool]:
 def whole(text: str) -> int:
     """A quantity, below zero for what goes back or is lost. Raises LeftOutError."""
     stripped = text.strip()
-    if not _WHOLE.fullmatch(stripped) or int(stripped) == 0:
+    if not WHOLE.fullmatch(stripped) or int(stripped) == 0:
         raise LeftOutError(NOT_A_QUANTITY)
     if abs(int(stripped)) > LARGEST_QUANTITY:
         raise LeftOutError(TOO_MANY)
@@ -113,7 +118,7 @@ def whole(text: str) -> int:
 def _cents(text: str) -> int:
     cents = _exact_cents(text)
     if cents is None:
-        raise LeftOutError(NOT_A_PRICE)
+        raise LeftOutError(NOT_A_NUMBER)
     if cents != int(cents):
         raise LeftOutError(PART_OF_A_CENT)
     if abs(cents) > MAX_PRICE_CENTS:
@@ -123,13 +128,13 @@ def _cents(text: str) -> int:
 
 def _exact_cents(text: str) -> Decimal | None:
     stripped = text.strip()
-    return Decimal(stripped.replace(",", ".")) * 100 if _PRICE.fullmatch(stripped) else None
+    return Decimal(stripped.replace(",", ".")) * 100 if PRICE.fullmatch(stripped) else None
 
 
 def amount_of(line: Line) -> Decimal | None:
     """Quantity x price of a line that is left out, if both can be read."""
     quantity, cents = line.quantity.strip(), _exact_cents(line.unit_price)
-    return None if cents is None or not _WHOLE.fullmatch(quantity) else int(quantity) * cents
+    return None if cents is None or not WHOLE.fullmatch(quantity) else int(quantity) * cents
 
 
 @lru_cache(maxsize=REMEMBERED_TEXTS)

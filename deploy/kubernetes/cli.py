@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -198,7 +197,3 @@ def run_connections(given: argparse.Namespace) -> int:
     made.add_row("all", "", "", str(connections.needed(stack)))
     Console(highlight=False).print(made)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from localfaas.deployment import MAX_REPLICAS
 from localfaas.stack import Stack, StackFunction
 
 SURGE = 1
@@ -20,7 +21,7 @@ OTHERS: Mapping[str, int] = {
     "CloudNativePG's instance manager and its replicas": 10,
 }
 """Connections that are no function's; of the exporter one more while it is replaced."""
-COMMUNITY_MOST = 5
+COMMUNITY_MOST = MAX_REPLICAS
 """Replicas of a function under OpenFaaS CE, where stack.yml does not say less."""
 
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from deploy.kubernetes import connections
 from deploy.way_up.demand import Demand
+from localfaas.deployment import MAX_REPLICAS
 from localfaas.stack import Stack
 
 ONE_MACHINE = 2
 """Processors of the machine on which everything was measured."""
-COMMUNITY_MOST = 5
 FULL = 0.6
 """How full a part may be that is chosen for a load: what is left is for peaks, and for the loss of one of three."""
 SYSTEM_CORES, SYSTEM_GB = 2, 4
@@ -70,7 +70,7 @@ def one_machine(stack: Stack) -> Plan:
 
 def community(stack: Stack) -> Plan:
     """All that OpenFaaS CE allows, on three nodes of four processors; the database on one of its own."""
-    most = {name: min(COMMUNITY_MOST, _most(stack, name)) for name in stack.functions}
+    most = {name: min(MAX_REPLICAS, _most(stack, name)) for name in stack.functions}
     return Plan(
         "OpenFaaS CE", 2, 1, most, _threads(stack), _with_database(stack), 12, database_cores=4
     )  # fmt: skip

@@ -15,8 +15,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 BUILD_SECONDS = 120
-OUTSIDE = ("kong", "db", "monitoring/grafana", "benchmarks", "tests/load")
-"""Folders beside docs/ and functions/ whose README is a page."""
+OUTSIDE = ("functions", "kong", "db", "deploy", "monitoring/grafana", "benchmarks", "tests/load")
+"""Folders beside docs/ and those of functions whose README is a page."""
 WORKER = Path(__file__).with_name("iframe-worker.js")
 _WORKER_ELSEWHERE = "https://unpkg.com/iframe-worker/shim"
 PICTURES = (".png", ".svg")
@@ -26,7 +26,6 @@ _LINK = re.compile(
 _SCHEME = re.compile(r"[a-z]+:")
 _FENCE = re.compile(r"\s*(```|~~~)")
 _BLOCK = re.compile(r"(\||[-*] |\d+\. )")
-_NUMBERED = re.compile(r"\d+[.-]\s*")
 
 
 class SiteError(RuntimeError):
@@ -152,8 +151,7 @@ def _list_of(project: Path, page: Path, known: set[Path]) -> str:
 
 
 def _title(path: Path) -> str:
-    first = path.read_text().partition("\n")[0].removeprefix("# ").strip()
-    return _NUMBERED.sub("", first, count=1) if _NUMBERED.match(first) else first
+    return path.read_text().partition("\n")[0].removeprefix("# ").strip()
 
 
 SECTIONS: Sequence[tuple[str, Sequence[str]]] = (
@@ -176,6 +174,7 @@ def configuration(project: Path, known: set[Path]) -> str:
         for title, names in SECTIONS
     }
     places["Understand"][:0] = [Path("README.md")]
+    places["Run"] += [Path("deploy/README.md")]
     places["Use"] += [Path("kong/README.md"), Path("db/README.md")]
     places["Measure"] += sorted(one for one in known if one.parent == Path("docs/experiments"))
     places["Measure"] += [Path("benchmarks/README.md"), Path("tests/load/README.md")]

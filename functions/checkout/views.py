@@ -6,20 +6,14 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
-from functions.shared import Body, Query, Row
+from functions.shared import ONE_LINE, Body, Query, Row
 
 HIGHEST_TOTAL_CENTS = 10**15
 
 
-def _one_line(text: str) -> str:
-    if not text.isprintable():
-        raise ValueError("must be one line of printable characters")
-    return text
-
-
-Text = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_one_line)]
+Text = Annotated[str, Field(min_length=1, max_length=200), ONE_LINE]
 
 
 class Address(Body):
@@ -30,9 +24,9 @@ class Address(Body):
     line2: Text | None = None
     city: Text
     province: Text
-    postal_code: Annotated[str, Field(min_length=1, max_length=20), AfterValidator(_one_line)]
+    postal_code: Annotated[str, Field(min_length=1, max_length=20), ONE_LINE]
     country: Annotated[str, Field(pattern=r"^[A-Z]{2}$", description="ISO 3166-1 alpha-2, such as CA.")]
-    phone: Annotated[str, Field(min_length=1, max_length=40), AfterValidator(_one_line)] | None = None
+    phone: Annotated[str, Field(min_length=1, max_length=40), ONE_LINE] | None = None
 
 
 class Payment(Body):
@@ -50,8 +44,8 @@ class NewCheckout(Body):
     ]
     address: Address
     payment: Payment
-    fulfilled_by: Annotated[str, Field(min_length=1, max_length=10), AfterValidator(_one_line)] | None = (
-        Field(default=None, description="Location whose stock is sold; without it the web shop's.")
+    fulfilled_by: Annotated[str, Field(min_length=1, max_length=10), ONE_LINE] | None = Field(
+        default=None, description="Location whose stock is sold; without it the web shop's."
     )
 
 

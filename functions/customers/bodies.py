@@ -6,17 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from functions.shared import Body, Query
+from functions.shared import ONE_LINE, Body, Query
 
 LONGEST_EMAIL = 320
 LONGEST_PASSWORD = 1000
 """Of what is looked at; passwords.py says how long one may be."""
-
-
-def _one_line(text: str) -> str:
-    if not text.isprintable():
-        raise ValueError("must be one line of printable characters")
-    return text
 
 
 def _country(code: str) -> str:
@@ -27,8 +21,8 @@ EmailText = Annotated[str, Field(min_length=1, max_length=LONGEST_EMAIL, example
 Password = Annotated[
     str, StringConstraints(strip_whitespace=False, max_length=LONGEST_PASSWORD), Field(repr=False)
 ]
-Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_one_line)]
-Text = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_one_line)]
+Name = Annotated[str, Field(min_length=1, max_length=200), ONE_LINE]
+Text = Annotated[str, Field(min_length=1, max_length=100), ONE_LINE]
 Phone = Annotated[str, Field(pattern=r"^[0-9+() .-]{3,30}$")]
 StoreCode = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9]{0,9}$", description="with the role staff")]
 RefreshToken = Annotated[str, Field(min_length=1, max_length=200, repr=False)]
@@ -84,7 +78,7 @@ class AddressBody(Body):
     line2: Text | None = None
     city: Text
     province: Text
-    postal_code: Annotated[str, Field(min_length=1, max_length=20), AfterValidator(_one_line)]
+    postal_code: Annotated[str, Field(min_length=1, max_length=20), ONE_LINE]
     country: Annotated[str, Field(pattern=r"^[A-Za-z]{2}$"), AfterValidator(_country)] = "CA"
     phone: Phone | None = None
     default: bool = Field(default=False, description="Make it the one that is proposed first.")

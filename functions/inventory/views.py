@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
-from functions.shared import Body, Query
+from functions.shared import ONE_LINE, Body, Query
 from functions.shared.validation import invalid
 
 from .domain import Kind
@@ -21,15 +21,9 @@ LONGEST_TTL_SECONDS = 31 * 86_400
 """What is looked at; the setting `longest_reservation_seconds` is less."""
 
 
-def _one_line(text: str) -> str:
-    if not text.isprintable():
-        raise ValueError("must be one line of printable characters")
-    return text
-
-
-Sku = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_one_line)]
+Sku = Annotated[str, Field(min_length=1, max_length=64), ONE_LINE]
 Location = Annotated[str, Field(min_length=1, max_length=10, description="Code of a location, such as S1.")]
-Reason = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_one_line)]
+Reason = Annotated[str, Field(min_length=1, max_length=200), ONE_LINE]
 Reference = Annotated[
     str,
     Field(

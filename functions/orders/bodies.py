@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, Field
 
-from functions.shared import Body, Day, Query
+from functions.shared import ONE_LINE, Body, Day, Query
 
 LARGEST_QUANTITY = 1_000_000
 HIGHEST_PRICE_CENTS = 100_000_000
@@ -17,12 +17,6 @@ LINES_PER_ORDER = 500
 LONGEST_SUBJECT = 200
 
 Status = Literal["pending", "paid", "packed", "shipped", "delivered", "cancelled", "returned", "refunded"]
-
-
-def _one_line(text: str) -> str:
-    if not text.isprintable():
-        raise ValueError("must be one line of printable characters")
-    return text
 
 
 def _percent(text: str) -> str:
@@ -35,15 +29,15 @@ def _percent(text: str) -> str:
     return text
 
 
-Text = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_one_line)]
-Sku = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_one_line)]
-Customer = Annotated[str, Field(min_length=1, max_length=LONGEST_SUBJECT), AfterValidator(_one_line)]
-Location = Annotated[str, Field(min_length=1, max_length=20), AfterValidator(_one_line)]
+Text = Annotated[str, Field(min_length=1, max_length=200), ONE_LINE]
+Sku = Annotated[str, Field(min_length=1, max_length=64), ONE_LINE]
+Customer = Annotated[str, Field(min_length=1, max_length=LONGEST_SUBJECT), ONE_LINE]
+Location = Annotated[str, Field(min_length=1, max_length=20), ONE_LINE]
 Reference = Annotated[str, Field(pattern=r"^[!-.0-~]{1,100}$")]
 Cents = Annotated[int, Field(ge=0, le=HIGHEST_PRICE_CENTS)]
 Amount = Annotated[int, Field(ge=0, le=HIGHEST_AMOUNT_CENTS)]
 Quantity = Annotated[int, Field(ge=1, le=LARGEST_QUANTITY)]
-Reason = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_one_line)]
+Reason = Annotated[str, Field(min_length=1, max_length=500), ONE_LINE]
 
 
 class Address(Body):
@@ -54,9 +48,9 @@ class Address(Body):
     line2: Text | None = None
     city: Text
     province: Text
-    postal_code: Annotated[str, Field(min_length=1, max_length=20), AfterValidator(_one_line)]
+    postal_code: Annotated[str, Field(min_length=1, max_length=20), ONE_LINE]
     country: Annotated[str, Field(pattern=r"^[A-Z]{2}$", description="ISO 3166-1 alpha-2")]
-    phone: Annotated[str, Field(min_length=1, max_length=40), AfterValidator(_one_line)] | None = None
+    phone: Annotated[str, Field(min_length=1, max_length=40), ONE_LINE] | None = None
 
 
 class NewOrderLine(Body):
@@ -64,13 +58,13 @@ class NewOrderLine(Body):
 
     sku: Sku
     name: Text
-    category: Annotated[str, Field(max_length=200), AfterValidator(_one_line)]
+    category: Annotated[str, Field(max_length=200), ONE_LINE]
     quantity: Quantity
     unit_price_cents: Cents
 
 
 class NewTax(Body):
-    name: Annotated[str, Field(min_length=1, max_length=50), AfterValidator(_one_line)]
+    name: Annotated[str, Field(min_length=1, max_length=50), ONE_LINE]
     percent: Annotated[str, Field(max_length=20), AfterValidator(_percent)]
     amount_cents: Amount
 

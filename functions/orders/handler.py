@@ -21,7 +21,7 @@ from functions.shared import (
 from functions.shared import (
     create_app as build,
 )
-from functions.shared.payments import PaymentProvider
+from functions.shared.payments import TIMEOUT_SECONDS, PaymentProvider
 from functions.shared.stock import Locations
 
 # Importing these declares their routes on `api`.
@@ -34,7 +34,7 @@ __all__ = ["OrdersSettings", "api", "create_app", "routes_orders", "routes_servi
 @dataclass(frozen=True, kw_only=True)
 class OrdersSettings(DatabaseSettings, TokenSettings, ServiceKeySettings):
     payment_timeout_seconds: float = setting(
-        "A call of the payment provider ends after this long.", default=3.0
+        "A call of the payment provider ends after this long.", default=TIMEOUT_SECONDS
     )
     recovery_batch: int = setting(
         "Cancels and returns that one call of /recover deals with at most.", default=50

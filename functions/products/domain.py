@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
-from functions.shared import Body, Query
+from functions.shared import ONE_LINE, Body, Query
 
 LONGEST_SKU = 64
 LONGEST_NAME = 200
@@ -24,22 +24,16 @@ LONGEST_CURSOR = 2000
 DEFAULT_CATEGORY = "uncategorised"
 
 
-def _one_line(text: str) -> str:
-    if not text.isprintable():
-        raise ValueError("must be one line of printable characters")
-    return text
-
-
 def _lines(text: str) -> str:
     if not text.replace("\n", "").replace("\t", "").isprintable():
         raise ValueError("must not hold control characters")
     return text
 
 
-Sku = Annotated[str, Field(min_length=1, max_length=LONGEST_SKU), AfterValidator(_one_line)]
-Name = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME), AfterValidator(_one_line)]
+Sku = Annotated[str, Field(min_length=1, max_length=LONGEST_SKU), ONE_LINE]
+Name = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME), ONE_LINE]
 Description = Annotated[str, Field(max_length=LONGEST_DESCRIPTION), AfterValidator(_lines)]
-Category = Annotated[str, Field(min_length=1, max_length=LONGEST_CATEGORY), AfterValidator(_one_line)]
+Category = Annotated[str, Field(min_length=1, max_length=LONGEST_CATEGORY), ONE_LINE]
 Cents = Annotated[int, Field(ge=0, le=HIGHEST_PRICE_CENTS)]
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$", description="ISO 4217, for example CAD")]
 ProductId = Annotated[int, Field(ge=1, le=LARGEST_ID)]

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, AwareDatetime, Field, SkipValidation
 
-from functions.shared import Body, Day, Query
+from functions.shared import ONE_LINE, Body, Day, Query
 
 LARGEST_QUANTITY = 10_000
 LARGEST_IMPORTED_QUANTITY = 1_000_000
@@ -20,12 +20,6 @@ DOCUMENTS_PER_IMPORT = 200
 LINES_PER_IMPORT = 2_000
 LINES_PER_DOCUMENT = 1_000
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
-
-
-def _one_line(text: str) -> str:
-    if not text.isprintable():
-        raise ValueError("must be one line of printable characters")
-    return text
 
 
 def _in_the_past(moment: datetime) -> datetime:
@@ -42,8 +36,8 @@ def _card_code(code: str) -> str:
     return code
 
 
-Text = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_one_line)]
-Sku = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_one_line)]
+Text = Annotated[str, Field(min_length=1, max_length=100), ONE_LINE]
+Sku = Annotated[str, Field(min_length=1, max_length=64), ONE_LINE]
 StoreCode = Annotated[
     str, Field(min_length=1, max_length=20, description="hq names it; staff have their own")
 ]
@@ -155,7 +149,7 @@ class Closing(Body):
 
     store: StoreCode | None = None
     counted_cash_cents: Annotated[int, Field(ge=0, le=HIGHEST_AMOUNT_CENTS)]
-    note: Annotated[str, Field(max_length=500), AfterValidator(_one_line)] | None = None
+    note: Annotated[str, Field(max_length=500), ONE_LINE] | None = None
 
 
 class NewGiftCard(Body):
@@ -176,7 +170,7 @@ class ImportedLine(Body):
     quantity: Annotated[int, Field(ge=1, le=LARGEST_IMPORTED_QUANTITY)]
     unit_price_cents: Annotated[int, Field(ge=-HIGHEST_PRICE_CENTS, le=HIGHEST_PRICE_CENTS)]
     charge: bool = False
-    name: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_one_line)] | None = None
+    name: Annotated[str, Field(min_length=1, max_length=200), ONE_LINE] | None = None
 
 
 class ImportedReturnLine(ImportedLine):

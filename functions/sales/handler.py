@@ -1,6 +1,6 @@
 """The till over HTTP: owns the schema sales; calls products for prices and inventory for stock.
 
-The steps of sales and returns are in selling.py and returning.py, registers and gift cards in registers.py.
+The steps of sales, voids and returns are in selling.py, voiding.py and returning.py, registers and gift cards in registers.py.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from . import (
     domain,
     importing,
     people,
+    pricing,
     recovery,
     registers,
     return_store,
@@ -47,6 +48,7 @@ from . import (
     selling,
     store,
     views,
+    voiding,
 )
 from .people import CLERKS, READERS
 from .routes import api
@@ -83,8 +85,8 @@ class SalesSettings(DatabaseSettings, TokenSettings, ServiceKeySettings):
 @api.post("/quote", body=bodies.NewQuote, answers={200: views.QuoteView}, roles=CLERKS, problems=[503])
 def quote_lines(body: bodies.NewQuote) -> dict[str, Any]:
     """Say what lines cost, with taxes. Nothing is stored, and no stock is looked at."""
-    bill = selling.price(body.lines)
-    domain.check_overrides(bill.lines, selling.override_percent())
+    bill = pricing.price(body.lines)
+    domain.check_overrides(bill.lines, pricing.override_percent())
     return views.show_quote(bill, people.rules().currency)
 
 
@@ -167,7 +169,7 @@ def read_sale(sale_id: UUID) -> dict[str, Any]:
 )  # fmt: skip
 def void_sale(sale_id: UUID, body: bodies.NewVoid, connection: Connection) -> dict[str, Any]:
     """Take a whole sale back before the store's day ends: stock returns, everything paid is paid back."""
-    selling.void(connection, str(sale_id), body, this_request())
+    voiding.void(connection, str(sale_id), body, this_request())
     return _sale(connection, str(sale_id))
 
 

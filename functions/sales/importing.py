@@ -31,7 +31,7 @@ from functions.shared.taxes import TaxRates
 from functions.shared.telemetry import current_trace
 from functions.shared.validation import invalid
 
-from . import domain, people, return_store, selling, stock, store
+from . import domain, people, pricing, return_store, selling, stock, store
 from .bodies import (
     LINES_PER_IMPORT,
     ImportedDocument,
@@ -182,7 +182,7 @@ def _sale(document: ImportedSale, products: Products, request: NamedRequest) -> 
         {"tender": 1, "kind": "account", "amount_cents": bill.total_cents, "given_cents": bill.total_cents}
     ]
     return {
-        **selling.bill_columns(bill, rules.currency),
+        **pricing.bill_columns(bill, rules.currency),
         "sale_id": str(uuid.uuid4()),
         "origin": "import",
         "store": where.code,

@@ -10,6 +10,7 @@ from functions.shared import (
     Forbidden,
     Invalid,
     NotFound,
+    Unavailable,
     identity,
 )
 
@@ -34,6 +35,15 @@ def in_flight() -> Conflict:
         "This is being worked on; ask again for its answer.",
         code="idempotency_key_in_flight",
         headers={"Retry-After": "1"},
+    )
+
+
+def unfinished(kind: str) -> Unavailable:
+    """A void or return that is recorded and cannot be finished now."""
+    return Unavailable(
+        f"Stock cannot be reached right now. The {kind} is recorded and will be finished by itself; "
+        "repeat the request with the same key for its answer, and pay nothing back before.",
+        code=f"{kind}_unfinished",
     )
 
 

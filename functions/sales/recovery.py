@@ -7,7 +7,7 @@ from prometheus_client import Counter, Gauge
 from functions.shared import Connection
 from functions.shared.recovery import Kind, Recovery
 
-from . import return_store, selling, stock, store
+from . import return_store, selling, stock, store, voiding
 from .returning import finish_return
 
 RECOVERED = Counter(
@@ -21,7 +21,7 @@ def _settle_sale(connection: Connection, sale_id: str) -> str | None:
     sale = store.unsettled_sale(connection, sale_id)
     connection.commit()
     if sale["status"] == "voiding":
-        selling.finish_void(connection, sale)
+        voiding.finish_void(connection, sale)
         return "voided"
     if sale["status"] == "pending" and (not sale["goods"] or stock.has_left(sale_id)):
         selling.complete_sale(connection, sale)

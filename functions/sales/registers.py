@@ -20,9 +20,9 @@ from functions.shared import (
 )
 
 from . import bodies, domain, people, register_store, views
+from .gift_cards import card_digest
 from .people import CLERKS
 from .routes import api
-from .selling import card_digest
 
 
 @api.post(

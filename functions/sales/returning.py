@@ -21,7 +21,8 @@ from functions.shared.taxes import Tax
 
 from . import counting, domain, people, register_store, return_store, stock, store
 from .bodies import NewReturn
-from .selling import card_digest, refusal_columns, unfinished, unknown_gift_card
+from .gift_cards import card_digest, unknown_gift_card
+from .selling import refusal_columns
 from .views import show_taxes
 
 _log = logging.getLogger("magasin")
@@ -155,7 +156,7 @@ def finish_return(connection: Connection, found: Row) -> None:
         connection.commit()
         raise problem from refused
     except (Unavailable, UpstreamTimeout) as away:
-        raise unfinished("return") from away
+        raise people.unfinished("return") from away
     if return_store.complete_return(connection, return_id):
         counting.count_paid_back(connection, "return", found)
 

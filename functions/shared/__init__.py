@@ -38,8 +38,8 @@ and use `app.test_client()`. Changes: `with current().database.transaction() as 
 `current().database.change(work)`, which is begun again after a deadlock; routes with `idempotency` are run like that,
 so their handlers have no effect outside of their transaction; with `idempotency="own"` a key is demanded, and the
 function itself sees to what it is for.
-Roles: `roles=("hq", "service")` on the route (401 without a token, 403 without the role), where `identity()` is who asks;
-`require_owner(identity, id)`.
+Roles: `roles=("hq", "service")` on the route (401 without a token, 403 without the role), where `identity()` is who asks.
+What is another customer's is answered 404, like what is not there.
 A route for `service` alone is internal: whatever comes through the edge gets 404 from it, token or not.
 Log: `logging.getLogger("magasin")`. Own metrics: module-level prometheus_client objects, each with a row in docs/metrics.md;
 what a transaction counts is counted after its commit: `connection.after_commit(SALES.labels(store).inc)`.
@@ -52,9 +52,9 @@ Headers of your own are declared for OpenAPI: `request_headers={"X-Cart-Token": 
 
 from .api import Answer, Api
 from .app import create_app, to_json
-from .auth import Identity, require_owner
+from .auth import Identity
 from .claims import claimed
-from .database import Connection, Database, Prepared, Row, execute, fetch_all, fetch_one
+from .database import Connection, Database
 from .errors import (
     BadRequest,
     Conflict,
@@ -81,9 +81,11 @@ from .settings import (
     secret,
     setting,
 )
-from .validation import Body, Day, Query
+from .statements import Prepared, Row, execute, fetch_all, fetch_one
+from .validation import ONE_LINE, Body, Day, Query
 
 __all__ = [
+    "ONE_LINE",
     "Answer",
     "Api",
     "BadRequest",
@@ -127,7 +129,6 @@ __all__ = [
     "identity",
     "is_fresh",
     "page",
-    "require_owner",
     "required_version",
     "secret",
     "setting",

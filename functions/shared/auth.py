@@ -23,7 +23,7 @@ from typing import Any
 
 import jwt
 
-from .errors import Forbidden, Unauthorized
+from .errors import Unauthorized
 
 ISSUER = "magasin"
 ALGORITHM = "EdDSA"
@@ -235,12 +235,6 @@ def bearer_token(header: str | None) -> str | None:
     if scheme.lower() != "bearer" or not token.strip():
         raise Unauthorized("The Authorization header must be `Bearer <token>`.", code="token_invalid")
     return token.strip()
-
-
-def require_owner(identity: Identity, owner: str, *, or_roles: Iterable[str] = ("hq", "service")) -> None:
-    """Raise Forbidden unless `identity` is `owner` itself or bears one of `or_roles`."""
-    if identity.subject != owner and not identity.has_any(or_roles):
-        raise Forbidden("This belongs to someone else.", code="not_the_owner")
 
 
 class ServiceTokens:

@@ -12,9 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
-import psycopg2
-
-from .database import Connection, execute, fetch_one
+from .database import Connection
+from .statements import execute, fetch_one
 
 HANG_SECONDS = 12
 """Longer than a request may last (10 s), so that nobody loses a claim who is still at work."""
@@ -22,19 +21,24 @@ HANG_SECONDS = 12
 
 @contextmanager
 def claimed(connection: Connection, document_id: str) -> Iterator[bool]:
-    """Whether the document (a UUID) is this session's to work on until the block ends; it outlives transactions."""
+    """Whether the document (a UUID) is this session's to work on until the block ends; it outlives transactions.
+
+    What was not committed is rolled back when the block raises.
+    """
     lock = {"lock_id": int.from_bytes(UUID(document_id).bytes[:8], "big", signed=True)}
     row = fetch_one(connection, _TAKE, {**lock, "timeout": f"{HANG_SECONDS}s"})
     held = bool(row and row["held"])
     try:
         yield held
-    except psycopg2.Error:
+    except BaseException:
         if not connection.closed:
             connection.rollback()
+            if held:
+                execute(connection, _LEAVE, lock)
+                connection.commit()  # or the rollback of whoever has the transaction would bring the timeout back
         raise
-    finally:
-        if held and not connection.closed:
-            execute(connection, _LEAVE, lock)
+    if held and not connection.closed:
+        execute(connection, _LEAVE, lock)
 
 
 _TAKE = """

@@ -10,15 +10,13 @@ from __future__ import annotations
 import logging
 import select
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import psycopg2
 import psycopg2.extensions
-import psycopg2.extras
 
 from . import metrics, tracing
 from .errors import Unavailable
@@ -26,8 +24,6 @@ from .telemetry import current_trace
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-Row = dict[str, Any]
 
 CONNECT_TIMEOUT_SECONDS = 2
 COOL_DOWN_SECONDS = 0.25
@@ -49,6 +45,15 @@ class Connection(psycopg2.extensions.connection):
     def looks_alive(self) -> bool:
         """Whether nothing waits to be read: an idle server speaks only to say goodbye. No round trip."""
         return not self.closed and not self._poll.poll(0)
+
+    def has_ended(self) -> bool:
+        """Whether its server has gone; an answer that waits is no end, so whoever does not have it may ask as well."""
+        poll = select.poll()  # one of its own: a poll object serves one at a time
+        try:
+            poll.register(self.fileno(), select.POLLRDHUP)
+        except psycopg2.InterfaceError:  # closed
+            return True
+        return bool(poll.poll(0))
 
     def after_commit(self, act: Callable[[], object]) -> None:
         """Have `act` called once what was done here so far is committed (at once on autocommit), never when it is not.
@@ -177,16 +182,10 @@ class Database:
     def _drop_lost(self) -> None:
         """Close what is idle and was ended by the server. The others stay where requests find them while they are looked at."""
         for connection in list(self._idle):
-            if not _speaks(connection) or not self._permit_at_once():
-                continue
-            try:
-                self._idle.remove(connection)
-            except ValueError:  # in use again: it was an answer that waited to be read
-                self._permits.put(None)
-                continue
-            if not connection.looks_alive():
-                connection.close()
-            self._give_back(connection)
+            if connection.has_ended():
+                with suppress(ValueError):  # somebody has taken it meanwhile, and sees it as well
+                    self._idle.remove(connection)
+                    connection.close()
 
     def wait_for_a_loss(self) -> None:
         """Come back when the server has ended a connection, or another network's end was seen. It costs nothing meanwhile."""
@@ -242,7 +241,7 @@ class Database:
 
     def _connect(self) -> Connection:
         if time.monotonic() < self._down_until:
-            raise Unavailable(_AWAY, code="database_unavailable")
+            raise Unavailable(DATABASE_AWAY, code="database_unavailable")
         try:
             connection = psycopg2.connect(
                 self._url,
@@ -258,107 +257,13 @@ class Database:
         except psycopg2.OperationalError as error:
             metrics.CONNECT_FAILURES.inc()
             self._down_until = time.monotonic() + COOL_DOWN_SECONDS
-            raise Unavailable(_AWAY, code="database_unavailable") from error
+            raise Unavailable(DATABASE_AWAY, code="database_unavailable") from error
         connection.autocommit = True
         self._losses.register(connection.fileno(), select.EPOLLRDHUP | select.EPOLLET)
         self.opened += 1
         return connection
 
 
-def _speaks(connection: Connection) -> bool:
-    """Whether something waits to be read, asked by one who may not be alone with it: a poll object serves one at a time."""
-    poll = select.poll()
-    try:
-        poll.register(connection.fileno(), select.POLLIN)
-    except psycopg2.InterfaceError:
-        return False  # closed meanwhile
-    return bool(poll.poll(0))
-
-
 _BUSY = "All database connections of this replica are in use."
-_AWAY = "The database cannot be reached right now; try again shortly."
+DATABASE_AWAY = "The database cannot be reached right now; try again shortly."
 _log = logging.getLogger("magasin")
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A statement that is parsed and planned once for each connection; parameters are `$1`, `$2`, …
-
-    Worth it only where a millisecond counts: reading one row by its key takes a third less, and a statement of many
-    parts that touches few rows takes longer to plan than to run.
-    """
-
-    name: str
-    statement: str
-
-    def fetch_one(self, connection: Connection, *parameters: Any) -> Row | None:
-        """Its only row, or None when it has none."""
-        with connection.cursor() as cursor:
-            self._execute(connection, cursor, parameters)
-            return _first(cursor)
-
-    def fetch_all(self, connection: Connection, *parameters: Any) -> list[Row]:
-        """Its rows as dictionaries by column name."""
-        with connection.cursor() as cursor:
-            self._execute(connection, cursor, parameters)
-            return _all(cursor)
-
-    def _execute(
-        self, connection: Connection, cursor: psycopg2.extensions.cursor, parameters: Sequence[Any]
-    ) -> None:
-        if self.name not in connection.prepared:
-            cursor.execute(f"PREPARE {self.name} AS {self.statement}")
-            connection.prepared.add(self.name)
-        marks = ", ".join(["%s"] * len(parameters))
-        _run(cursor, f"EXECUTE {self.name} ({marks})", parameters)
-
-
-def _run(cursor: psycopg2.extensions.cursor, statement: str, parameters: Any) -> None:
-    """Every statement that a function asks for passes through here."""
-    trace, started = current_trace(), time.perf_counter()
-    try:
-        if trace is None or not trace.is_sampled:
-            cursor.execute(statement, parameters)
-        else:
-            tracing.execute(trace, cursor, statement, parameters)
-    finally:
-        metrics.QUERY_SECONDS.observe(metrics.operation(statement), time.perf_counter() - started)
-
-
-def fetch_all(
-    connection: Connection, statement: str, parameters: Mapping[str, Any] | Sequence[Any] | None = None
-) -> list[Row]:
-    """Run `statement`; its rows as dictionaries by column name."""
-    with connection.cursor() as cursor:
-        _run(cursor, statement, parameters)
-        return _all(cursor)
-
-
-def _all(cursor: psycopg2.extensions.cursor) -> list[Row]:
-    names = [column[0] for column in cursor.description or ()]
-    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
-
-
-def fetch_one(
-    connection: Connection, statement: str, parameters: Mapping[str, Any] | Sequence[Any] | None = None
-) -> Row | None:
-    """Run `statement`; its only row, or None when it has none."""
-    with connection.cursor() as cursor:
-        _run(cursor, statement, parameters)
-        return _first(cursor)
-
-
-def _first(cursor: psycopg2.extensions.cursor) -> Row | None:
-    row = cursor.fetchone()
-    if row is None:
-        return None
-    return dict(zip([column[0] for column in cursor.description or ()], row, strict=True))
-
-
-def execute(
-    connection: Connection, statement: str, parameters: Mapping[str, Any] | Sequence[Any] | None = None
-) -> int:
-    """Run `statement`; the number of rows that it changed."""
-    with connection.cursor() as cursor:
-        _run(cursor, statement, parameters)
-        return int(cursor.rowcount)

@@ -29,9 +29,10 @@ from dataclasses import dataclass, field
 
 from flask import request
 
-from .database import Connection, execute, fetch_one
+from .database import Connection
 from .errors import BadRequest, Conflict, Invalid
 from .service import identity
+from .statements import execute, fetch_one
 
 KEY_HEADER = "Idempotency-Key"
 REPLAYED_HEADER = "Idempotent-Replayed"

@@ -10,8 +10,9 @@ import psycopg2
 from prometheus_client import Counter, Gauge
 
 from .claims import claimed
-from .database import Connection, Row
+from .database import Connection
 from .errors import Problem, Unavailable
+from .statements import Row
 from .telemetry import current_trace
 
 FAILURES_PER_CALL = 3

@@ -9,6 +9,7 @@ import psycopg2
 import psycopg2.errors
 import psycopg2.extensions
 
+from .database import DATABASE_AWAY
 from .errors import Conflict, Invalid, Problem, Unavailable
 
 Refusals = Mapping[str, Problem]
@@ -29,7 +30,6 @@ def translate(error: psycopg2.Error, refusals: Refusals) -> Problem | None:
     return None
 
 
-_AWAY = "The database cannot be reached right now; try again shortly."
 _PASSING: tuple[tuple[type[psycopg2.Error], str, str], ...] = (
     (psycopg2.errors.QueryCanceled, "The database took too long.", "database_slow"),
     (psycopg2.errors.LockNotAvailable, "Others are changing the same thing; try again.", "database_busy"),
@@ -38,9 +38,9 @@ _PASSING: tuple[tuple[type[psycopg2.Error], str, str], ...] = (
         "Another change got in the way; try again.",
         "database_busy",
     ),
-    (psycopg2.errors.ReadOnlySqlTransaction, _AWAY, "database_unavailable"),
-    (psycopg2.OperationalError, _AWAY, "database_unavailable"),
-    (psycopg2.InterfaceError, _AWAY, "database_unavailable"),
+    (psycopg2.errors.ReadOnlySqlTransaction, DATABASE_AWAY, "database_unavailable"),
+    (psycopg2.OperationalError, DATABASE_AWAY, "database_unavailable"),
+    (psycopg2.InterfaceError, DATABASE_AWAY, "database_unavailable"),
 )
 """The first that fits: special ones before the classes that they derive from."""
 

@@ -11,8 +11,9 @@ from flask import Flask, current_app, request
 from . import errors
 from .api import Api
 from .auth import PUBLIC_KEYS_FILE, Identity, ServiceTokens, TokenVerifier, bearer_token
-from .database import Database, fetch_one
+from .database import Database
 from .settings import DatabaseSettings, FunctionSettings, ServiceKeySettings, TokenSettings
+from .statements import fetch_one
 from .telemetry import REHEARSAL
 from .warmth import Warmth, rehearse
 

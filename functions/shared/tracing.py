@@ -1,7 +1,7 @@
 """Spans of one function, where the setting `traces_url` asks for them; without it OpenTelemetry is not even imported.
 
 There is one span for each request (telemetry.py begins and ends it), each attempt at a call (client.py) and each
-statement (database.py), in the words of OpenTelemetry's semantic conventions. None holds a parameter of a statement,
+statement (statements.py), in the words of OpenTelemetry's semantic conventions. None holds a parameter of a statement,
 a query string, a header or a body. They are sent in the background, a second behind, by OTLP over HTTP.
 A statement of a sampled request also bears its trace in a comment, whether or not spans are recorded.
 """
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .telemetry import Trace
     from .tracer import Tracer
 
-_SHARED = frozenset({__name__, f"{__package__}.database"})
+_SHARED = frozenset({__name__, f"{__package__}.database", f"{__package__}.statements"})
 
 
 def make_tracer(function: str, settings: FunctionSettings) -> Tracer | None:
@@ -105,7 +105,7 @@ def _begin_statement(trace: Trace, statement: str) -> Span | None:
 
 
 def _asker() -> str:
-    """Whose statement is run, such as `store.open_cart`: the nearest caller outside of this module and database.py."""
+    """Whose statement is run, such as `store.open_cart`: the nearest caller outside of this module, statements.py and database.py."""
     frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_globals["__name__"] in _SHARED:
         frame = frame.f_back

@@ -7,7 +7,7 @@ import re
 from datetime import date
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 from werkzeug.datastructures import MultiDict
 
 from .errors import BadRequest, Invalid
@@ -39,6 +39,16 @@ def _written_as_a_date(value: Any) -> Any:
 
 Day = Annotated[date, BeforeValidator(_written_as_a_date)]
 """A day in a query."""
+
+
+def _one_line(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("must be one line of printable characters")
+    return text
+
+
+ONE_LINE = AfterValidator(_one_line)
+"""Holds a field of text to one line without control characters."""
 
 
 def parse_json(raw: bytes) -> Any:

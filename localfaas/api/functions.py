@@ -12,6 +12,7 @@ from localfaas.api import answers, status
 from localfaas.api.context import ApiContext
 from localfaas.api.secret_store import SecretStore
 from localfaas.build import BuildError
+from localfaas.commands import as_typed
 from localfaas.deployment import MAX_FUNCTIONS, DeploymentRefused, FunctionDeployment
 from localfaas.registry import AlreadyDeployed, NotDeployed, TooManyFunctions
 
@@ -91,7 +92,7 @@ def _checked_layout(context: ApiContext, deployment: FunctionDeployment) -> Path
         raise answers.Refused(400, str(exc)) from exc
     if layout is None:
         text = f"image {deployment.image!r} is not known here: run `localfaas build` first"
-        raise answers.Refused(400, text)
+        raise answers.Refused(400, as_typed(text, context.settings.project))
     try:
         rules.check_spec(deployment)
     except DeploymentRefused as exc:

@@ -30,7 +30,7 @@ td.number, th.number { text-align: right; }
 {% endfor %}
 </table>
 {% else %}
-<p>None is deployed yet: <code>make deploy</code>.</p>
+<p>None is deployed yet.</p>
 {% endif %}
 </html>
 """

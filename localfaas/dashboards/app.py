@@ -9,6 +9,7 @@ import requests
 from flask import Flask, Response, abort, jsonify, render_template, request
 from werkzeug.exceptions import HTTPException
 
+from localfaas.commands import as_typed
 from localfaas.dashboards import files
 from localfaas.monitoring.prometheus import SCRAPE_INTERVAL
 from localfaas.settings import LOOPBACK, Settings
@@ -111,8 +112,8 @@ def _asked(settings: Settings, path: str) -> Response:
         ) as answer:
             body = _bounded(answer)
     except requests.RequestException:
-        message = f"Prometheus does not answer at {settings.url('prometheus')}; see `make status`."
-        return _json_error(502, message)
+        message = f"Prometheus does not answer at {settings.url('prometheus')}; see `localfaas status`."
+        return _json_error(502, as_typed(message, settings.project))
     if body is None:
         return _json_error(502, "Prometheus' answer is too large to draw; choose a shorter time.")
     return Response(body, answer.status_code, content_type="application/json")

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from localfaas.commands import as_typed
 from localfaas.doctor import books, database, edge, files, functions, machine, processes, watching
 from localfaas.doctor.finding import Finding, NotLookedAt, State, wrong
 from localfaas.doctor.installation import Installation
@@ -81,7 +83,7 @@ def _looked(check: Check, installation: Installation) -> Sequence[Finding]:
         return [Finding(State.NOT_LOOKED_AT, str(exc))]
     except Exception as exc:  # whatever it was, it is in the table
         found = f"could not be looked at: {type(exc).__name__}: {' '.join(str(exc).split())[:200]}"
-        return [wrong(found, "mend what it names, then `make doctor` again")]
+        return [wrong(found, "mend what it names, then `localfaas doctor` again")]
 
 
 def run(
@@ -94,7 +96,9 @@ def run(
     """Print the table (or JSON); return the exit code: 0 when all is well, 1 when something is wrong."""
     installation = Installation(settings, environ)
     try:
-        found = list(examine(installation, checks))
+        found = [
+            (name, _as_typed(finding, settings.project)) for name, finding in examine(installation, checks)
+        ]
     finally:
         installation.close()
     if as_json:
@@ -102,6 +106,11 @@ def run(
     else:
         _print(found, console)
     return 1 if any(finding.state is State.WRONG for _, finding in found) else 0
+
+
+def _as_typed(finding: Finding, project: Path) -> Finding:
+    found, remedy = (as_typed(text, project) for text in (finding.found, finding.remedy))
+    return replace(finding, found=found, remedy=remedy)
 
 
 def _print(found: Sequence[tuple[str, Finding]], console: Console) -> None:

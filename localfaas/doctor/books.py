@@ -85,7 +85,7 @@ def _faults(installation: Installation, question: Question) -> Iterator[Finding]
             raise NotLookedAt(f"the database does not let {question.role} in") from exc
         yield wrong(
             f"not known whether {question.check}: {' '.join(str(exc).split())[:160]}",
-            f"`make logs f=postgres`; has `make up` applied every migration that {installation.hooks.doctor} needs?",
+            f"`localfaas logs postgres`; has `localfaas up` applied every migration that {installation.hooks.doctor} needs?",
         )
         return
     for row in rows:

@@ -36,13 +36,15 @@ def reachable(installation: Installation) -> list[Finding]:
 
 def _refused(installation: Installation, reason: str) -> Finding:
     if installation.settings.database_url:
-        return wrong(f"DATABASE_URL: {reason}", "start that server, or correct the address; then `make up`")
+        return wrong(
+            f"DATABASE_URL: {reason}", "start that server, or correct the address; then `localfaas up`"
+        )
     if "password authentication failed" in reason:
         path = installation.settings.secrets / "postgres-superuser"
         return wrong(f"{path} does not have the database's password", "put the file back from a copy")
     if "does not exist" in reason:
-        return wrong(reason, "`make up`, which makes it")
-    return wrong(reason, "`make logs f=postgres` says why; mend that, then `make up`")
+        return wrong(reason, "`localfaas up`, which makes it")
+    return wrong(reason, "`localfaas logs postgres` says why; mend that, then `localfaas up`")
 
 
 def migrations(installation: Installation) -> list[Finding]:
@@ -69,11 +71,11 @@ def _applied(installation: Installation) -> set[str]:
 
 def _migration_faults(wanted: set[str], applied: set[str]) -> Iterator[Finding]:
     if missing := sorted(wanted - applied):
-        yield wrong(f"not applied: {shortened(missing)}", "`make up`, which applies them")
+        yield wrong(f"not applied: {shortened(missing)}", "`localfaas up`, which applies them")
     if unknown := sorted(applied - wanted):
         yield wrong(
             f"the database has {shortened(unknown)}, which this project does not: its code is older than its data",
-            "check out the version that has them (`git log db/migrations`), then `make up`",
+            "check out the version that has them (`git log db/migrations`), then `localfaas up`",
         )
 
 
@@ -95,7 +97,7 @@ def _connection_faults(used: int, most: int) -> Iterator[Finding]:
     if used > CONNECTIONS_SHARE * most:
         yield wrong(
             f"{used} of {most} are in use",
-            "docs/runbooks/DatabaseConnectionsNearMaximum.md: who holds them; `make scale f=… n=…` gives some back",
+            "docs/runbooks/DatabaseConnectionsNearMaximum.md: who holds them; `localfaas scale NAME 1` gives some back",
         )
 
 
@@ -122,7 +124,7 @@ def _login_faults(installation: Installation, roles: Iterable[str]) -> Iterator[
             path = installation.settings.secrets / f"{role}{SECRET_SUFFIX}"
             yield wrong(
                 f"{role} cannot log in with {path}: {_one_line(exc)}",
-                "`make up`, which gives each role the password of its file",
+                "`localfaas up`, which gives each role the password of its file",
             )
 
 

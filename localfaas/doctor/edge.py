@@ -22,10 +22,10 @@ def configuration(installation: Installation) -> list[Finding]:
     try:
         present = in_force(installation.settings.url("edge-admin"))
     except EdgeReloadError as exc:
-        return [wrong(str(exc), "`make logs f=api` says why; mend that, then `make up`")]
+        return [wrong(str(exc), "`localfaas logs api` says why; mend that, then `localfaas up`")]
     changed = list(changes(present, wanted))
     faults = (
-        [wrong(f"the edge does not serve by {KONG_FILE}: {shortened(changed)}", "`make edge-reload`")]
+        [wrong(f"the edge does not serve by {KONG_FILE}: {shortened(changed)}", "`localfaas edge-reload`")]
         if changed
         else []
     )

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from localfaas import tools
+from localfaas.commands import installing_anew
 from localfaas.doctor.books import BooksError, load_books
 from localfaas.doctor.finding import Finding, NotLookedAt, shortened, verdict, well, wrong
 from localfaas.doctor.installation import Installation, shown
@@ -28,13 +29,12 @@ from localfaas.stack import StackError, load_stack, stack_file
 from localfaas.up import KONG_FILE, OWN_SECRETS, UpError, check_socket_paths
 
 RUN_SECONDS = 20
-AGAIN = "`rm -r .venv`, then `make up`: the packages are installed anew"
 WHOLE = ("PG_VERSION", "global/pg_control", "base", "pg_wal", "pg_xact", "postgresql.conf", "pg_hba.conf")
 """Without any of these PostgreSQL does not start."""
 
 
 def project_files(installation: Installation) -> list[Finding]:
-    """Every file that `make up` reads can be read."""
+    """Every file that `localfaas up` reads can be read."""
     return verdict(_project_faults(installation), "stack.yml, localfaas.yml and kong/ can be read")
 
 
@@ -55,14 +55,15 @@ def _project_faults(installation: Installation) -> Iterator[Finding]:
     try:
         read_node(settings.project / KONG_CONF)
     except KongConfError as exc:
-        yield wrong(" ".join(str(exc).split()), "mend kong/kong.conf, then `make up`")
+        yield wrong(" ".join(str(exc).split()), "mend kong/kong.conf, then `localfaas up`")
     try:
         if (settings.project / KONG_FILE).exists():
             parse((settings.project / KONG_FILE).read_text())
     except KongConfigError as exc:
         faults = shortened(str(fault) for fault in exc.faults)
         yield wrong(
-            f"{KONG_FILE}: {faults}", "mend it, then `make edge-reload`; the edge goes on with what it had"
+            f"{KONG_FILE}: {faults}",
+            "mend it, then `localfaas edge-reload`; the edge goes on with what it had",
         )
 
 
@@ -75,6 +76,7 @@ def programs(installation: Installation) -> list[Finding]:
 
 def _program_faults(installation: Installation, found: list[str]) -> Iterator[Finding]:
     settings = installation.settings
+    again = installing_anew(settings.project)
     wanted = {
         "supervisord": settings.programs / "supervisord",
         "dbmate": settings.programs / "dbmate",
@@ -82,18 +84,18 @@ def _program_faults(installation: Installation, found: list[str]) -> Iterator[Fi
     try:
         wanted["envoy"] = envoy_binary()
     except RuntimeError as exc:
-        yield wrong(str(exc), AGAIN)
+        yield wrong(str(exc), again)
     if not settings.database_url:
         try:
             directory = programs_directory(settings)
             wanted |= {name: directory / name for name in ("initdb", "postgres")}
             check_namespace()
         except PostgresError as exc:
-            yield wrong(str(exc), "do as it says, then `make up`" if settings.pg_bin else AGAIN)
+            yield wrong(str(exc), "do as it says, then `localfaas up`" if settings.pg_bin else again)
     for name, path in wanted.items():
         version, fault = _version(path)
         if fault:
-            yield wrong(f"{path} does not run: {fault}", AGAIN)
+            yield wrong(f"{path} does not run: {fault}", again)
         elif name != "initdb":
             found.append(f"{name} {version}")
 
@@ -118,7 +120,7 @@ def watching_programs(installation: Installation) -> list[Finding]:
     """Those that are no wheels: on PATH, or unpacked from Debian's packages."""
     missing = [part for part in PARTS if part.tool and tools.find(part.tool, installation.settings) is None]
     if missing and installation.supervisord is None:
-        raise NotLookedAt("not here yet; `make up` fetches them")
+        raise NotLookedAt("not here yet; `localfaas up` fetches them")
     return verdict(
         (
             wrong(f"{part.title} is not here: the platform runs without {part.gives}", _how_to_get(part.tool))
@@ -130,7 +132,7 @@ def watching_programs(installation: Installation) -> list[Finding]:
 
 def _how_to_get(tool: tools.Tool | None) -> str:
     package = tool.package if tool else ""
-    return f"`sudo apt-get update`, then `make up`; or `sudo apt-get install {package}`"
+    return f"`sudo apt-get update`, then `localfaas up`; or `sudo apt-get install {package}`"
 
 
 def state_directory(installation: Installation) -> list[Finding]:
@@ -143,7 +145,7 @@ def _state_faults(installation: Installation) -> Iterator[Finding]:
     try:
         check_socket_paths(settings)
     except UpError as exc:
-        yield wrong(str(exc), "`STATE_DIR=/tmp/magasin make up`")
+        yield wrong(str(exc), "`STATE_DIR=/tmp/magasin localfaas up`")
     if not installation.exists:
         return
     for path in (settings.state, *sorted(settings.state.iterdir())):
@@ -151,7 +153,7 @@ def _state_faults(installation: Installation) -> Iterator[Finding]:
         if not os.access(path, needed):
             yield wrong(
                 f"{path} belongs to user {path.stat().st_uid} and may not be read and written by user {os.geteuid()}",
-                f'`sudo chown -R "$USER" {settings.state}`, or run make as that user',
+                f'`sudo chown -R "$USER" {settings.state}`, or run localfaas as that user',
             )
             return
 
@@ -159,7 +161,7 @@ def _state_faults(installation: Installation) -> Iterator[Finding]:
 def secrets(installation: Installation) -> list[Finding]:
     """Every secret that is needed is there, not empty, and nobody else's to read."""
     if not installation.exists:
-        raise NotLookedAt("none yet; `make up` makes them")
+        raise NotLookedAt("none yet; `localfaas up` makes them")
     needed = {*OWN_SECRETS, *installation.secret_names}
     faults = [
         *_mode_faults(installation.settings.secrets),
@@ -188,11 +190,11 @@ def _missing_faults(installation: Installation, names: Sequence[str]) -> Iterato
         if name == "postgres-superuser" and (settings.state / "postgres" / "data").exists():
             yield wrong(
                 f"{found}, and the database knows only the password that was in it",
-                "put it back from a copy; without one the data is lost to you: `make reset`, then `make up`",
+                "put it back from a copy; without one the data is lost to you: `localfaas reset --yes`, then `localfaas up`",
             )
         else:
             away = f"`rm {path}`, then " if path.exists() else ""
-            yield wrong(found, f"{away}`make up`, which makes it")
+            yield wrong(found, f"{away}`localfaas up`, which makes it")
 
 
 def certificate(installation: Installation) -> list[Finding]:
@@ -202,13 +204,13 @@ def certificate(installation: Installation) -> list[Finding]:
     try:
         present = read_certificate(path)
     except CertificateError as exc:
-        return [wrong(str(exc), f"`rm {path}`, then `make up`; or put your own there")]
+        return [wrong(str(exc), f"`rm {path}`, then `localfaas up`; or put your own there")]
     ours = present.issuer.rfc4514_string() == f"CN={ISSUER}"
     left = present.not_valid_after_utc - datetime.now(UTC)
     found = f"ends in {left.days} days" if left.days >= 0 else f"ended {(-left).days} days ago"
     if left > RENEWED_BEFORE_END or (ours and installation.supervisord is None):
         return [well(found)]
-    remedy = "`make up`, which renews it" if ours else f"put a new key and certificate into {path}"
+    remedy = "`localfaas up`, which renews it" if ours else f"put a new key and certificate into {path}"
     return [wrong(found, remedy)]
 
 
@@ -216,7 +218,7 @@ def data_directory(installation: Installation) -> list[Finding]:
     """PostgreSQL's files are whole, and of the version of its programs."""
     data = installation.cluster.data
     if not data.exists():
-        raise NotLookedAt("none yet; `make up` makes it")
+        raise NotLookedAt("none yet; `localfaas up` makes it")
     version, _ = _version(installation.cluster.programs / "postgres")
     return verdict(_data_faults(data, version), f"of PostgreSQL {_major(version)}, whole")
 
@@ -226,15 +228,15 @@ def _data_faults(data: Path, version: str) -> Iterator[Finding]:
     if missing:
         yield wrong(
             f"{data} has no {', no '.join(missing)}",
-            f"`make down`, then put the directory back from a copy;"
-            f" without one keep what is left (`mv {data} {data}.damaged`), then `make up` begins an empty one",
+            f"`localfaas down`, then put the directory back from a copy;"
+            f" without one keep what is left (`mv {data} {data}.damaged`), then `localfaas up` begins an empty one",
         )
         return
     present = (data / "PG_VERSION").read_text().strip()
     if version and present != _major(version):
         yield wrong(
             f"{data} is of PostgreSQL {present}, the programs are {version}",
-            f"`PG_BIN=/usr/lib/postgresql/{present}/bin make up`; to move on, dump it there and load it here",
+            f"`PG_BIN=/usr/lib/postgresql/{present}/bin localfaas up`; to move on, dump it there and load it here",
         )
     mode = stat.S_IMODE(data.stat().st_mode)
     if mode & 0o027:

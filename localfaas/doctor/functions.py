@@ -21,14 +21,14 @@ def replicas(installation: Installation) -> list[Finding]:
     try:
         desired = installation.registry.all()
     except RegistryError as exc:
-        return [wrong(str(exc), "remove that file, then `make up`, which deploys the function again")]
+        return [wrong(str(exc), "remove that file, then `localfaas up`, which deploys the function again")]
     faults = [fault for one in desired for fault in _replica_faults(installation, one)]
     count = sum(one.replicas for one in desired)
     return verdict(faults, f"{len(desired)} functions, {count} replicas, ready and as deployed")
 
 
 def _replica_faults(installation: Installation, desired: Desired) -> Iterator[Finding]:
-    again = f"`make deploy f={desired.name}`"
+    again = f"`localfaas deploy {desired.name}`"
     if not desired.layout.is_dir():
         yield wrong(f"{desired.name} is deployed from {desired.layout}, which is gone", again)
         return
@@ -36,7 +36,7 @@ def _replica_faults(installation: Installation, desired: Desired) -> Iterator[Fi
     for name, reason in missing.items():
         yield wrong(
             f"{name} {reason}",
-            f"a deployment takes seconds: ask again; if it stays, `make logs f={name}`, then {again}",
+            f"a deployment takes seconds: ask again; if it stays, `localfaas logs {name}`, then {again}",
         )
     names = [f"{desired.name}-{slot}" for slot in range(1, desired.replicas + 1)]
     serving = [name for name in names if name not in missing and name in installation.abouts]
@@ -46,7 +46,7 @@ def _replica_faults(installation: Installation, desired: Desired) -> Iterator[Fi
             if not is_it:
                 yield wrong(
                     f"{name} does not say that it is ready; its log ends: {installation.log_end(name)}",
-                    f"`make logs f={name}` says why; it asks for what it needs until it has it",
+                    f"`localfaas logs {name}` says why; it asks for what it needs until it has it",
                 )
 
 
@@ -56,7 +56,7 @@ def deployed(installation: Installation) -> list[Finding]:
     try:
         registry = installation.registry
     except RegistryError as exc:
-        return [wrong(str(exc), "remove that file, then `make up`, which deploys the function again")]
+        return [wrong(str(exc), "remove that file, then `localfaas up`, which deploys the function again")]
     faults = (
         fault
         for function in stack.functions.values()
@@ -69,7 +69,7 @@ def _deployment_faults(
     installation: Installation, stack: Stack, function: StackFunction, registry: Registry
 ) -> Iterator[Finding]:
     name, known = function.name, registry.get(function.name)
-    deploy = f"`make deploy f={name}`"
+    deploy = f"`localfaas deploy {name}`"
     if known is None:
         yield wrong(f"{name} is in stack.yml and is not deployed", deploy)
         return

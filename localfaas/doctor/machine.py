@@ -72,7 +72,7 @@ def _memory_faults(available: int, running: bool) -> Iterator[Finding]:
     if available < needed:
         yield wrong(
             f"{available / 2**20:,.0f} MiB of memory are available, {needed / 2**20:,.0f} MiB are needed",
-            "stop other programs; `make status` and `make bench-memory` show what the platform itself uses",
+            "stop other programs; `localfaas status` shows what the platform itself uses",
         )
 
 
@@ -112,7 +112,7 @@ def _open_files_faults(hard: int) -> Iterator[Finding]:
     if hard != resource.RLIM_INFINITY and hard < LEAST_FILES:
         yield wrong(
             f"a process may open {hard} files; supervisord needs {LEAST_FILES}, Envoy two for each connection",
-            f"in a shell of root's: `ulimit -Hn {MOST_FILES}`, then `make up`;"
+            f"in a shell of root's: `ulimit -Hn {MOST_FILES}`, then `localfaas up`;"
             " for good: `nofile` in /etc/security/limits.conf",
         )
 

@@ -31,11 +31,13 @@ def supervisord(installation: Installation) -> list[Finding]:
     if installation.supervisord is not None:
         return [well(f"runs (pid {installation.supervisord})")]
     if not installation.exists:
-        return [wrong("the platform was never started here", "`make up`")]
+        return [wrong("the platform was never started here", "`localfaas up`")]
     if (settings.run / "supervisord.pid").exists():
         log = settings.logs / "supervisord.log"
-        return [wrong("supervisord is gone without having been stopped", f"`make up`; {log} may say why")]
-    return [wrong("the platform is not running", "`make up`")]
+        return [
+            wrong("supervisord is gone without having been stopped", f"`localfaas up`; {log} may say why")
+        ]
+    return [wrong("the platform is not running", "`localfaas up`")]
 
 
 def programs(installation: Installation) -> list[Finding]:
@@ -50,8 +52,8 @@ def programs(installation: Installation) -> list[Finding]:
 
 def _program_faults(installation: Installation, name: str, process: Process | None) -> Iterator[Finding]:
     function = installation.abouts.get(name, {}).get("function")
-    again = f"`make deploy f={function}`" if function else "`make up`"
-    look = f"`make logs f={name}` says why; mend that, then {again}"
+    again = f"`localfaas deploy {function}`" if function else "`localfaas up`"
+    look = f"`localfaas logs {name}` says why; mend that, then {again}"
     if process is None:
         yield wrong(f"{name} is unknown to supervisord", again)
     elif not _is_well(installation, process):
@@ -89,7 +91,7 @@ def strays(installation: Installation) -> list[Finding]:
         return [
             wrong(
                 f"{len(found)} processes run without supervisord: {named}",
-                "`make up` ends them and starts anew; `make down` only ends them",
+                "`localfaas up` ends them and starts anew; `localfaas down` only ends them",
             )
         ]
     pids = " ".join(str(process.pid) for process in found)
@@ -138,12 +140,12 @@ def _port_faults(wanted: Mapping[int, str], ours: set[int]) -> Iterator[Finding]
         if is_taken(port) and not listening.get(port, set()) & ours:
             yield wrong(
                 f"port {port} ({name}) is taken{holder(port)}",
-                "stop that process, then `make up`; or choose other ports: `PORT_OFFSET=1000 make up`",
+                "stop that process, then `localfaas up`; or choose other ports: `PORT_OFFSET=1000 localfaas up`",
             )
 
 
 def answers(installation: Installation) -> list[Finding]:
-    """The function gateway, the edge's admin port, and the path that `make up` waits for."""
+    """The function gateway, the edge's admin port, and the path that `localfaas up` waits for."""
     settings, _ = installation.settings, installation.processes
     asked = {f"{settings.url('gateway')}/healthz": "api and gateway"}
     if (settings.project / KONG_FILE).exists():
@@ -158,11 +160,11 @@ def answers(installation: Installation) -> list[Finding]:
 
 
 def _answer_faults(installation: Installation, url: str, who: str) -> Iterator[Finding]:
-    look = " and ".join(f"`make logs f={name}`" for name in who.split(" and "))
+    look = " and ".join(f"`localfaas logs {name}`" for name in who.split(" and "))
     try:
         answer = installation.get(url)
     except requests.RequestException as exc:
-        yield wrong(f"{url} does not answer: {type(exc).__name__}", f"{look} say why, then `make up`")
+        yield wrong(f"{url} does not answer: {type(exc).__name__}", f"{look} say why, then `localfaas up`")
         return
     if answer.status_code not in (
         200,

@@ -14,7 +14,7 @@ from localfaas.doctor.finding import Finding, NotLookedAt, shortened, verdict, w
 from localfaas.doctor.installation import Installation
 from localfaas.monitoring import prometheus
 
-LOOK = "`make logs f=prometheus` says why; mend that, then `make up`"
+LOOK = "`localfaas logs prometheus` says why; mend that, then `localfaas up`"
 NEEDED_JOBS = ("functions", "openfaas", "edge", "prometheus")
 
 Answer = Mapping[str, Any]
@@ -50,11 +50,11 @@ def _target_faults(
         if target["health"] == "down" and (replica is None or replica in serving):
             yield wrong(
                 f"{target['scrapeUrl']} (job {target['labels']['job']}) does not tell its metrics: {target['lastError']}",
-                "`make status`: is it running? docs/runbooks/TargetDown.md",
+                "`localfaas status`: is it running? docs/runbooks/TargetDown.md",
             )
     for job in sorted(set(jobs) - seen):
         yield wrong(
-            f"Prometheus has no target for the job {job}", "docs/runbooks/NotWatched.md, then `make up`"
+            f"Prometheus has no target for the job {job}", "docs/runbooks/NotWatched.md, then `localfaas up`"
         )
 
 
@@ -91,7 +91,7 @@ def _rule_file_faults(promtool: Path | None, files: Iterable[Path]) -> Iterator[
     if told.returncode != 0:
         lines = (line.strip() for line in told.stderr.splitlines())
         faults = [line for line in lines if line and line != "FAILED:"]
-        yield wrong(shortened(faults), "mend it and test it (`make rules`), then `make up`")
+        yield wrong(shortened(faults), "mend it, then `localfaas up`")
 
 
 def _in_force_faults(files: Iterable[Path], folder: Path) -> Iterator[Finding]:
@@ -99,7 +99,7 @@ def _in_force_faults(files: Iterable[Path], folder: Path) -> Iterator[Finding]:
     used = {path.name: path.read_bytes() for path in folder.glob("*.yml")}
     changed = sorted(name for name in present.keys() | used.keys() if present.get(name) != used.get(name))
     if changed:
-        yield wrong(f"Prometheus has others than the project: {', '.join(changed)}", "`make up`")
+        yield wrong(f"Prometheus has others than the project: {', '.join(changed)}", "`localfaas up`")
 
 
 def _groups(installation: Installation) -> list[Answer]:
@@ -116,7 +116,7 @@ def _evaluation_faults(groups: Iterable[Answer]) -> Iterator[Finding]:
             if rule["health"] == "err":
                 yield wrong(
                     f"{rule['name']} (group {group['name']}) cannot be evaluated: {rule.get('lastError', '')}",
-                    "docs/runbooks/RulesFail.md; `make rules` tests them",
+                    "docs/runbooks/RulesFail.md",
                 )
 
 

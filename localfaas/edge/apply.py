@@ -17,7 +17,7 @@ from pathlib import Path
 
 from localfaas.edge.compile import Compiled, cluster_names, static_clusters, static_routes
 from localfaas.edge.listener import Door, static_bootstrap
-from localfaas.envoy import EnvoyFiles, Resource, admin_request
+from localfaas.envoy import EnvoyFiles, admin_request
 
 PATIENCE_SECONDS = 5.0
 _VALIDATE_SECONDS = 30
@@ -57,7 +57,7 @@ class EdgeEnvoy:
 
     def apply(self, compiled: Compiled) -> None:
         """Write what changed, in the safe order. Raises EnvoyRefusedError when a running Envoy does not take it."""
-        present = _resources(self.files.root / "cds" / "cds.json")
+        present = self.files.clusters()
         leaving = [item for item in present if item["name"] not in cluster_names(compiled.clusters)]
         for assignment in compiled.endpoints.values():
             self.files.write_assignment(assignment)
@@ -108,13 +108,6 @@ class EdgeEnvoy:
     def _stat(self, name: str) -> int:
         text = admin_request(self.admin_socket, "GET", f"/stats?filter=^{name}$")
         return int(text.partition(": ")[2] or 0)
-
-
-def _resources(path: Path) -> list[Resource]:
-    if not path.exists():
-        return []
-    resources: list[Resource] = json.loads(path.read_text())["resources"]
-    return resources
 
 
 def _reason(stderr: str, file: str) -> str:

@@ -22,7 +22,6 @@ METADATA = "kong"
 _LUA_PER_ROUTE = "type.googleapis.com/envoy.extensions.filters.http.lua.v3.LuaPerRoute"
 _OVERWRITE = "OVERWRITE_IF_EXISTS_OR_ADD"
 _APPEND = "APPEND_IF_EXISTS_OR_ADD"
-_IF_ABSENT = "ADD_IF_ABSENT"
 _SERVER_TIMING = (
     "edge;dur=%COMMON_DURATION(DS_RX_BEG:US_TX_BEG:us)%e-3, "
     "upstream;dur=%COMMON_DURATION(US_TX_BEG:US_RX_BEG:us)%e-3"

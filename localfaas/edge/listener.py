@@ -1,7 +1,7 @@
 """The edge's listeners and bootstrap: the same for every kong.yml, so that a reload never replaces a listener.
 
 A replaced listener would close connections. What changes is in routes, clusters and endpoints; what a plugin needs
-to know of its configuration travels with the route. What kong.conf says is here, and takes effect at `make up`.
+to know of its configuration travels with the route. What kong.conf says is here, and takes effect at `localfaas up`.
 Both listeners share the routes and, through a file mapped into memory, the counts of the script.
 """
 

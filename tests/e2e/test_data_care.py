@@ -158,7 +158,7 @@ def test_backup_amid_sales_is_brought_back_whole_and_a_killed_restore_changes_no
     latest = content(store)
     assert int(latest["sales.sales"][0]) > int(manifest.tables["sales.sales"][0]) >= len(acknowledged)
 
-    with pytest.raises(RestoreError, match="the platform is up: `make down` first"):
+    with pytest.raises(RestoreError, match="the platform is up: `localfaas down` first"):
         restore(store.settings, folder, Steps(Console(quiet=True)))
     tills[0].sell()
     latest = content(store)

@@ -110,7 +110,7 @@ def test_migration_that_is_missing_or_unknown_is_told(installation: Installation
     write(database, f"UPDATE public.schema_migrations SET version = '9999' WHERE version = '{newest}'")
     missing, unknown = wrong(checks.migrations(installation))
     assert newest in missing.found
-    assert "make up" in missing.remedy
+    assert "localfaas up" in missing.remedy
     assert "9999" in unknown.found
     write(database, "DROP TABLE public.schema_migrations")
     assert newest[:2] in wrong(checks.migrations(installation))[0].found

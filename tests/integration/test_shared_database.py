@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
+import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg2
 import pytest
 
-from functions.shared import Connection, Database, Unavailable, execute, fetch_one
+from functions.shared import Conflict, Connection, Database, Unavailable, claimed, execute, fetch_one
 from tests.support.metrics import growth, value
 from tests.support.platform import wait_for
 from tests.support.postgres import Database as Cloned
@@ -66,6 +68,69 @@ def test_a_dead_connection_is_replaced_before_anyone_notices(pool: Database, dat
     kill(database, pool.read(backend))
     with pool.transaction() as connection:
         assert backend(connection) != first
+
+
+def test_filling_replaces_what_the_server_has_ended_and_nothing_else(database: Cloned) -> None:
+    pool = make_pool(database, application_name="filled")
+    with pool.transaction() as connection:
+        kept = backend(connection)
+        execute(connection, "LISTEN told")
+    pool.fill(2)
+    kill(database, pool.read(backend))
+    with database.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("NOTIFY told")  # the other one now has something to say, and goes on
+    connection.close()
+    pool.fill(2)
+    assert pool.opened == 3
+    assert len(backends(database)) == 2
+    assert kept in backends(database)
+    pool.close()
+
+
+def backends(database: Cloned) -> set[int]:
+    """The processes that serve the pool."""
+    with database.connect() as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'filled'"
+        )
+        found = {pid for (pid,) in cursor.fetchall()}
+    connection.close()
+    return found
+
+
+def test_filling_beside_requests_whose_connections_are_lost_refuses_nobody(database: Cloned) -> None:
+    pool = make_pool(database, application_name="filled", size=3, wait_seconds=10)
+    with ThreadPoolExecutor(max_workers=4) as threads:
+        asked = [threads.submit(lambda: [pool.read(backend) for _ in range(100)]) for _ in range(4)]
+        while not all(one.done() for one in asked):
+            pool.fill(3)
+            if pids := backends(database):
+                kill(database, min(pids))
+    assert all(len(one.result()) == 100 for one in asked)
+    pool.fill(3)
+    wait_for(lambda: len(backends(database)) == 3, seconds=5)
+    pool.close()
+
+
+@pytest.mark.parametrize("error", [Conflict("no"), psycopg2.errors.RaiseException("no"), KeyError("no")])
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_claim_that_ends_in_a_failure_leaves_no_trace_in_the_session(
+    pool: Database, database: Cloned, error: Exception, begun: bool
+) -> None:
+    document = str(uuid.uuid4())
+    with pytest.raises(type(error)), pool.transaction() as connection, claimed(connection, document):
+        insert(connection, "A")
+        if begun:
+            connection.commit()
+            insert(connection, "B")
+        raise error
+    assert pool.read(setting, "idle_session_timeout") == "0"
+    assert pool.opened == 1
+    assert pool.read(count) == begun
+    other = make_pool(database)
+    with other.transaction() as connection, claimed(connection, document) as held:
+        assert held
+    other.close()
 
 
 def test_a_read_that_loses_its_connection_is_run_again(pool: Database, database: Cloned) -> None:

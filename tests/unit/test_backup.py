@@ -149,7 +149,7 @@ def test_backup_replaces_nothing(folder: Path, tmp_path: Path) -> None:
 
 
 def test_home_that_was_never_up_has_nothing_to_back_up(tmp_path: Path) -> None:
-    with pytest.raises(BackupError, match="no database yet; `make up`"):
+    with pytest.raises(BackupError, match="no database yet; `localfaas up`"):
         backup(Settings(project=tmp_path, state=tmp_path / "state"), None, steps())
 
 
@@ -161,7 +161,7 @@ def test_database_that_is_down_is_not_backed_up_and_nothing_is_left_behind(tmp_p
         state=tmp_path / "state",
         database_url=f"postgresql://postgres:x@127.0.0.1:{port}/shop",
     )
-    with pytest.raises(BackupError, match="does not answer; `make up` starts it"):
+    with pytest.raises(BackupError, match="does not answer; `localfaas up` starts it"):
         backup(settings, tmp_path / "copies" / "monday", steps())
     assert not (tmp_path / "copies").exists()
 

@@ -124,7 +124,7 @@ def test_other_questions_are_not_passed_on(project: Path, prometheus: int, path:
 def test_a_prometheus_that_is_away_is_said_with_what_to_do(project: Path) -> None:
     answer = client_of(project).get("/api/v1/query?query=up", headers=LOCAL)
     assert answer.status_code == 502
-    assert "make status" in answer.get_json()["error"]
+    assert "localfaas status" in answer.get_json()["error"]
 
 
 def test_a_huge_question_is_refused(project: Path, prometheus: int) -> None:

@@ -111,7 +111,7 @@ def test_platform_that_was_never_started_is_told_so_and_nothing_fails(installati
     found = list(examine(installation, CHECKS))
     assert {name for name, _ in found} == {check.name for check in CHECKS}
     assert not [one for _, one in found if "could not be looked at" in one.found]
-    assert dict(found)["supervisord"] == wrong("the platform was never started here", "`make up`")
+    assert dict(found)["supervisord"] == wrong("the platform was never started here", "`localfaas up`")
     assert dict(found)["project's files"].state is State.WELL
     assert dict(found)["functions"] == Finding(State.NOT_LOOKED_AT, "the platform is not running")
     assert not installation.settings.state.exists()
@@ -426,7 +426,7 @@ def test_layout_that_is_gone_is_told(installation: Installation) -> None:
     desired = deployed(installation.settings)
     shutil.rmtree(installation.settings.builds)
     (found,) = functions._replica_faults(installation, desired)
-    assert found == wrong(f"echo is deployed from {desired.layout}, which is gone", "`make deploy f=echo`")
+    assert found == wrong(f"echo is deployed from {desired.layout}, which is gone", "`localfaas deploy echo`")
 
 
 def test_replica_that_does_not_answer_is_told_with_the_end_of_its_log(installation: Installation) -> None:

@@ -156,7 +156,7 @@ def test_a_sale_comes_before_what_takes_it_back_in_the_same_minute() -> None:
         (line("0"), retail_lines.NOT_A_QUANTITY, 0),
         (line("many"), retail_lines.NOT_A_QUANTITY, None),
         (line("1000001"), retail_lines.TOO_MANY, 255000255),
-        (line(price="free"), retail_lines.NOT_A_PRICE, None),
+        (line(price="free"), retail_lines.NOT_A_NUMBER, None),
         (line(price="0.001"), retail_lines.PART_OF_A_CENT, Decimal("0.6")),
         (line(price="1000000.01"), retail_lines.TOO_DEAR, 600000006),
         (line(price="-1"), retail_lines.BELOW_ZERO, -600),

@@ -19,7 +19,7 @@ def test_address_becomes_libpqs_variables() -> None:
 def test_whoever_is_no_role_is_told_who_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     environ = {"STATE_DIR": str(tmp_path / "state")}
-    assert "make up" in str(psql.main(["cart"], environ))
+    assert "localfaas up" in str(psql.main(["cart"], environ))
     (tmp_path / "state" / "secrets").mkdir(parents=True)
     (tmp_path / "state" / "secrets" / "cart-db").write_text("postgresql://cart:hush@db/shop")
     assert psql.main([], environ) == psql.main(["postgres"], environ) == "as whom? one of cart"

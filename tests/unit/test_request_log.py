@@ -44,7 +44,9 @@ def logs(tmp_path: Path) -> Path:
 
 def shown(directory: Path, wanted: str, **options: Any) -> tuple[bool, str]:
     out = io.StringIO()
-    found = request_log.show(directory, wanted, Console(file=out, highlight=False, width=40, **options))
+    found = request_log.show(
+        directory, wanted, Console(file=out, highlight=False, width=40, **options), directory
+    )
     return found, out.getvalue()
 
 
@@ -85,4 +87,4 @@ def test_what_is_not_there_is_said_with_what_to_do(logs: Path, tmp_path: Path) -
     assert "X-Request-Id" in text
     found, text = shown(tmp_path / "empty", "nosuch")
     assert not found
-    assert "make up" in text
+    assert "`localfaas up`" in text

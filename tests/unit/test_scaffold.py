@@ -108,7 +108,7 @@ def test_what_was_written_and_what_comes_next_is_said(project: Path) -> None:
         "stack.yml: function hello",
         "kong/kong.yml: service hello, route /api/hello",
         "Well met.",
-        "Next: make deploy",
+        "Next: `localfaas deploy`",
     ]
 
 

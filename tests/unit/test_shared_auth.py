@@ -13,7 +13,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from functions.shared import Forbidden, Identity, Unauthorized, require_owner
+from functions.shared import Unauthorized
 from functions.shared.auth import ServiceTokens, TokenVerifier, bearer_token
 from tests.support.functions import Secrets
 
@@ -145,14 +145,6 @@ def test_only_the_bearer_scheme_is_taken(header: str) -> None:
 def test_no_header_is_no_token() -> None:
     assert bearer_token(None) is None
     assert bearer_token("bearer abc") == "abc"
-
-
-def test_only_the_owner_and_those_above_touch_an_object() -> None:
-    customer = Identity("c1", frozenset({"customer"}), None, 0)
-    require_owner(customer, "c1")
-    require_owner(Identity("x", frozenset({"hq"}), None, 0), "c1")
-    with pytest.raises(Forbidden):
-        require_owner(customer, "c2")
 
 
 @pytest.mark.parametrize("jwks", ["", "{}", '{"keys": []}', '{"keys": [{"kid": "a", "kty": "RSA"}]}', "[]"])
