@@ -121,6 +121,10 @@ check: $(VENV)/.ready ## what CI runs: lint, types, tests
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/bandit -q -c pyproject.toml -r functions localfaas db deploy benchmarks monitoring template
 	@$(MAKE) --no-print-directory test
+audit: $(VENV)/.ready ## known faults of the packages in the lock file, as PyPI tells them
+	@$(VENV)/bin/uvx pip-audit -r requirements.lock --require-hashes --disable-pip --strict
+session: $(VENV)/.ready ## record make up and a first purchase into docs/images/session.svg; ports 8000 and up must be free
+	@$(PY) -m docs.source session
 format: $(VENV)/.ready ## format the code
 	@$(VENV)/bin/ruff format .
 	@$(VENV)/bin/ruff check --fix .
