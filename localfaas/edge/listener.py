@@ -312,7 +312,8 @@ def _reply_mappers() -> list[Resource]:
             "name": "envoy.access_loggers.extension_filters.cel",
             "typed_config": {
                 "@type": f"{_EXTENSIONS}.access_loggers.filters.cel.v3.ExpressionFilter",
-                "expression": "response.code_details.contains('connection_timeout')",
+                "expression": "response.code_details.contains('connection_timeout')"
+                " || response.code_details == 'max_duration_timeout'",
             },
         }
     }

@@ -170,6 +170,7 @@ def action(route: Route, service: Service, backend: Backend, rule: PathRule, *, 
         "cluster": backend.name,
         "timeout": "0s",
         "idle_timeout": f"{idle_ms / 1000:g}s",
+        "max_stream_duration": {"grpc_timeout_header_max": "0s"},
         "retry_policy": _retry_policy(service, repeatable=repeatable),
         **rule.rewrite,
     }

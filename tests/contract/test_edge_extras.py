@@ -270,6 +270,17 @@ def test_deadline_that_is_none_is_as_if_there_were_none(
     assert not [name for name, _ in answer.json["headers"] if name.startswith("x-envoy")]
 
 
+@pytest.mark.parametrize("more", [{}, {"X-Timeout": "5s"}])
+def test_a_deadline_for_the_upstream_is_not_the_edges(
+    edge: RunningEdge, upstream: Upstream, more: dict[str, str]
+) -> None:
+    load(edge, upstream)
+    upstream.behaviour = "slow:0.1"
+    answer = edge.get("/a", {"grpc-timeout": "20m", **more})
+    assert answer.status == 200
+    assert ["grpc-timeout", "20m"] in answer.json["headers"]
+
+
 def test_a_client_that_left_is_not_served_by_further_attempts(edge: RunningEdge, upstream: Upstream) -> None:
     load(edge, upstream, more=HUNG)
     upstream.behaviour = "hang"

@@ -311,6 +311,24 @@ def test_passive_check_counts_the_listed_statuses(edge: RunningEdge, three: list
     wait_for(lambda: edge.get("/a").status == 503, 2, "the target out")
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_deadlines_of_clients_take_no_target_out(
+    edge: RunningEdge, three: list[Upstream], method: str
+) -> None:
+    """Whoever waits for too short a time says nothing of the targets; else anybody could have all of them out."""
+    passive = "healthchecks: {passive: {unhealthy: {tcp_failures: 1, timeouts: 0}}}"
+    edge.load(balanced(passive, targets(three)))
+    for server in three:
+        server.behaviour = "slow:0.2"
+    hasty = [edge.send(method, "/a", {"X-Timeout": "20ms"}) for _ in range(6)]
+    assert [answer.status for answer in hasty] == [504] * 6
+    assert {answer.text.splitlines()[0] for answer in hasty} == {"The upstream server is timing out"}
+    assert edge.stat("cluster.pool@60000.outlier_detection.ejections_active") == 0
+    for server in three:
+        server.behaviour = "echo"
+    assert set(ports(edge, 3).values()) == {1}
+
+
 def test_no_checks_are_told_as_off(edge: RunningEdge, three: list[Upstream]) -> None:
     edge.load(balanced("algorithm: round-robin", targets(three)))
     assert health(edge) == ["HEALTHCHECKS_OFF"] * 3

@@ -225,6 +225,20 @@ local function deadline_ms(text)
   return total > 0 and format("%d", math.min(math.max(total, 1), 86400000)) or nil
 end
 
+-- The deadline is the stream's, which says nothing of the target: as a time-out of the upstream it would count against it,
+-- and whoever is in a hurry could have every target taken out. Envoy reads it from `grpc-timeout` when it looks for the
+-- route, so it is made to look once more. A client's own `grpc-timeout` is for the upstream, as with Kong: it ends nothing
+-- here and is passed on.
+local function keep_deadline(handle, headers)
+  local timeout, own = headers:get("x-timeout"), headers:get("grpc-timeout")
+  local deadline = timeout and deadline_ms(timeout)
+  if not deadline and not own then return end
+  if deadline then headers:replace("grpc-timeout", deadline .. "m") else headers:remove("grpc-timeout") end
+  handle:clearRouteCache()
+  handle:metadata()
+  if own then headers:replace("grpc-timeout", own) else headers:remove("grpc-timeout") end
+end
+
 -- W3C Trace Context: a client's own trace goes on; where it sent none, or nonsense, one begins whose id is the
 -- request's, which nobody records. Where spans are recorded Envoy has begun it and sets its own afterwards.
 local function check_trace(headers, id)
@@ -246,9 +260,7 @@ function envoy_on_request(handle)
   check_trace(headers, stream.id)
   local authority = headers:get(":authority")
   headers:replace("x-forwarded-host", lower((gsub(authority, ":%d+$", ""))))
-  local timeout = headers:get("x-timeout")
-  local deadline = timeout and deadline_ms(timeout)
-  if deadline then headers:replace("x-envoy-upstream-rq-timeout-ms", deadline) end
+  keep_deadline(handle, headers)
   remember(stream, stream.now)
   local reply = run_access(stream, handle, authority)
   stream.headers = nil
