@@ -103,6 +103,6 @@ THREATS = (
     "The client shares two processors with all that serves: what it takes to send so many requests is missing for answering them, so the useful share would be higher with a client elsewhere.",
     "The knee is found seconds before, on the same platform, between two rungs of a ladder.",
     "A client that is refused does not come again at once, as Retry-After asks; one that does would be a greater load of the same kind.",
-    "A customer whose purchase is not over is told so (409) when the next one comes; with a hundred customers that happens, and is not counted as a failure.",
+    "A customer whose purchase is not over is told so (409) when the next one comes; that is not counted as a failure.",
     "Headers are looked at by clients of their own, some ten requests a second, as the load's client keeps none.",
 )
