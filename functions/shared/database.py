@@ -215,12 +215,14 @@ class Database:
                 raise Unavailable(_BUSY, code="database_busy") from None
 
     def _take(self) -> Connection:
-        while self._idle:
-            connection = self._idle.pop()
+        while True:
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                return self._connect()
             if connection.looks_alive():
                 return connection
             connection.close()
-        return self._connect()
 
     def _give_back(self, connection: Connection | None) -> None:
         """Back into the pool, rolled back if a transaction is open; broken ones are dropped."""
