@@ -87,13 +87,15 @@ def _add_example(operation: dict[str, Any], example: Mapping[str, Any]) -> None:
     answer = example.get("answer")
     if answer is None:
         return
-    response = operation["responses"][str(answer["status"])]
-    for kind, content in response.get("content", {}).items():
-        if "body" in answer and kind.endswith("json"):
-            # A refusal is described once for all operations.
-            content = {**content, "example": answer["body"]}  # noqa: PLW2901
-            response = {**response, "content": {**response["content"], kind: content}}
-    operation["responses"][str(answer["status"])] = response
+    status = str(answer["status"])
+    response = operation["responses"][status]
+    if "body" in answer and "content" in response:
+        shown = {
+            kind: {**media, "example": answer["body"]} if kind.endswith("json") else media
+            for kind, media in response["content"].items()
+        }
+        # In a description of its own, as one of a refusal is that of all operations.
+        operation["responses"][status] = {**response, "content": shown}
 
 
 def path_template(path: str) -> str:
