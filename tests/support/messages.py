@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+from tests.support.literals import HOLE, literals
 
 PROJECT = Path(__file__).resolve().parents[2]
 PAGE = PROJECT / "docs" / "troubleshooting.md"
@@ -13,7 +14,6 @@ FOLDERS = ("localfaas", "functions", "db", "deploy", "benchmarks", "tests/load",
 """Where users' messages are written."""
 GAP = "…"
 """In a quotation: what differs from case to case."""
-_HOLE = "\x00"
 _HEADS = ("you see", "status, message", "status, `code`, detail")
 
 
@@ -36,9 +36,9 @@ def sayable() -> list[str]:
     for folder in FOLDERS:
         for path in (PROJECT / folder).rglob("*"):
             if path.suffix == ".py":
-                texts += _literals(path.read_text())
+                texts += literals(path.read_text())
             elif path.suffix in {".lua", ".js"}:
-                texts += [re.sub(r"\$\{[^}]*\}", _HOLE, line) for line in path.read_text().splitlines()]
+                texts += [re.sub(r"\$\{[^}]*\}", HOLE, line) for line in path.read_text().splitlines()]
     return texts
 
 
@@ -47,13 +47,3 @@ def is_said(message: str, texts: Iterable[str]) -> bool:
     parts = [re.escape(part.strip()) for part in message.split(GAP) if part.strip(" .:;,()")]
     wanted = re.compile(r"[\s\S]*?".join(parts))
     return any(wanted.search(text) for text in texts)
-
-
-def _literals(source: str) -> Iterator[str]:
-    tree = ast.parse(source)
-    described = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.JoinedStr):
-            yield "".join(str(one.value) if isinstance(one, ast.Constant) else _HOLE for one in node.values)
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in described:
-            yield node.value
