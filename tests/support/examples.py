@@ -79,7 +79,7 @@ def samples_of(document: Mapping[str, Any]) -> dict[str, Sample]:
             {need["variable"]: need.get("operationId") for need in operation["x-needs"]},
             frozenset(operation["x-ends"]),
         )
-        for _, _, operation in operations(document)  # type: ignore[arg-type]
+        for _, _, operation in operations(document)
         for sample in operation.get("x-codeSamples", ())
     }
 
@@ -170,7 +170,7 @@ def example_faults(document: Mapping[str, Any]) -> list[str]:
     """Every example in the document that is not as its schema says, or not there."""
     return [
         f"{operation['operationId']}: {fault}"
-        for _, _, operation in operations(document)  # type: ignore[arg-type]
+        for _, _, operation in operations(document)
         for fault in _faults_of(document, operation)
     ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,9 +24,9 @@ def shell(tmp_path: Path) -> Shell:
     return Shell(tmp_path / "project", {"PATH": "/usr/bin:/bin"}, tmp_path / "scratch")
 
 
-def run(shell: Shell, *parts: str, **options: object) -> None:
+def run(shell: Shell, *parts: str, **options: Any) -> None:
     """Run a page that consists of these parts."""
-    documents.run(NAME, parse(NAME, "\n".join(parts)), shell, **options)  # type: ignore[arg-type]
+    documents.run(NAME, parse(NAME, "\n".join(parts)), shell, **options)
 
 
 def fault(shell: Shell, *parts: str, **options: object) -> str:
