@@ -25,7 +25,8 @@ from localfaas.stack import DOCKERFILE, Stack, StackError, StackFunction, load_t
 
 IMAGES = "images.json"
 _TEMPORARY = ".tmp-"
-_NEVER_COPIED = {"__pycache__"}
+_COMPILED = "__pycache__"
+"""Never copied, nor part of what a layout is: a replica that runs in it leaves there what Python compiled."""
 _NOT_FROM_HANDLERS = {"build", "template"}
 """Top-level entries of a handler that faas-cli skips."""
 _TAG = re.compile(r"(:[\w.-]+|@[\w:]+)$", re.ASCII)
@@ -194,12 +195,14 @@ def _copy_folder(source: Path, target: Path, skipped: frozenset[str], within: tu
         target.mkdir(parents=True)
         target.chmod(stat.S_IMODE(source.stat().st_mode) | stat.S_IRWXU)
     for child in sorted(source.iterdir()):
-        if child.name not in skipped | _NEVER_COPIED:
+        if child.name not in skipped | {_COMPILED}:
             _copy(child, target / child.name, within=(*within, real))
 
 
 def _entries(root: Path) -> Iterator[_Entry]:
     for path in sorted(root.rglob("*")):
+        if _COMPILED in path.relative_to(root).parts:
+            continue
         content = "" if path.is_dir() else hashlib.sha256(path.read_bytes()).hexdigest()
         yield _Entry(path.relative_to(root).as_posix(), stat.S_IMODE(path.stat().st_mode), content)
 

@@ -62,7 +62,6 @@ def api_program(settings: Settings) -> Program:
             **_traces(settings),
             "PYTHONPATH": str(Path(__file__).parents[1]),
             "PYTHONUNBUFFERED": "1",
-            "PYTHONDONTWRITEBYTECODE": "1",
         },
         about={
             "port": settings.port("edge-admin"),

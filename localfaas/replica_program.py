@@ -63,7 +63,6 @@ def replica_program(settings: Settings, desired: Desired, slot: int, port: int) 
             "LOCALFAAS": "1",
             "gateway_url": settings.url("gateway"),
             "secret_mount_path": str(secrets),
-            "PYTHONDONTWRITEBYTECODE": "1",
         },
         about={
             "function": desired.name,

@@ -12,11 +12,12 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from localfaas.build import BuildError
 from localfaas.envoy import Address, EnvoyFiles, Membership
@@ -272,12 +273,14 @@ class Lack(StrEnum):
         return len(Lack) - list(Lack).index(self)
 
 
-def lacking(settings: Settings, desired: Desired) -> dict[str, Lack]:
+def lacking(
+    settings: Settings, desired: Desired, programs: Mapping[str, Mapping[str, Any]] | None = None
+) -> dict[str, Lack]:
     """What keeps a function from being served as it is deployed, by replica; nothing when all is done.
 
-    Read from files, so that it can be asked without the reconciler.
+    Read from files, so that it can be asked without the reconciler; `programs` are what `abouts` has just read.
     """
-    programs = abouts(settings)
+    programs = abouts(settings) if programs is None else programs
     serving = endpoints(EnvoyFiles(settings.envoy("gateway")).eds_path(desired.name))
     found = {}
     for slot in range(1, desired.replicas + 1):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 
-import psutil
 from rich.console import Console
 from rich.table import Table
 
@@ -14,6 +13,7 @@ from localfaas.envoy import EnvoyFiles
 from localfaas.replicas import endpoints
 from localfaas.settings import LOOPBACK, Settings, Traces
 from localfaas.supervisor import Supervisor, SupervisorError, abouts, restarts
+from localfaas.usage import Usage, usage
 
 LIMITS_OFF = (
     "Rate limits are off (RATE_LIMITS=off); `localfaas up` without it puts those of kong.yml in force again."
@@ -36,9 +36,10 @@ class Row:
 
 def rows(settings: Settings) -> list[Row]:
     """Every program, replicas last. Raises SupervisorError when supervisord is away."""
-    programs = abouts(settings)
+    programs, processes = abouts(settings), Supervisor(settings).processes()
+    used = usage({name: process.pid for name, process in processes.items() if process.pid})
     found = []
-    for name, process in Supervisor(settings).processes().items():
+    for name, process in processes.items():
         about = programs.get(name, {})
         port = int(about.get("port", 0))
         function = about.get("function", "")
@@ -51,7 +52,7 @@ def rows(settings: Settings) -> list[Row]:
                 port=port,
                 uptime_seconds=process.uptime_seconds,
                 restarts=restarts(settings, name),
-                rss_bytes=_resident_bytes(process.pid),
+                rss_bytes=used.get(name, Usage()).resident_bytes,
             )
         )
     return sorted(found, key=lambda row: (row.traffic != "", row.program))
@@ -120,16 +121,6 @@ def _table(found: list[Row]) -> Table:
 def _traffic(settings: Settings, function: str, port: int) -> str:
     serving = endpoints(EnvoyFiles(settings.envoy("gateway")).eds_path(function))
     return "yes" if (LOOPBACK, port) in serving else "no"
-
-
-def _resident_bytes(pid: int) -> int:
-    """Resident memory of a process and its descendants; pages they share are counted in each."""
-    try:
-        process = psutil.Process(pid) if pid else None
-        family = [process, *process.children(recursive=True)] if process else []
-        return sum(member.memory_info().rss for member in family)
-    except psutil.Error:
-        return 0
 
 
 def _duration(seconds: int) -> str:

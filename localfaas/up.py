@@ -30,7 +30,7 @@ from localfaas.settings import Settings
 from localfaas.stack import Stack, StackFunction, load_stack, stack_file
 from localfaas.status import LIMITS_OFF
 from localfaas.strays import end_strays
-from localfaas.supervisor import Supervisor
+from localfaas.supervisor import Supervisor, abouts
 from localfaas.supervisord import start_supervisord
 
 READY_SECONDS = 60.0
@@ -219,9 +219,10 @@ def _steps_left(settings: Settings, client: GatewayClient, stack: Stack) -> dict
     One more than what its replicas lack until both Envoys have been told of all of them.
     """
     registry, left = Registry(settings.deployments), {}
+    statuses, programs = {status["name"]: status for status in client.list()}, abouts(settings)
     for name in stack.functions:
-        status, desired = client.describe(name), registry.get(name)
-        lacks = lacking(settings, desired).values() if desired else ()
+        status, desired = statuses.get(name, {}), registry.get(name)
+        lacks = lacking(settings, desired, programs).values() if desired else ()
         told = desired is not None and status.get("availableReplicas", 0) >= status.get("replicas", 1)
         left[name] = sum(lack.steps for lack in lacks) + (0 if told else 1)
     return {name: steps for name, steps in left.items() if steps}

@@ -94,7 +94,6 @@ def page_program(settings: Settings, binary: Path, part: str = "dashboards") -> 
             "TRACES": "on" if settings.stores_traces else "off",
             "PYTHONPATH": str(Path(__file__).parents[2]),
             "PYTHONUNBUFFERED": "1",
-            "PYTHONDONTWRITEBYTECODE": "1",
         },
         about={"port": settings.port(part), "kind": "page"},
         priority=PRIORITY,

@@ -25,7 +25,6 @@ def program(settings: Settings, binary: Path, running: Collection[str]) -> Progr
         environment={
             "PYTHONPATH": str(Path(__file__).parents[2]),
             "PYTHONUNBUFFERED": "1",
-            "PYTHONDONTWRITEBYTECODE": "1",
         },
         about={"port": settings.port("traces")},
         priority=PRIORITY,

@@ -28,6 +28,8 @@ SPARE_SOCKETS = 4
 """Connections that are kept for the next request come and go; nothing else may be more than before."""
 GROWING = ("alertmanager", "grafana", "logs", "postgres", "prometheus", "traces")
 """Folders below the state directory whose owners add files as time passes."""
+COMPILED = "__pycache__"
+"""In layouts, from the first time that a module is imported there."""
 SHARED_MEMORY = Path("/dev/shm")
 _HALF_WRITTEN = re.compile(
     r"(^|/)(\.tmp-[^/]+|[^/]+\.tmp|conf\.d/\.[^/]+|envoy/edge/tmp[^/]+\.json)(/|$)",
@@ -48,7 +50,7 @@ class Held:
     shared_memory: set[str] = field(default_factory=set)
     """Names in /dev/shm, and System V segments."""
     files: set[str] = field(default_factory=set)
-    """In the state directory, but for the folders that grow by themselves."""
+    """In the state directory, but for the folders that grow by themselves, and for what Python compiled."""
 
 
 def held(settings: Settings, seen: Held | None = None) -> Held:
@@ -199,7 +201,7 @@ def _segments(pids: set[int], seen: Held | None) -> set[str]:
 
 def _files(state: Path) -> set[str]:
     paths = (path.relative_to(state) for path in state.rglob("*"))
-    return {str(path) for path in paths if path.parts[0] not in GROWING}
+    return {str(path) for path in paths if path.parts[0] not in GROWING and COMPILED not in path.parts}
 
 
 def _kinds(pid: int) -> Counter[str]:

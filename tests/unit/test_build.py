@@ -127,6 +127,19 @@ def test_compiled_python_is_in_no_layout_and_changes_no_digest(project: Path, bu
     assert not list(before.rglob("__pycache__"))
 
 
+def test_a_layout_is_whole_with_what_replicas_compile_in_it_and_while_they_do(
+    project: Path, builds: Path
+) -> None:
+    layout = built(project, builds)
+    write(layout / "function/__pycache__/handler.cpython-311.pyc", "compiled")
+    (layout / "__pycache__").mkdir()
+    (layout / "__pycache__/index.cpython-311.pyc.1").symlink_to("renamed-meanwhile")
+    inode = layout.stat().st_ino
+    assert built(project, builds) == layout
+    assert layout.stat().st_ino == inode
+    assert (layout / "function/__pycache__/handler.cpython-311.pyc").read_text() == "compiled"
+
+
 def test_building_again_changes_nothing(project: Path, builds: Path) -> None:
     first = built(project, builds)
     inode = first.stat().st_ino
