@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import tempfile
@@ -71,6 +72,14 @@ def postgres_server() -> Iterator[PostgresServer]:
         migrate(server.url(TEMPLATE), PROJECT / "db" / "migrations", Path(sys.executable).parent / "dbmate")
         server.set_passwords()
         yield server
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_waiting_for_the_disk() -> Iterator[None]:
+    """What a power cut leaves is not tested; a process that is killed loses nothing of what it has written."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -308,7 +308,7 @@ def test_passive_check_counts_the_listed_statuses(edge: RunningEdge, three: list
     assert [edge.get("/a").status for _ in range(5)] == [500] * 5
     three[0].status = 429
     assert [edge.get("/a").status for _ in range(3)] == [429] * 3
-    wait_for(lambda: edge.get("/a").status == 503, 2, "the target out")
+    wait_for(lambda: edge.get("/a").status == 503, what="the target out")
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])

@@ -22,8 +22,9 @@ from localfaas.gateway_metrics import invocation_counts, read_stats
 from tests.support.api import make_api
 from tests.support.gateway import Replica, RunningGateway, replica, running_gateway, wait_until
 from tests.support.ports import free_offset
+from tests.support.postgres import free_port
 
-ONE, TWO, NOWHERE = 20201, 20211, 20221
+ONE, TWO, NOWHERE = free_port(), free_port(), free_port()
 TIMEOUT_SECONDS = 4
 
 
@@ -235,7 +236,7 @@ def test_a_restart_of_the_only_replica_loses_no_request(gateway: RunningGateway)
     ]
     for client in clients:
         client.start()
-    threading.Event().wait(1.2)
+    threading.Event().wait(0.6)
     with replica(NOWHERE) as restarted:
         for client in clients:
             client.join()

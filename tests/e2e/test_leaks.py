@@ -116,7 +116,7 @@ def held_at_rest(platform: Platform) -> Held:
         looks.append(held_beside_replicas(platform))
         return looks[-1] == looks[-2] and is_at_rest(looks[-1])
 
-    wait_for(steady, 15, "a platform at rest")
+    wait_for(steady, 30, "a platform at rest")
     return looks[-1]
 
 
@@ -125,7 +125,7 @@ def check_as_before(platform: Platform, before: Descriptors, held_before: Held) 
     with suppress(AssertionError):
         wait_for(
             lambda: not grown(before, open_files(platform)) and held_beside_replicas(platform) == held_before,
-            15,
+            30,
         )
         return
     assert grown(before, open_files(platform)) == {}

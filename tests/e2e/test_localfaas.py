@@ -94,7 +94,9 @@ def test_command_is_a_function(small):
     answer = requests.post(small.gateway("/function/cat"), data=body, timeout=10)
     assert answer.content == body
     assert float(answer.headers["X-Duration-Seconds"]) > 0
-    assert f"Wrote {len(body)} Bytes - Duration: " in small.run("logs", "cat").stdout
+    wait_for(
+        lambda: f"Wrote {len(body)} Bytes - Duration: " in small.run("logs", "cat").stdout, 10, "its line"
+    )
 
 
 def test_listed_image_is_a_function_that_is_told_of_the_request(small):
@@ -149,6 +151,7 @@ def test_scaling_up_and_down_under_load_loses_no_request(small):
         steady_load(small.gateway("/function/slow?ms=5")) as direct,
     ):
         scaled(small, "slow", 5)
+        wait_for(lambda: len(through_edge.served_by) == 5, 20, "five replicas that answer")
         scaled(small, "slow", 1)
     assert through_edge.failed == 0, through_edge.failures[:3]
     assert direct.failed == 0, direct.failures[:3]
@@ -219,9 +222,9 @@ def test_request_in_flight_survives_down_and_nothing_else_does_and_up_makes_buil
     before = held(small.settings)
     assert {small.settings.port("edge"), small.settings.port("gateway")} <= before.ports
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        slow = pool.submit(requests.get, small.edge("/api/slow?ms=1500"), timeout=20)
-        wait_for(slow.running, 5)
-        wait_for(lambda: in_flight(small), 5, "the request in flight")
+        slow = pool.submit(requests.get, small.edge("/api/slow?ms=2000"), timeout=30)
+        wait_for(slow.running)
+        wait_for(lambda: in_flight(small), what="the request in flight")
         small.run("down")
         assert slow.result().status_code == 200
     assert small.run("status", check=False).returncode == 1
@@ -280,21 +283,21 @@ def test_reloaded_route_answers(small):
     try:
         told = small.run("edge-reload").stdout
         assert "~ route echo: paths" in told
-        wait_for(lambda: requests_ok(small.edge("/other")), 5, "the new route")
+        wait_for(lambda: requests_ok(small.edge("/other")), 20, "the new route")
         assert requests.get(small.edge("/api/echo"), timeout=10).status_code == 404
     finally:
         path.write_text(good)
         small.run("edge-reload")
-    wait_for(lambda: requests_ok(small.edge("/api/echo")), 5, "the old route")
+    wait_for(lambda: requests_ok(small.edge("/api/echo")), 20, "the old route")
 
 
 def test_scheduled_function_is_called(small):
     calls = wait_for(
-        lambda: requests.get(small.gateway("/function/slow"), timeout=10).json()["calls"], 10, "a call"
+        lambda: requests.get(small.gateway("/function/slow"), timeout=10).json()["calls"], 30, "a call"
     )
     wait_for(
         lambda: requests.get(small.gateway("/function/slow"), timeout=10).json()["calls"] > calls,
-        10,
+        30,
         "another",
     )
 

@@ -10,7 +10,7 @@ import pytest
 import requests
 import yaml
 
-from tests.support.platform import PROJECT, Platform
+from tests.support.platform import PROJECT, Platform, wait_for
 from tests.support.scrape import Series, scrape
 from tests.support.shoppers import Street, check_out
 
@@ -130,11 +130,15 @@ def _series(short: str) -> str:
 
 
 def test_the_logs_tell_the_checkout_across_functions_in_order(shop: Platform, told: Told) -> None:
-    lines = shop.run("logs", "--request", told.request_id).stdout.splitlines()
-    assert told.request_id in lines[0]
-    words = [line.split() for line in lines[1:]]  # time, milliseconds, replica, method, route, status, …
-    answered = [(one[2].rpartition("-")[0], " ".join(one[3:6])) for one in words]
-    assert [one for one in answered if one not in NOW_AND_THEN] == CHECKOUT
+    def answered() -> list[tuple[str, str]] | None:
+        """Who answered what, once all have: a line is written up to half a second after its request."""
+        lines = shop.run("logs", "--request", told.request_id, check=False).stdout.splitlines()
+        words = [line.split() for line in lines[1:]]  # time, milliseconds, replica, method, route, status, …
+        found = [(one[2].rpartition("-")[0], " ".join(one[3:6])) for one in words]
+        story = [one for one in found if one not in NOW_AND_THEN]
+        return story if len(story) >= len(CHECKOUT) and told.request_id in lines[0] else None
+
+    assert wait_for(answered, 10, "a line of each who took part") == CHECKOUT
 
 
 def test_a_request_that_is_nowhere_is_said_plainly(shop: Platform, tmp_path: Path) -> None:

@@ -152,7 +152,7 @@ def test_a_function_whose_database_is_lost_answers_503_and_is_well_when_the_line
     getattr(line, how)()
     assert status(client) == 503
     line.mend()
-    wait_for(lambda: status(client) == 200, 5, "the function to be well")
+    wait_for(lambda: status(client) == 200, what="the function to be well")
 
 
 def test_a_function_waits_for_a_database_that_is_silent_for_a_moment(behind: tuple[BadNetwork, Any]) -> None:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.support.carts import Shop, add, quantities, running_shop
+from tests.support.carts import Shop, add, lasting_shop, quantities
 from tests.support.functions import problem
-from tests.support.postgres import Database
+from tests.support.postgres import PostgresServer
+
+
+@pytest.fixture(scope="module")
+def open_shop(postgres_server: PostgresServer) -> Iterator[Shop]:
+    with lasting_shop(postgres_server) as shop:
+        yield shop
 
 
 @pytest.fixture
-def shop(database: Database, tmp_path: Path) -> Iterator[Shop]:
-    with running_shop(database, tmp_path) as shop:
-        yield shop
+def shop(open_shop: Shop) -> Shop:
+    open_shop.empty()
+    return open_shop
 
 
 def test_cart_of_a_newcomer_is_empty_and_leaves_no_trace(shop: Shop):

@@ -8,15 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.carts import Shop, add, merge, quantities, running_shop
+from tests.support.carts import Shop, add, lasting_shop, merge, quantities, running_shop
 from tests.support.functions import problem
-from tests.support.postgres import Database
+from tests.support.postgres import Database, PostgresServer
+
+
+@pytest.fixture(scope="module")
+def open_shop(postgres_server: PostgresServer) -> Iterator[Shop]:
+    with lasting_shop(postgres_server) as shop:
+        yield shop
 
 
 @pytest.fixture
-def shop(database: Database, tmp_path: Path) -> Iterator[Shop]:
-    with running_shop(database, tmp_path) as shop:
-        yield shop
+def shop(open_shop: Shop) -> Shop:
+    open_shop.empty()
+    return open_shop
 
 
 def test_merge_adds_the_visitors_cart_to_the_customers(shop: Shop):

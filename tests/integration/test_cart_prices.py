@@ -11,12 +11,23 @@ import pytest
 from tests.support.carts import Shop, add, quantities, running_shop
 from tests.support.functions import problem
 from tests.support.hand_made_gateway import Hold
-from tests.support.postgres import Database
+from tests.support.platform import wait_for
+from tests.support.postgres import TEMPLATE, Database, PostgresServer
+
+
+@pytest.fixture(scope="module")
+def database(postgres_server: PostgresServer) -> Iterator[Database]:
+    """One for all tests of this file; `shop` empties it."""
+    database = postgres_server.create_database(TEMPLATE)
+    yield database
+    database.drop()
 
 
 @pytest.fixture
 def shop(database: Database, tmp_path: Path) -> Iterator[Shop]:
+    """A cart that has just started: nothing is remembered of whom it could not reach."""
     with running_shop(database, tmp_path) as shop:
+        shop.empty()
         yield shop
 
 
@@ -98,9 +109,7 @@ def test_prices_are_checked_again_once_products_is_back(shop: Shop):
     shop.gateway.away.add("*")
     client.get("/")
     shop.gateway.away.clear()
-    deadline = time.monotonic() + 5
-    while not client.get("/").get_json()["prices_checked"]:
-        assert time.monotonic() < deadline
+    wait_for(lambda: client.get("/").get_json()["prices_checked"], what="a look-up of prices")
 
 
 def test_cart_is_shown_soon_while_products_hangs(shop: Shop):

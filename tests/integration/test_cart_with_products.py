@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
-from tests.support.carts import Shop, add, quantities, running_shop
+from tests.support.carts import Shop, add, lasting_shop, quantities
 from tests.support.functions import faulty_fields, problem
-from tests.support.postgres import Database
+from tests.support.postgres import PostgresServer
 from tests.support.replicas import running_replicas
 
 SKUS = ["85123A", "gift_0001_40", "DCGS0058", "A B", "a+b&c=d", "é/ü", "%41", "x" * 64]
 
 
-@pytest.fixture
-def shop(database: Database, tmp_path: Path) -> Iterator[Shop]:
+@pytest.fixture(scope="module")
+def open_shop(postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     """A shop whose catalogue is a real replica of products."""
-    with running_shop(database, tmp_path) as shop:
-        (shop.secrets.directory / "products-db").write_text(database.url("products"))
-        with running_replicas("products", 1, tmp_path, shop.secrets.environ) as [products]:
+    with lasting_shop(postgres_server) as shop:
+        (shop.secrets.directory / "products-db").write_text(shop.database.url("products"))
+        directory = tmp_path_factory.mktemp("products")
+        with running_replicas("products", 1, directory, shop.secrets.environ) as [products]:
             shop.gateway.replicas["products"] = [products.url]
             yield shop
+
+
+@pytest.fixture
+def shop(open_shop: Shop) -> Shop:
+    """The same with no products and no carts."""
+    open_shop.empty()
+    open_shop.execute("TRUNCATE products.products, products.prices, products.idempotency_keys")
+    return open_shop
 
 
 def sell(shop: Shop, sku: str, price_cents: int = 500, **more: Any) -> dict[str, Any]:

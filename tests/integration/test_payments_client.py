@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from functions.shared.payments import CaptureRefused, CardDeclined, PaymentProvi
 from tests.support.chain import shut
 from tests.support.functions import Secrets
 from tests.support.hand_made_gateway import HandMadeGateway, running_gateway
+from tests.support.platform import wait_for
 from tests.support.postgres import TEMPLATE, PostgresServer
 
 PATIENCE_SECONDS = 5.0
@@ -39,9 +39,9 @@ class Checkout:
 
     def wait_for(self, reference: str, state: str) -> None:
         """Wait until the provider has done what its caller did not wait for."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while getattr(self.patient.find(reference), "state", None) != state:
-            assert time.monotonic() < deadline, f"{reference} is never {state}"
+        wait_for(
+            lambda: getattr(self.patient.find(reference), "state", None) == state, what=f"{reference} {state}"
+        )
 
 
 @pytest.fixture(scope="module")

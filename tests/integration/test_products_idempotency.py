@@ -131,7 +131,7 @@ def test_a_key_in_flight_is_told_at_once_and_free_when_its_request_dies(
         assert started.wait(10)
         begun = time.monotonic()
         assert problem(client.post("/", json=PRODUCT, headers=sent)) == (409, "idempotency_key_in_flight")
-        assert time.monotonic() - begun < 1.0
+        assert time.monotonic() - begun < 5, "the first one waits for ten seconds"
         end_transactions(database)
         go_on.set()
         assert first.result(10).status_code == 503
@@ -185,7 +185,7 @@ def test_a_database_that_is_away_is_a_503_and_comes_back_by_itself(
                 assert problem(response) == (503, "database_unavailable")
                 assert response.headers["Retry-After"] == "1"
         assert app.ready() == "the database cannot be reached"
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while (response := client.post("/", json=PRODUCT, headers=headers(secrets, "k1"))).status_code != 201:
         assert response.status_code == 503
         assert time.monotonic() < deadline

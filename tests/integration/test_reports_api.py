@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +16,7 @@ from jsonschema import Draft202012Validator
 
 from tests.support.books import Books, Line, open_books
 from tests.support.functions import faulty_fields, problem
+from tests.support.platform import wait_for
 from tests.support.postgres import PostgresServer
 from tests.support.replicas import running_replicas
 
@@ -345,13 +345,5 @@ def test_a_database_that_is_away_is_said_and_comes_back(books: Books) -> None:
         )
         assert problem(response) == (503, "database_unavailable")
     books.connection = books.database.connect()
-    assert eventually_answers(books)
-
-
-def eventually_answers(books: Books) -> bool:
-    """A replica does not try a database that it has just found away; that lasts a quarter of a second."""
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline:
-        if books.get("/sales").status_code == 200:
-            return True
-    return False
+    # A replica does not try a database that it has just found away; that lasts a quarter of a second.
+    wait_for(lambda: books.get("/sales").status_code == 200, what="an answer")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
 
-from tests.support.postgres import PROJECT, Database
+from tests.support.postgres import PROJECT, TEMPLATE, Database, PostgresServer
 
 PAGES = [*(PROJECT / "docs" / "runbooks").glob("*.md"), PROJECT / "db" / "README.md"]
 QUESTIONS = [
@@ -15,6 +16,14 @@ QUESTIONS = [
     for path in PAGES
     for role, statement in re.findall(r'make psql as=(\w+) q="([^"]+)"', path.read_text())
 ]
+
+
+@pytest.fixture(scope="module")
+def database(postgres_server: PostgresServer) -> Iterator[Database]:
+    """One for all questions, none of which changes anything."""
+    database = postgres_server.create_database(TEMPLATE)
+    yield database
+    database.drop()
 
 
 def test_there_are_questions() -> None:

@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
 import psycopg2
@@ -15,7 +16,23 @@ import pytest
 from functions.shared import Conflict, Connection, Database, Unavailable, claimed, execute, fetch_one
 from tests.support.metrics import growth, value
 from tests.support.platform import wait_for
+from tests.support.postgres import TEMPLATE, PostgresServer
 from tests.support.postgres import Database as Cloned
+
+
+@pytest.fixture(scope="module")
+def lasting(postgres_server: PostgresServer) -> Iterator[Cloned]:
+    database = postgres_server.create_database(TEMPLATE)
+    yield database
+    database.drop()
+
+
+@pytest.fixture
+def database(lasting: Cloned) -> Cloned:
+    """One for all tests of this file, without products."""
+    with closing(lasting.connect()) as connection, connection, connection.cursor() as cursor:
+        cursor.execute("TRUNCATE products.products CASCADE")
+    return lasting
 
 
 @pytest.fixture
@@ -231,10 +248,7 @@ def test_an_outage_is_told_at_once_and_over_when_it_is_over(pool: Database, data
             assert caught.value.headers["Retry-After"] == "1"
             with pytest.raises(Unavailable), pool.transaction():
                 pass
-    deadline = time.monotonic() + 5
-    while not answers(pool):
-        assert time.monotonic() < deadline, "the pool did not come back"
-        threading.Event().wait(0.02)
+    wait_for(lambda: answers(pool), what="the pool's return")
 
 
 def answers(pool: Database) -> bool:
@@ -245,7 +259,7 @@ def answers(pool: Database) -> bool:
 
 
 def test_a_pool_shows_who_uses_it_and_who_waits(database: Cloned) -> None:
-    pool = make_pool(database, size=1)
+    pool = make_pool(database, size=1, wait_seconds=20)
     seen = {}
     with growth("database_pool_wait_seconds_count") as waits:
         with pool.transaction() as connection:
@@ -253,7 +267,7 @@ def test_a_pool_shows_who_uses_it_and_who_waits(database: Cloned) -> None:
             seen = {state: value("database_pool_connections", state=state) for state in ("idle", "used")}
             other = threading.Thread(target=pool.read, args=(backend,))
             other.start()
-            wait_for(lambda: value("database_pool_waiting") == 1, seconds=2)
+            wait_for(lambda: value("database_pool_waiting") == 1, seconds=10)
         other.join()
     assert seen == {"idle": 0, "used": 1}
     assert [value("database_pool_connections", state=state) for state in ("idle", "used")] == [1, 0]

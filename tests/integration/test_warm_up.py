@@ -87,7 +87,7 @@ def test_lost_connections_are_replaced_before_anybody_asks(products: FunctionApp
     with database.connect() as connection, connection.cursor() as cursor:
         cursor.execute("SELECT pg_terminate_backend(%s, 5000)", tuple(before))
     connection.close()
-    wait_for(lambda: any("EXECUTE" in query for query in (backends(database) or {0: ""}).values()), seconds=5)
+    wait_for(lambda: any("EXECUTE" in query for query in (backends(database) or {0: ""}).values()))
     assert not before.keys() & backends(database).keys()
 
 
@@ -134,7 +134,7 @@ def test_with_the_database_away_at_the_start_a_replica_is_warm_when_it_is_ready(
         assert time.monotonic() - started < 5, "it listens nevertheless"
         assert app.ready() == "the database cannot be reached"
         assert not asked
-    wait_for(lambda: app.ready() is None, seconds=5)
+    wait_for(lambda: app.ready() is None)
     assert asked
     assert app.warmth is not None
     app.warmth.end()

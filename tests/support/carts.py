@@ -49,7 +49,8 @@ class Shop:
         connection.close()
 
     def empty(self) -> None:
-        """As new: no carts, no kept answers, and the catalogue that every shop begins with."""
+        """As new: no carts, no kept answers, a gateway that is whole, and the catalogue that every shop begins with."""
+        self.gateway.mend()
         self.execute(
             "BEGIN; SET LOCAL session_replication_role = replica;"
             + "".join(f"DELETE FROM cart.{table};" for table in TABLES)

@@ -33,6 +33,8 @@ from tests.support.ports import free_offset
 PROJECT = Path(__file__).parents[2]
 PATIENCE_SECONDS = 90
 """The longest limit on rates is by the minute."""
+SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.01, 0.2
+"""Between looks at what is waited for: what comes soon is seen soon, and who waits for long leaves the machine to others."""
 
 
 @dataclass
@@ -197,12 +199,13 @@ def discard(platform: Platform) -> None:
 
 def wait_for(condition: Callable[[], Any], seconds: float = 30, what: str = "the condition") -> Any:
     """Return the condition's first true value; fail after `seconds`."""
-    deadline = time.monotonic() + seconds
+    deadline, pause = time.monotonic() + seconds, SHORTEST_PAUSE_SECONDS
     while time.monotonic() < deadline:
         value = condition()
         if value:
             return value
-        time.sleep(0.05)
+        time.sleep(pause)
+        pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
     raise AssertionError(f"{what} did not hold within {seconds} s")
 
 

@@ -47,6 +47,8 @@ class PostgresServer:
     port: int = field(default_factory=free_port)
     passwords: dict[str, str] = field(default_factory=lambda: {SUPERUSER: new_password()})
     process: subprocess.Popen[bytes] | None = None
+    _superuser: psycopg2.extensions.connection | None = field(default=None, init=False, repr=False)
+    """Kept from one statement of `execute` to the next, until the server stops."""
 
     @property
     def cluster(self) -> Cluster:
@@ -66,6 +68,9 @@ class PostgresServer:
         """Stop fast: open transactions are rolled back, clients are cut off, data stays."""
         if self.process is None:
             return
+        if self._superuser is not None:
+            self._superuser.close()
+            self._superuser = None
         self.process.send_signal(signal.SIGINT)
         self.process.wait(timeout=STOP_SECONDS)
         self.process = None
@@ -84,10 +89,11 @@ class PostgresServer:
 
     def execute(self, statement: sql.Composable) -> None:
         """Run one statement as the superuser, outside a transaction."""
-        with closing(psycopg2.connect(self.url("postgres"))) as connection:
-            connection.autocommit = True
-            with connection.cursor() as cursor:
-                cursor.execute(statement)
+        if self._superuser is None or self._superuser.closed:
+            self._superuser = psycopg2.connect(self.url("postgres"))
+            self._superuser.autocommit = True
+        with self._superuser.cursor() as cursor:
+            cursor.execute(statement)
 
     def create_database(self, template: str = "template1") -> Database:
         """A new database; what CREATE DATABASE does not copy (grants on the database itself) is not there."""

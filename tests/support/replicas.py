@@ -84,7 +84,6 @@ def _start(
         "port": port,
         "HOSTNAME": name,
         "LOCALFAAS": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
     }
     log = directory / f"{name}.log"
     with log.open("wb") as output:

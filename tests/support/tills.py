@@ -78,7 +78,7 @@ class Till(Chain):
 
     def recovered(self) -> int:
         """Recover as maintenance does, again while what it needs is just coming back."""
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 30
         while True:
             response = self.recover()
             if response.status_code == 200:

@@ -57,8 +57,8 @@ class WebShop(Chain):
         return order
 
     def recover(self, function: str = "checkout") -> int:
-        """Recover as maintenance does, until nothing is left or 10 s have passed."""
-        deadline = time.monotonic() + 10
+        """Recover as maintenance does, until nothing is left or 30 s have passed."""
+        deadline = time.monotonic() + 30
         recovered: int = 0
         while True:
             response = self.ask(function, "POST /recover", self.maintenance)

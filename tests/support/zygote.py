@@ -100,10 +100,7 @@ class Zygote:
 def running_zygote(function: str, directory: Path) -> Iterator[Zygote]:
     """A zygote of `function`; its forks are gone at the end."""
     command = [sys.executable, "-m", "tests.support.zygote", function]
-    environ = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-    process = subprocess.Popen(
-        command, cwd=PROJECT, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
+    process = subprocess.Popen(command, cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     zygote = Zygote(process, directory)
     try:
         yield zygote

@@ -138,7 +138,7 @@ def test_the_deadline_holds_over_all_attempts(gateway: Gateway) -> None:
     started = time.monotonic()
     with pytest.raises(UpstreamTimeout):
         client.get("products", "/7")
-    assert time.monotonic() - started < 1.0
+    assert time.monotonic() - started < 4, "the answer would take five seconds"
     client.close()
 
 

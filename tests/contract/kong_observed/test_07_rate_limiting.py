@@ -93,8 +93,15 @@ def statuses(site: Site, count: int, path: str, who: str = "me") -> list[int]:
     return [answer.status for answer in asked(site, count, path, who)]
 
 
-def early_in_a_second() -> None:
-    wait_for(lambda: 0.05 < time.time() % 1 < 0.3, 2, "a new second")
+def within_a_second(site: Site, count: int, path: str) -> tuple[list[Answer], str]:
+    """So many answers of one second, and who asked: somebody new each time that a busy machine took longer."""
+    for number in range(20):
+        wait_for(lambda: 0.05 < time.time() % 1 < 0.3, what="a new second")
+        second, who = int(time.time()), f"me {number}"
+        answers = asked(site, count, path, who)
+        if int(time.time()) == second:
+            return answers, who
+    raise AssertionError("this machine is too busy for so many requests in a second")
 
 
 def test_answers_tell_what_is_left(site: Site) -> None:
@@ -113,14 +120,13 @@ def test_answers_tell_what_is_left(site: Site) -> None:
 
 
 def test_window_is_aligned_to_the_clock(site: Site) -> None:
-    early_in_a_second()
-    assert statuses(site, 2, "/aligned") == [200, 429]
-    wait_for(lambda: statuses(site, 1, "/aligned") == [200], 2, "a new window")
+    answers, who = within_a_second(site, 2, "/aligned")
+    assert [answer.status for answer in answers] == [200, 429]
+    wait_for(lambda: statuses(site, 1, "/aligned", who) == [200], what="a new window")
 
 
 def test_several_limits_are_told_and_the_tightest_summed_up(site: Site) -> None:
-    early_in_a_second()
-    first, second, third = asked(site, 3, "/all")
+    (first, second, third), _ = within_a_second(site, 3, "/all")
     for period, limit in zip(PERIODS, (2, 50, 100, 200, 300, 400), strict=True):
         assert first.header(f"X-RateLimit-Limit-{period}") == str(limit)
     assert (first.header("RateLimit-Limit"), second.header("RateLimit-Remaining")) == ("2", "0")

@@ -74,7 +74,7 @@ def test_repeats_what_may_be_repeated(
     site.upstream.calm()
     site.upstream.behaviour = behaviour
     assert site.edge.send(method, "/thrice").status == status
-    wait_for(lambda: len(site.upstream.seen) == attempts, 2, f"{attempts} attempts")
+    wait_for(lambda: len(site.upstream.seen) == attempts, what=f"{attempts} attempts")
 
 
 def test_status_is_an_answer(site: Site) -> None:
