@@ -100,7 +100,7 @@ def test_answer_that_is_none_is_a_failure_and_no_error(shop: Shop, answer: bytes
 
 def test_endless_work_is_left_to_the_next_run(shop: Shop):
     shop.gateway.answers["*"] = (200, b'{"expired": 1, "more": true}')
-    result = run(maintenance(shop, run_seconds="0.6"))
+    result = run(maintenance(shop, run_seconds="2"))
     assert result["outcome"] == "unfinished"
     assert int(str(result["handled"])) >= 1
 
