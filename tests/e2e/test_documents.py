@@ -38,6 +38,7 @@ RUN = (
 """How the README's commands begin that are run as they stand."""
 
 TAKES_MINUTES: Mapping[str, str] = {
+    "make demo": "a minute of load; tests/load/demo has tests of its own",
     "TRACES=on make up": "replaces every replica; tests/e2e/test_telemetry.py has a platform with traces",
     "make experiments": "an hour",
     "make experiment": "minutes each",
