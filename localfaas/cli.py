@@ -19,7 +19,7 @@ from localfaas.client import ClientError
 from localfaas.commands import as_typed
 from localfaas.dashboards import serve as serve_dashboards
 from localfaas.database import MigrationError
-from localfaas.deploy import DeployError, deploy_stack
+from localfaas.deploy import DeployError, deploy_stack, wait_until_served
 from localfaas.doctor import run as look_over
 from localfaas.down import down, reset
 from localfaas.edge import CertificateError, KongConfError
@@ -190,7 +190,10 @@ def run_build(settings: Settings, options: argparse.Namespace) -> int:
 
 def run_deploy(settings: Settings, options: argparse.Namespace) -> int:
     stack = _stack(settings)
-    deploy_stack(_chosen(stack, options.function), stack, settings, gateway_client(settings), print)
+    chosen, client = _chosen(stack, options.function), gateway_client(settings)
+    deploy_stack(chosen, stack, settings, client, print)
+    with Steps(Console()).step("Every replica is of this deployment"):
+        wait_until_served(settings, client, [function.name for function in chosen])
     if (settings.project / KONG_FILE).exists():
         run_edge_reload(settings, options)
     return 0

@@ -1,18 +1,27 @@
-"""Deploying a stack: build each function, send each, and list at the end what failed, as `faas-cli up` does."""
+"""Deploying a stack: build each function, send each, list at the end what failed, and wait until each is served."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import sys
+import time
+from collections.abc import Callable, Collection, Iterable
 
 from localfaas.build import BuildError
 from localfaas.client import ClientError, GatewayClient
 from localfaas.images import prepare
+from localfaas.registry import Registry
+from localfaas.replicas import lacking
 from localfaas.settings import Settings
 from localfaas.stack import Stack, StackError, StackFunction
+from localfaas.supervisor import abouts, restarts
+
+READY_SECONDS = 60.0
+MOST_ENDS = 3
+"""A replica that has ended so often while it is waited for will not do otherwise the next time."""
 
 
 class DeployError(RuntimeError):
-    """Some functions were not deployed; the message has one line for each, with the reason."""
+    """Some functions were not deployed, or are not served; the message says which and why."""
 
 
 def deploy_stack(
@@ -37,3 +46,61 @@ def deploy_stack(
             report(f"Deployed {function.name}: {client.url}/function/{function.name}")
     if failures:
         raise DeployError("\n".join([f"{len(failures)} not deployed", *failures]))
+
+
+def wait_until_served(settings: Settings, client: GatewayClient, functions: Collection[str]) -> None:
+    """Return when each function has all its replicas, as it is deployed now.
+
+    Raises DeployError with the end of a log when a replica ends whenever it is started, or when nothing has come nearer
+    for a minute: replacing all replicas of many functions may take longer on a machine that is busy.
+    """
+    fewest, deadline, starts = sys.maxsize, 0.0, dict[str, int]()
+    while left := _steps_left(settings, client, functions):
+        for name in _present(settings, left):
+            count = restarts(settings, name)
+            if count - starts.setdefault(name, count) >= MOST_ENDS:
+                raise DeployError(f"{name} ends whenever it is started\n{_log_end(settings, name)}")
+        steps = sum(left.values())
+        if steps < fewest:
+            fewest, deadline = steps, time.monotonic() + READY_SECONDS
+        elif time.monotonic() > deadline:
+            ends = [_log_end(settings, f"{name}-[0-9]") for name in sorted(left)]
+            raise DeployError(
+                "\n".join([f"not ready after {READY_SECONDS:.0f} s: {', '.join(sorted(left))}", *ends])
+            )
+        time.sleep(0.1)
+
+
+def _steps_left(settings: Settings, client: GatewayClient, functions: Collection[str]) -> dict[str, int]:
+    """How far each function is from being served as it is deployed; those that are there are left out.
+
+    One more than what its replicas lack until both Envoys have been told of all of them.
+    """
+    registry, left = Registry(settings.deployments), {}
+    statuses, programs = {status["name"]: status for status in client.list()}, abouts(settings)
+    for name in functions:
+        status, desired = statuses.get(name, {}), registry.get(name)
+        lacks = lacking(settings, desired, programs).values() if desired else ()
+        told = desired is not None and status.get("availableReplicas", 0) >= status.get("replicas", 1)
+        left[name] = sum(lack.steps for lack in lacks) + (0 if told else 1)
+    return {name: steps for name, steps in left.items() if steps}
+
+
+def _present(settings: Settings, functions: Collection[str]) -> list[str]:
+    """The programs of these functions' present deployments."""
+    registry = Registry(settings.deployments)
+    present = {(name, one.generation) for name in functions if (one := registry.get(name))}
+    return [
+        program
+        for program, about in abouts(settings).items()
+        if (about.get("function"), about.get("generation")) in present
+    ]
+
+
+def _log_end(settings: Settings, programs: str) -> str:
+    """The last lines of the newest log of programs whose names are like this."""
+    logs = settings.logs.glob(f"{programs}.log")
+    path = max(logs, key=lambda log: log.stat().st_mtime, default=None)
+    if path is None:
+        return "there is no log"
+    return "\n".join([f"the end of {path}:", *path.read_text(errors="replace").splitlines()[-8:]])

@@ -6,9 +6,7 @@ Every step first looks at what is there, so running it again is harmless and rep
 from __future__ import annotations
 
 import secrets as random_source
-import sys
 import time
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,7 +15,7 @@ import requests
 from localfaas import database, edge, gateway, monitoring, platform, postgres
 from localfaas.client import GatewayClient
 from localfaas.commands import as_typed
-from localfaas.deploy import deploy_stack
+from localfaas.deploy import deploy_stack, wait_until_served
 from localfaas.deployment import validate
 from localfaas.edge_reload import reload_edge
 from localfaas.images import prepare
@@ -25,15 +23,14 @@ from localfaas.ports import check_ports
 from localfaas.progress import Steps
 from localfaas.project import load_hooks, run_hook
 from localfaas.registry import Registry
-from localfaas.replicas import lacking
 from localfaas.settings import Settings
 from localfaas.stack import Stack, StackFunction, load_stack, stack_file
 from localfaas.status import LIMITS_OFF
 from localfaas.strays import end_strays
-from localfaas.supervisor import Supervisor, abouts
+from localfaas.supervisor import Supervisor
 from localfaas.supervisord import start_supervisord
 
-READY_SECONDS = 60.0
+ANSWER_SECONDS = 60.0
 LONGEST_SOCKET_PATH = 107
 """Bytes in a Unix socket's address (unix(7))."""
 KONG_FILE = Path("kong") / "kong.yml"
@@ -77,7 +74,7 @@ def up(settings: Settings, environ: dict[str, str], steps: Steps) -> None:
             notes.extend(watching.running.values() or ["nothing"])
     with steps.step("Functions") as notes:
         notes.append(_deploy(settings, stack))
-        _wait_for_functions(settings, stack)
+        wait_until_served(settings, gateway_client(settings), stack.functions)
     if hooks.after_deploy:
         run_hook(settings, "after_deploy", hooks.after_deploy)
     if hooks.check:
@@ -195,50 +192,7 @@ def _is_deployed(settings: Settings, stack: Stack, function: StackFunction, regi
     return layout is None or layout.path == known.layout
 
 
-def _wait_for_functions(settings: Settings, stack: Stack) -> None:
-    """Return when each function has all its replicas, as it is deployed now.
-
-    Raises UpError with the end of a log when nothing has come nearer to that for a minute: replacing all replicas of
-    many functions may take longer on a machine that is busy.
-    """
-    client, fewest, deadline = gateway_client(settings), sys.maxsize, 0.0
-    while left := _steps_left(settings, client, stack):
-        steps = sum(left.values())
-        if steps < fewest:
-            fewest, deadline = steps, time.monotonic() + READY_SECONDS
-        elif time.monotonic() > deadline:
-            raise UpError(
-                f"not ready after {READY_SECONDS:.0f} s: {', '.join(sorted(left))}\n{_log_ends(settings, left)}"
-            )
-        time.sleep(0.1)
-
-
-def _steps_left(settings: Settings, client: GatewayClient, stack: Stack) -> dict[str, int]:
-    """How far each function is from being served as it is deployed; those that are there are left out.
-
-    One more than what its replicas lack until both Envoys have been told of all of them.
-    """
-    registry, left = Registry(settings.deployments), {}
-    statuses, programs = {status["name"]: status for status in client.list()}, abouts(settings)
-    for name in stack.functions:
-        status, desired = statuses.get(name, {}), registry.get(name)
-        lacks = lacking(settings, desired, programs).values() if desired else ()
-        told = desired is not None and status.get("availableReplicas", 0) >= status.get("replicas", 1)
-        left[name] = sum(lack.steps for lack in lacks) + (0 if told else 1)
-    return {name: steps for name, steps in left.items() if steps}
-
-
-def _log_ends(settings: Settings, functions: Iterable[str]) -> str:
-    ends = []
-    for name in sorted(functions):
-        logs = settings.logs.glob(f"{name}-[0-9].log")
-        path = max(logs, key=lambda log: log.stat().st_mtime, default=None)
-        if path:
-            ends += [f"the end of {path}:", *path.read_text(errors="replace").splitlines()[-8:]]
-    return "\n".join(ends)
-
-
-def _wait_for(url: str, timeout: float = READY_SECONDS) -> None:
+def _wait_for(url: str, timeout: float = ANSWER_SECONDS) -> None:
     deadline, last = time.monotonic() + timeout, "no answer"
     while time.monotonic() < deadline:
         try:

@@ -302,10 +302,24 @@ def test_scheduled_function_is_called(small):
     )
 
 
-def test_new_function_answers_through_the_edge(small):
+def test_function_is_new_then_changed_then_broken_then_mended(small):
     small.run("new", "hello")
     small.run("deploy", "hello")
     wait_for(lambda: requests_ok(small.edge("/api/hello")), 60, "the new function")
+    handler, address = small.project / "functions/hello/handler.py", small.gateway("/function/hello")
+    good = handler.read_text()
+    handler.write_text(good.replace("Hello", "Salut"))
+    small.run("deploy", "hello")
+    assert "Salut" in requests.get(address, timeout=10).text, "it is served once deploy has returned"
+    handler.write_text("no Python at all")
+    broken = small.run("deploy", "hello", check=False)
+    assert broken.returncode == 1
+    assert "hello-6 ends whenever it is started" in broken.stderr
+    assert "SyntaxError: invalid syntax" in broken.stderr, "the end of its log"
+    assert "Salut" in requests.get(address, timeout=10).text, "the one before goes on"
+    handler.write_text(good)
+    small.run("deploy", "hello")
+    assert "Hello" in requests.get(address, timeout=10).text
     small.run("remove", "hello")
     wait_for(
         lambda: requests.get(small.gateway("/function/hello"), timeout=10).status_code == 404, 10, "its end"

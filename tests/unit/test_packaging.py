@@ -15,6 +15,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 PROJECT = Path(__file__).resolve().parents[2]
+DEPENDENCIES = PROJECT / "docs/dependencies.md"
 DECLARED = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["dependencies"]
 
 
@@ -33,6 +34,20 @@ def test_every_module_that_is_imported_comes_with_what_is_declared() -> None:
 def test_what_is_declared_is_pinned() -> None:
     locked = re.findall(r"^([\w.-]+)==", (PROJECT / "requirements.lock").read_text(), re.MULTILINE)
     assert {canonical(Requirement(line).name) for line in DECLARED} <= {canonical(name) for name in locked}
+
+
+def test_each_package_has_its_row_and_each_row_its_package() -> None:
+    asked: dict[str, list[str]] = {}
+    for line in (PROJECT / "requirements.in").read_text().splitlines()[2:]:
+        if line.startswith("# ") and not line.endswith("."):
+            heading = line.removeprefix("# ")
+        elif line and not line.startswith("#"):
+            asked.setdefault(heading, []).append(line.partition("==")[0])
+    told = {
+        title.lower(): re.findall(r"`([^`]+)`", "\n".join(re.findall(r"^\| (`.*?) \|", rows, re.MULTILINE)))
+        for title, rows in re.findall(r"^## (.+)\n\n((?:\|.*\n)+)", DEPENDENCIES.read_text(), re.MULTILINE)
+    }
+    assert told == {heading.lower(): names for heading, names in asked.items()}
 
 
 def test_it_is_installed_as_a_command_with_its_templates(tmp_path: Path) -> None:
