@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.edge import PROJECT, RunningEdge, Upstream, running_edge, wait_for
+from tests.support.edge import PROJECT, RunningEdge, Upstream, running_edge
+from tests.support.waiting import wait_for
 
 TIMING = re.compile(r"edge;dur=(\d+)e-3, upstream;dur=(\d+)e-3")
 

@@ -20,7 +20,9 @@ import pytest
 
 from localfaas.edge import KongConfigError, clusters, observe
 from localfaas.envoy import drain
-from tests.support.edge import PROJECT, RunningEdge, Upstream, accepts, running_edge, wait_for
+from tests.support.edge import PROJECT, RunningEdge, Upstream, accepts, running_edge
+from tests.support.ports import free_port
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture(scope="module")
@@ -44,12 +46,6 @@ def three() -> Iterator[list[Upstream]]:
 def edge(running: RunningEdge) -> RunningEdge:
     running.edge.update_membership({})
     return running
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def service(url: str, more: str = "retries: 2, read_timeout: 300, connect_timeout: 300") -> str:

@@ -13,8 +13,9 @@ import pytest
 
 from benchmarks.own_edge import OwnEdge
 from benchmarks.replicas import Replica, three_replicas
-from tests.support.edge import PROJECT, request, running_edge, wait_for
+from tests.support.edge import PROJECT, request, running_edge
 from tests.support.open_load import OpenLoad, Outcome
+from tests.support.waiting import wait_for
 
 UPSTREAM = "cart"
 REQUESTS = {"GET": "/api/cart", "POST": "/api/cart/items"}

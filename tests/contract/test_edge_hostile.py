@@ -20,7 +20,8 @@ import pytest
 from localfaas.edge import limits
 from localfaas.edge.limits import LIMITS
 from localfaas.envoy import admin_request
-from tests.support.edge import RunningEdge, raw, running_edge, wait_for
+from tests.support.edge import RunningEdge, raw, running_edge
+from tests.support.waiting import wait_for
 
 MEGABYTE = 1024 * 1024
 QUICK = dataclasses.replace(

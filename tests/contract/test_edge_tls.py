@@ -19,7 +19,8 @@ from pathlib import Path
 import pytest
 
 from localfaas.edge import certificate
-from tests.support.edge import PROJECT, Answer, RunningEdge, Upstream, running_edge, wait_for
+from tests.support.edge import PROJECT, Answer, RunningEdge, Upstream, running_edge
+from tests.support.waiting import wait_for
 
 ROUTES = """
 _format_version: "3.0"

@@ -20,9 +20,9 @@ from localfaas import gateway as resources
 from localfaas.envoy import admin_request
 from localfaas.gateway_metrics import invocation_counts, read_stats
 from tests.support.api import make_api
-from tests.support.gateway import Replica, RunningGateway, replica, running_gateway, wait_until
-from tests.support.ports import free_offset
-from tests.support.postgres import free_port
+from tests.support.gateway import Replica, RunningGateway, replica, running_gateway
+from tests.support.ports import free_offset, free_port
+from tests.support.waiting import wait_for
 
 ONE, TWO, NOWHERE = free_port(), free_port(), free_port()
 TIMEOUT_SECONDS = 4
@@ -280,7 +280,7 @@ def test_beyond_max_inflight_the_answer_is_the_watchdog_s_429(gateway: RunningGa
     clients = [threading.Thread(target=gateway.call, args=("GET", "/function/small/slow")) for _ in range(2)]
     for client in clients:
         client.start()
-    wait_until(lambda: len(cart.served) == 2, "both requests are under way")
+    wait_for(lambda: len(cart.served) == 2, what="two requests under way")
     answer = gateway.call("POST", "/function/small.openfaas-fn", b"x")
     assert (answer.status, answer.text) == (
         429,
@@ -304,7 +304,7 @@ def test_so_many_wait_for_a_replica_and_the_rest_is_told_to_come_again(
         target=lambda: answers.append(gateway.call("POST", "/function/few", b"x").status)
     )
     first.start()
-    wait_until(lambda: _retries(gateway, "few"), "one that waits")
+    wait_for(lambda: _retries(gateway, "few"), what="one that waits")
     answer = gateway.call("POST", "/function/few", b"x")
     assert (answer.status, answer.headers["retry-after"]) == (429, "1")
     gateway.endpoints("few", ONE)
@@ -323,7 +323,7 @@ def test_an_idle_replica_is_preferred(gateway: RunningGateway, cart: Replica) ->
         gateway.endpoints("cart", ONE, TWO)
         slow = threading.Thread(target=gateway.call, args=("GET", "/function/cart/slow"))
         slow.start()
-        wait_until(lambda: cart.served or other.served, "a request is under way")
+        wait_for(lambda: cart.served or other.served, what="a request that is under way")
         idle = TWO if cart.served else ONE
         assert {gateway.call("GET", "/function/cart").seen["port"] for _ in range(20)} == {idle}
         cart.released.set()
@@ -425,12 +425,12 @@ def test_invocations_are_counted_exactly_and_others_are_not(gateway: RunningGate
     stats = read_stats(gateway.settings)
     assert invocation_counts(stats)["cart"] - before == 10
     assert "nosuch" not in stats
-    wait_until(
+    wait_for(
         lambda: (
             'gateway_functions_seconds_count{code="200",function_name="cart.openfaas-fn"}'
             in gateway.api.metrics_client.get("/metrics").text
         ),
-        "the histogram is flushed",
+        what="the flushed histogram",
     )
     text = gateway.api.metrics_client.get("/metrics").text
     assert 'gateway_service_count{function_name="cart.openfaas-fn"} 1\n' in text

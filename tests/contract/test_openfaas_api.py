@@ -14,8 +14,9 @@ import pytest
 
 from localfaas.api.app import ROUTES
 from tests.support.api import BASIC, Api, make_api
-from tests.support.gateway import RunningGateway, running_gateway, wait_until
+from tests.support.gateway import RunningGateway, running_gateway
 from tests.support.ports import free_offset
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +169,7 @@ def test_logs_are_followed_until_the_client_leaves(gateway: RunningGateway, api:
         (api.settings.logs / "cart-2.log").write_text("another replica\n")
         assert _next_text(stream) == "another replica"
         stream.close()
-    wait_until(lambda: _followers._value == places, "the follower's place is free again")
+    wait_for(lambda: _followers._value == places, what="the follower's free place")
     assert threading.active_count() == threads
 
 

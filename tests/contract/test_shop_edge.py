@@ -13,7 +13,8 @@ import pytest
 
 from localfaas.edge import create_admin_app
 from localfaas.edge.metrics import metrics_text
-from tests.support.edge import PROJECT, Answer, RunningEdge, Upstream, running_edge, wait_for
+from tests.support.edge import PROJECT, Answer, RunningEdge, Upstream, running_edge
+from tests.support.waiting import wait_for
 
 PRIVATE = ["cart", "checkout", "customers", "inventory", "orders", "reports", "sales"]
 ALLOW = "Access-Control-Allow-"

@@ -9,7 +9,8 @@ import pytest
 import requests
 
 from tests.experiments.autoscale.platform import lay_out
-from tests.support.platform import Platform, discard, new_platform, steady_load, wait_for
+from tests.support.platform import Platform, discard, new_platform, steady_load
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.e2e
 

@@ -19,9 +19,10 @@ from PIL import Image, ImageChops
 
 from tests.support import dashboards
 from tests.support.browser import chromium, render
-from tests.support.platform import Platform, wait_for
+from tests.support.platform import Platform
 from tests.support.shoppers import Street
 from tests.support.traffic import requests_going_on, trade
+from tests.support.waiting import wait_for
 from tests.support.watching import QUERIES, WITHOUT_DATA, Prometheus
 
 pytestmark = [

@@ -26,8 +26,9 @@ from localfaas.manifest import read_backup
 from localfaas.progress import Steps
 from localfaas.restore import NEW, REPLACED, RestoreError, restore
 from localfaas.up import admin_url
-from tests.support.platform import PROJECT, Platform, discard, new_platform, wait_for
+from tests.support.platform import PROJECT, Platform, discard, new_platform
 from tests.support.shoppers import Person, Street
+from tests.support.waiting import wait_for
 from tests.support.webshop import BOOKS
 
 pytestmark = pytest.mark.e2e

@@ -14,7 +14,8 @@ import requests
 
 from localfaas.supervisor import starts_file
 from localfaas.up import admin_url
-from tests.support.platform import PROJECT, Platform, wait_for
+from tests.support.platform import PROJECT, Platform
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.e2e
 

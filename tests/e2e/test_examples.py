@@ -19,8 +19,9 @@ from tests.support.examples import (
     samples_of,
     schema_faults,
 )
-from tests.support.platform import Platform, wait_for
+from tests.support.platform import Platform
 from tests.support.shoppers import Street
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.e2e
 

@@ -17,7 +17,8 @@ from decimal import Decimal
 import pytest
 import requests
 
-from tests.support.platform import PROJECT, Deployed, Platform, wait_for
+from tests.support.platform import PROJECT, Deployed, Platform
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.e2e
 

@@ -34,8 +34,9 @@ from tests.support.leaks import (
     held,
     is_at_rest,
 )
-from tests.support.platform import PROJECT, Platform, discard, new_platform, wait_for
+from tests.support.platform import PROJECT, Platform, discard, new_platform
 from tests.support.ports import free_offset
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.e2e
 

@@ -12,7 +12,8 @@ import pytest
 import requests
 
 from tests.support.leaks import check_gone, held
-from tests.support.platform import discard, new_platform, steady_load, wait_for
+from tests.support.platform import discard, new_platform, steady_load
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.e2e
 

@@ -19,8 +19,9 @@ import yaml
 from localfaas.database import DATABASE
 from localfaas.platform import postgres_cluster
 from tests.support.metrics_table import documented
-from tests.support.platform import PROJECT, Platform, wait_for
+from tests.support.platform import PROJECT, Platform
 from tests.support.traffic import requests_going_on
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.e2e
 

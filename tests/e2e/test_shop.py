@@ -16,7 +16,7 @@ import requests
 from requests.structures import CaseInsensitiveDict
 
 from functions.shared.auth import ServiceTokens
-from tests.support.platform import PROJECT, Deployed, steady_load, wait_for
+from tests.support.platform import PROJECT, Deployed, steady_load
 from tests.support.secret_search import (
     command_lines,
     found,
@@ -26,6 +26,7 @@ from tests.support.secret_search import (
     values_in,
 )
 from tests.support.shoppers import Street, check_out
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.e2e
 

@@ -10,9 +10,10 @@ import pytest
 import requests
 import yaml
 
-from tests.support.platform import PROJECT, Platform, wait_for
+from tests.support.platform import PROJECT, Platform
 from tests.support.scrape import Series, scrape
 from tests.support.shoppers import Street, check_out
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.e2e
 

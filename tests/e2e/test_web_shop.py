@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.platform import Platform, wait_for
+from tests.support.platform import Platform
 from tests.support.shoppers import Person, Street, check_out
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.e2e
 

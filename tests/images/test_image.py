@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 
 from tests.support.images import Running, lay_out, running
-from tests.support.platform import wait_for
-from tests.support.postgres import free_port
+from tests.support.ports import free_port
+from tests.support.waiting import wait_for
 
 FUNCTION = "site"
 TOOLS = ("buildah", "debootstrap", "unshare", "chroot", "setpriv")

@@ -25,9 +25,9 @@ from localfaas.restore import NEW, REPLACED, RestoreError, restore, server
 from localfaas.settings import Settings
 from localfaas.up import SUPERUSER_SECRET
 from tests.support.chain import make_app, shut
-from tests.support.platform import wait_for
 from tests.support.ports import free_offset
 from tests.support.postgres import PROJECT, Database, PostgresServer
+from tests.support.waiting import wait_for
 from tests.support.webshop import WebShop, running_webshop
 
 MIGRATIONS = sorted((PROJECT / "db" / "migrations").glob("*.sql"))

@@ -17,8 +17,8 @@ import pytest
 from functions.products.handler import create_app
 from tests.support.bad_network import BadNetwork, bad_network
 from tests.support.functions import Secrets
-from tests.support.platform import wait_for
 from tests.support.postgres import Database
+from tests.support.waiting import wait_for
 
 ASKED = b"x" * 1000
 

@@ -14,9 +14,9 @@ import requests
 from tests.support.carts import Shop, add, expire, quantities, running_shop
 from tests.support.functions import problem
 from tests.support.hand_made_gateway import Hold
-from tests.support.platform import wait_for
 from tests.support.postgres import TEMPLATE, Database, PostgresServer
 from tests.support.replicas import running_replicas
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ import pytest
 from tests.support.carts import Shop, add, quantities, running_shop
 from tests.support.functions import problem
 from tests.support.hand_made_gateway import Hold
-from tests.support.platform import wait_for
 from tests.support.postgres import TEMPLATE, Database, PostgresServer
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -23,6 +22,7 @@ from tests.support.accounts import (
 )
 from tests.support.functions import problem
 from tests.support.postgres import Database, PostgresServer
+from tests.support.waiting import wait_for
 
 ATTACKER, OWNER, ELSEWHERE = "198.51.100.7", "192.0.2.1", "203.0.113.9"
 WRONG = "guess after guess"
@@ -46,12 +46,6 @@ def accounts(database: Database, tmp_path: Path) -> Accounts:
     return make_accounts(
         database, tmp_path, guesses_per_pair="3", guesses_per_address="6", guesses_per_account="8"
     )
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
 
 
 def guess(accounts: Accounts, email: str, address: str, times: int = 1) -> list[int]:
@@ -158,7 +152,7 @@ def test_while_passwords_wait_further_ones_are_told_to_come_back_and_reads_are_a
     with ThreadPoolExecutor(3) as pool:
         waiting = [pool.submit(sign_in) for _ in range(3)]
         assert entered.acquire(timeout=20)
-        wait_until(lambda: accounts.app.extensions["desk"].hashing._turns._value == 0)
+        wait_for(lambda: accounts.app.extensions["desk"].hashing._turns._value == 0)
         busy = sign_in()
         assert (problem(busy), busy.headers["Retry-After"]) == ((503, "busy"), "2")
         assert accounts.send("GET", "/me", who=person).status_code == 200

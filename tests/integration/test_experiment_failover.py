@@ -11,8 +11,9 @@ from benchmarks.own_edge import own_edge
 from benchmarks.replicas import three_replicas
 from benchmarks.report import PROJECT
 from tests.experiments.failover.faults import BY_NAME, UPSTREAM, Fault, Happening, Small
-from tests.support.edge import request, wait_for
+from tests.support.edge import request
 from tests.support.open_load import OpenLoad
+from tests.support.waiting import wait_for
 
 
 def test_a_fault_happens_under_load_and_its_leaving_and_returning_is_seen() -> None:

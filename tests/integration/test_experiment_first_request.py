@@ -12,7 +12,8 @@ from benchmarks.http_client import render_request
 from benchmarks.report import BenchmarkError
 from tests.experiments.first_request.trials import REQUESTS, asked, is_ready
 from tests.support.functions import Secrets
-from tests.support.postgres import Database, free_port
+from tests.support.ports import free_port
+from tests.support.postgres import Database
 from tests.support.replicas import running_replicas
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -25,9 +23,9 @@ from tests.support.metrics import growth
 from tests.support.postgres import PostgresServer
 from tests.support.replicas import running_replicas
 from tests.support.stockroom import Stockroom, lacking, lines, make_stockroom, stockroom
+from tests.support.waiting import wait_for
 
 TRANSFER = {"from_location": "S1", "to_location": "S2", "lines": lines(A=1, B=1)}
-PATIENCE_SECONDS = 30.0
 
 
 @pytest.fixture(scope="module")
@@ -51,13 +49,6 @@ def other(room: Stockroom) -> Iterator[psycopg2.extensions.cursor]:
     with connection.cursor() as cursor:
         yield cursor
     connection.close()
-
-
-def wait_until(condition: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
-        threading.Event().wait(0.01)
 
 
 def waiting_backends(room: Stockroom, role: str = "inventory") -> list[int]:
@@ -102,9 +93,9 @@ def test_a_deadlock_is_no_concern_of_the_clients(
     ):
         lock(on_the_way, "S1", "B")
         ours = pool.submit(patient_room.post, "/transfers", TRANSFER)
-        wait_until(lambda: waiting_backends(room))  # it has S1's A, and waits for S1's B
+        wait_for(lambda: waiting_backends(room))  # it has S1's A, and waits for S1's B
         theirs = pool.submit(lock, other, "S1", "A")
-        wait_until(lambda: waiting_backends(room, SUPERUSER))
+        wait_for(lambda: waiting_backends(room, SUPERUSER))
         holding.rollback()
         theirs.result()
         other.connection.rollback()
@@ -188,7 +179,7 @@ def test_a_refusal_after_waiting_for_a_row_tells_what_is_left_of_it(
     other.execute("UPDATE inventory.stock SET reserved = 3 WHERE location = 'S1' AND sku = 'A'")
     with ThreadPoolExecutor(1) as pool:
         ours = pool.submit(ask, room)
-        wait_until(lambda: waiting_backends(room))
+        wait_for(lambda: waiting_backends(room))
         other.connection.commit()
         assert lacking(ours.result()) == [("A", 4, 2)]
     assert held == [True], "nobody changes the row until it is read again"
@@ -231,7 +222,7 @@ def test_a_connection_that_dies_half_way_leaves_nothing(
     lock(other, "S2", "B")
     with ThreadPoolExecutor(1) as pool:
         ours = pool.submit(room.post, "/transfers", TRANSFER, key="k")
-        wait_until(lambda: waiting_backends(room))
+        wait_for(lambda: waiting_backends(room))
         other.execute("SELECT pg_terminate_backend(%s)", waiting_backends(room))
         assert problem(ours.result())[0] == 503
     other.connection.rollback()
@@ -255,7 +246,7 @@ def test_a_database_that_is_away_is_503_and_comes_back_by_itself(room: Stockroom
         ):
             assert problem(response) == (503, "database_unavailable")
             assert response.headers["Retry-After"]
-    wait_until(lambda: room.get("/stock/A").status_code == 200)
+    wait_for(lambda: room.get("/stock/A").status_code == 200)
     assert room.stock("S1", "A") == (5, 1)
     assert room.post("/transfers", TRANSFER, key="k").status_code == 201
 
@@ -272,12 +263,12 @@ def test_a_replica_killed_half_way_leaves_nothing_and_another_finishes(
         lock(other, "S2", "B")
         with ThreadPoolExecutor(1) as pool:
             ours = pool.submit(transfer, first.url)
-            wait_until(lambda: waiting_backends(room))
+            wait_for(lambda: waiting_backends(room))
             first.process.kill()
             with pytest.raises(requests.ConnectionError):
                 ours.result()
         other.connection.rollback()
-        wait_until(lambda: transfer(second.url).status_code == 201)
+        wait_for(lambda: transfer(second.url).status_code == 201)
         again = transfer(second.url)
     assert again.headers["Idempotent-Replayed"] == "true"
     assert len(json.loads(again.content)["movements"]) == 4

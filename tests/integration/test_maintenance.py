@@ -15,9 +15,9 @@ from functions.maintenance.handler import create_app
 from functions.shared import FunctionApp
 from tests.support.carts import Shop, add, expire_all, running_shop
 from tests.support.hand_made_gateway import LONGEST_HOLD_SECONDS, Hold
-from tests.support.platform import wait_for
 from tests.support.postgres import TEMPLATE, Database, PostgresServer
 from tests.support.replicas import running_replicas
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture(scope="module")

@@ -17,9 +17,9 @@ from tests.support.functions import faulty_fields, problem
 from tests.support.hand_made_gateway import Hold
 from tests.support.metrics import growth
 from tests.support.orders import OrderDesk, running_desk
-from tests.support.platform import wait_for
 from tests.support.postgres import PostgresServer
 from tests.support.replicas import running_replicas
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture(scope="module")

@@ -18,8 +18,8 @@ from functions.shared.payments import CaptureRefused, CardDeclined, PaymentProvi
 from tests.support.chain import shut
 from tests.support.functions import Secrets
 from tests.support.hand_made_gateway import HandMadeGateway, running_gateway
-from tests.support.platform import wait_for
 from tests.support.postgres import TEMPLATE, PostgresServer
+from tests.support.waiting import wait_for
 
 PATIENCE_SECONDS = 5.0
 IMPATIENCE_SECONDS = 0.1

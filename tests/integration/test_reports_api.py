@@ -16,9 +16,9 @@ from jsonschema import Draft202012Validator
 
 from tests.support.books import Books, Line, open_books
 from tests.support.functions import faulty_fields, problem
-from tests.support.platform import wait_for
 from tests.support.postgres import PostgresServer
 from tests.support.replicas import running_replicas
+from tests.support.waiting import wait_for
 
 NOON = datetime(2025, 6, 2, 16, tzinfo=UTC)
 JUNE = "from=2025-06-01&to=2025-06-30"

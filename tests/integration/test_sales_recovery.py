@@ -15,10 +15,10 @@ import requests
 from functions.maintenance.handler import create_app as create_maintenance
 from tests.support.functions import problem
 from tests.support.hand_made_gateway import Hold
-from tests.support.platform import wait_for
 from tests.support.postgres import PostgresServer
 from tests.support.replicas import Replica, running_replicas
 from tests.support.tills import Till, as_lines, running_till
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture(scope="module")

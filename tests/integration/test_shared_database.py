@@ -15,9 +15,9 @@ import pytest
 
 from functions.shared import Conflict, Connection, Database, Unavailable, claimed, execute, fetch_one
 from tests.support.metrics import growth, value
-from tests.support.platform import wait_for
 from tests.support.postgres import TEMPLATE, PostgresServer
 from tests.support.postgres import Database as Cloned
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,9 @@ import pytest
 from functions.shared import later
 from localfaas.traces.otlp import Span
 from tests.support.edge import Answer
-from tests.support.platform import wait_for
 from tests.support.postgres import PostgresServer
 from tests.support.traced import TracedShop, parents, running_traced_shop
+from tests.support.waiting import wait_for
 from tests.support.webshop import checkout_body
 
 TRACE_ID, PARENT_ID = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"

@@ -15,9 +15,9 @@ from functions.shared.database import Connection
 from functions.shared.warmth import ask_oneself
 from tests.support.functions import Secrets
 from tests.support.metrics import growth
-from tests.support.platform import wait_for
 from tests.support.postgres import PROJECT
 from tests.support.postgres import Database as Cloned
+from tests.support.waiting import wait_for
 
 FUNCTIONS = sorted(path.parent.name for path in (PROJECT / "functions").glob("*/handler.py"))
 ANSWERS = {200, 401, 404}

@@ -18,7 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from tests.support.edge import wait_for
+from tests.support.waiting import wait_for
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 LONGEST_VISIT_SECONDS = 120

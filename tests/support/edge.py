@@ -10,7 +10,7 @@ import struct
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPResponse
@@ -23,6 +23,7 @@ from localfaas.envoy import admin_request
 from localfaas.platform import envoy_binary
 from localfaas.settings import Settings
 from tests.support.ports import free_offset
+from tests.support.waiting import wait_for
 
 PROJECT = Path(__file__).parents[2]
 ENVOY_FLAGS = [
@@ -40,16 +41,6 @@ def accepts(port: int) -> bool:
     """Whether someone listens on `port`."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def wait_for(condition: Callable[[], Any], seconds: float = 10.0, what: str = "the condition") -> Any:
-    """The first truth that `condition` returns; fails after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
-        time.sleep(0.01)
-    raise AssertionError(f"{what} did not come true within {seconds:.0f} s")
 
 
 @dataclass

@@ -6,8 +6,7 @@ import http.client
 import json
 import subprocess
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,17 +18,7 @@ from localfaas.envoy import admin_request
 from localfaas.settings import Settings
 from tests.support.api import BASIC, Api
 from tests.support.serving import Served
-
-PATIENCE_SECONDS = 15.0
-
-
-def wait_until(condition: Callable[[], Any], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while time.monotonic() < deadline:
-        if condition():
-            return
-        time.sleep(0.02)
-    raise AssertionError(f"not within {PATIENCE_SECONDS:.0f} s: {what}")
+from tests.support.waiting import wait_for
 
 
 @dataclass(frozen=True)
@@ -91,7 +80,7 @@ class RunningGateway:
         """Put replicas in rotation and wait until Envoy has them."""
         gateway.write_endpoints(self.settings, name, [("127.0.0.1", port) for port in ports])
         wanted = {f"{name}::127.0.0.1:{port}" for port in ports or (0,)}
-        wait_until(lambda: self._members(name) == wanted, f"{name} on {ports}")
+        wait_for(lambda: self._members(name) == wanted, what=f"{name} on {ports}")
 
     def _members(self, name: str) -> set[str]:
         text = admin_request(self.settings.envoy_admin_socket("gateway"), "GET", "/clusters")
@@ -118,7 +107,7 @@ def running_gateway(api: Api) -> Iterator[RunningGateway]:
         )
         running = RunningGateway(api, server)
         try:
-            wait_until(lambda: _answers(running), f"the gateway answers; see {log.name}")
+            wait_for(lambda: _answers(running), what=f"an answer of the gateway, see {log.name},")
             yield running
         finally:
             envoy.terminate()

@@ -19,7 +19,7 @@ from localfaas.build import build
 from localfaas.interpreter import requirement_files
 from localfaas.stack import load_stack
 from tests.support.functions import Secrets
-from tests.support.postgres import free_port
+from tests.support.ports import free_port
 
 PROJECT = Path(__file__).resolve().parents[2]
 STACK = load_stack(PROJECT / "stack.yml", {})

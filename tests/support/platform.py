@@ -33,8 +33,6 @@ from tests.support.ports import free_offset
 PROJECT = Path(__file__).parents[2]
 PATIENCE_SECONDS = 90
 """The longest limit on rates is by the minute."""
-SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.01, 0.2
-"""Between looks at what is waited for: what comes soon is seen soon, and who waits for long leaves the machine to others."""
 
 
 @dataclass
@@ -195,18 +193,6 @@ def new_platform(project: Path) -> Platform:
 def discard(platform: Platform) -> None:
     platform.run("down", check=False)
     shutil.rmtree(platform.state, ignore_errors=True)
-
-
-def wait_for(condition: Callable[[], Any], seconds: float = 30, what: str = "the condition") -> Any:
-    """Return the condition's first true value; fail after `seconds`."""
-    deadline, pause = time.monotonic() + seconds, SHORTEST_PAUSE_SECONDS
-    while time.monotonic() < deadline:
-        value = condition()
-        if value:
-            return value
-        time.sleep(pause)
-        pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
-    raise AssertionError(f"{what} did not hold within {seconds} s")
 
 
 @dataclass

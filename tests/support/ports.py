@@ -30,6 +30,14 @@ def free_offset() -> int:
     raise AssertionError("no free ports for a platform")
 
 
+def free_port() -> int:
+    """A port at which nothing listens, from those that the kernel gives to clients."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
 def _hold(offset: int) -> bool:
     """Whether this process has the offset for itself."""
     if offset in _held:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -18,6 +17,7 @@ from psycopg2 import sql
 
 from localfaas.postgres import SUPERUSER, Cluster, new_password, programs_directory, wait_until_ready
 from localfaas.settings import Settings
+from tests.support.ports import free_port
 
 PROJECT = Path(__file__).resolve().parents[2]
 TEMPLATE = "magasin_template"
@@ -30,13 +30,6 @@ FAST_OPTIONS = (
     "autovacuum=off",
     "shared_buffers=32MB",
 )
-
-
-def free_port() -> int:
-    with closing(socket.socket()) as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 @dataclass

@@ -16,7 +16,8 @@ import requests
 
 from localfaas.build import build
 from localfaas.stack import load_stack
-from tests.support.postgres import PROJECT, free_port
+from tests.support.ports import free_port
+from tests.support.postgres import PROJECT
 
 READY_SECONDS = 20.0
 STOP_SECONDS = 12.0

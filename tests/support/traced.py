@@ -16,11 +16,12 @@ from localfaas.traces.app import create_app
 from localfaas.traces.otlp import Span
 from localfaas.traces.store import Store, Wanted
 from tests.support.api import Api
-from tests.support.edge import PROJECT, RunningEdge, running_edge, wait_for
+from tests.support.edge import PROJECT, RunningEdge, running_edge
 from tests.support.gateway import running_gateway
 from tests.support.ports import free_offset
 from tests.support.postgres import PostgresServer
 from tests.support.serving import Served
+from tests.support.waiting import wait_for
 from tests.support.webshop import FUNCTIONS, WebShop, running_webshop
 
 

@@ -22,7 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.support.postgres import PROJECT, free_port
+from tests.support.ports import free_port
+from tests.support.postgres import PROJECT
 
 READY_SECONDS = 10.0
 PR_SET_PDEATHSIG = 1

@@ -1,7 +1,6 @@
 import logging
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 from localfaas.cron import Schedules
 from localfaas.deployment import FunctionDeployment
 from localfaas.registry import Registry
+from tests.support.waiting import wait_for
 
 EVERY_SECOND = {"topic": "cron-function", "schedule": "@every 1s"}
 
@@ -73,20 +73,13 @@ def schedules(url: str) -> Iterator[Schedules]:
     schedules.stop()
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        threading.Event().wait(0.01)
-
-
 def deployment(name: str, annotations: dict[str, str]) -> FunctionDeployment:
     return FunctionDeployment(service=name, image="i", annotations=annotations)
 
 
 def test_a_function_is_invoked_on_its_schedule(schedules: Schedules, functions: Functions) -> None:
     schedules.update("f", EVERY_SECOND)
-    wait_until(lambda: functions.count("/function/f") >= 2)
+    wait_for(lambda: functions.count("/function/f") >= 2)
     headers = functions.runs[0][1]
     assert headers["X-Topic"] == "cron-function"
     assert headers["X-Connector"] == "cron-connector"
@@ -105,16 +98,16 @@ def test_another_topic_is_not_run(schedules: Schedules, annotations: dict[str, s
 def test_one_function_never_runs_twice_at_once(schedules: Schedules, functions: Functions) -> None:
     functions.released.clear()
     schedules.update("slow", EVERY_SECOND)
-    wait_until(lambda: functions.count("/function/slow") == 1)
+    wait_for(lambda: functions.count("/function/slow") == 1)
     schedules.update("other", EVERY_SECOND)
     schedules.update("slow", {**EVERY_SECOND, "schedule": "@every 2s"})
     schedules.update("slow", EVERY_SECOND)
-    wait_until(lambda: functions.count("/function/other") == 1)
+    wait_for(lambda: functions.count("/function/other") == 1)
     due = schedules.scheduled()["slow"]
-    wait_until(lambda: schedules.scheduled()["slow"] != due)
+    wait_for(lambda: schedules.scheduled()["slow"] != due)
     assert functions.count("/function/slow") == 1
     functions.released.set()
-    wait_until(lambda: functions.count("/function/slow") >= 2)
+    wait_for(lambda: functions.count("/function/slow") >= 2)
     assert functions.most_at_once == 1
 
 
@@ -123,15 +116,15 @@ def test_failures_are_logged_and_the_schedule_goes_on(
 ) -> None:
     functions.status = 503
     schedules.update("f", EVERY_SECOND)
-    wait_until(lambda: functions.count("/function/f") >= 2)
-    wait_until(lambda: "the scheduled run of f answered 503" in caplog.text)
+    wait_for(lambda: functions.count("/function/f") >= 2)
+    wait_for(lambda: "the scheduled run of f answered 503" in caplog.text)
 
 
 def test_a_gateway_that_is_away_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     schedules = Schedules("http://127.0.0.1:1")
     schedules.start()
     schedules.update("f", EVERY_SECOND)
-    wait_until(lambda: "the scheduled run of f failed" in caplog.text)
+    wait_for(lambda: "the scheduled run of f failed" in caplog.text)
     schedules.stop()
 
 
@@ -144,7 +137,7 @@ def test_a_bad_schedule_is_named_and_others_go_on(
     assert list(schedules.scheduled()) == ["good"]
     assert "bad is not run: its schedule '* * * * * *': expected 5 fields" in caplog.text
     assert "none is not run: its schedule ''" in caplog.text
-    wait_until(lambda: functions.count("/function/good") >= 1)
+    wait_for(lambda: functions.count("/function/good") >= 1)
 
 
 def test_an_unchanged_schedule_keeps_its_rhythm(schedules: Schedules) -> None:
@@ -184,6 +177,6 @@ def test_schedules_follow_what_is_deployed(
 def test_a_run_that_is_out_does_not_hold_up_the_end(schedules: Schedules, functions: Functions) -> None:
     functions.released.clear()
     schedules.update("slow", EVERY_SECOND)
-    wait_until(lambda: functions.count("/function/slow") == 1)
+    wait_for(lambda: functions.count("/function/slow") == 1)
     assert all(thread.daemon for thread in threading.enumerate() if thread.name.startswith("cron-"))
     assert any(thread.name == "cron-slow" for thread in threading.enumerate())

@@ -10,7 +10,7 @@ import pytest
 
 from functions.shared import later
 from functions.shared.later import Later
-from tests.support.platform import wait_for
+from tests.support.waiting import wait_for
 
 
 def test_it_is_done_soon_and_in_order_by_another_thread() -> None:

@@ -20,6 +20,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.support.ports import free_port
+from tests.support.waiting import wait_for
+
 PROJECT = Path(__file__).resolve().parents[2]
 TEMPLATE = PROJECT / "template" / "python3-flask-granian"
 
@@ -138,7 +141,7 @@ def start(layout: Path, tmp_path: Path) -> Iterator[Callable[..., Replica]]:
         replica = Replica(process, chosen, log)
         replicas.append(replica)
         if wait:
-            wait_until(lambda: listens(chosen), "the replica does not listen")
+            wait_for(lambda: listens(chosen), what="a replica that listens")
         return replica
 
     yield run
@@ -147,23 +150,9 @@ def start(layout: Path, tmp_path: Path) -> Iterator[Callable[..., Replica]]:
         replica.process.wait()
 
 
-def free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def listens(port: int) -> bool:
     with closing(socket.socket()) as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def wait_until(condition: Callable[[], bool], complaint: str, seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, complaint
-        threading.Event().wait(0.01)
 
 
 def test_the_sample_of_the_template_answers(layout: Path, start: Callable[..., Replica]) -> None:
@@ -314,8 +303,9 @@ def test_requests_in_flight_and_waiting_are_finished_before_the_end(
     replica = start()
     answers = in_background(lambda: replica.get("/slow?seconds=0.7").status, count=3)
     connections = psutil.Process(replica.process.pid).net_connections
-    wait_until(
-        lambda: sum(one.status == "ESTABLISHED" for one in connections()) == 3, "the requests do not arrive"
+    wait_for(
+        lambda: sum(one.status == "ESTABLISHED" for one in connections()) == 3,
+        what="the arrival of the requests",
     )
     assert replica.stop(signal_number) < 5
     assert answers() == [200] * 3
@@ -334,7 +324,7 @@ def test_idle_connections_do_not_delay_the_end(start: Callable[..., Replica]) ->
 def test_a_second_signal_does_no_harm(start: Callable[..., Replica]) -> None:
     replica = start()
     answers = in_background(lambda: replica.get("/slow?seconds=0.5").status)
-    wait_until(lambda: busy(replica), "the request does not arrive")
+    wait_for(lambda: busy(replica), what="the arrival of the request")
     replica.process.send_signal(signal.SIGTERM)
     assert replica.stop() < 5
     assert answers() == [200]
@@ -343,7 +333,7 @@ def test_a_second_signal_does_no_harm(start: Callable[..., Replica]) -> None:
 def test_behind_a_watchdog_it_serves_as_long_as_the_watchdog_does(start: Callable[..., Replica]) -> None:
     replica = start(upstream_url="http://127.0.0.1:5000", healthcheck_interval="500ms", LOCALFAAS="")
     replica.process.send_signal(signal.SIGTERM)
-    wait_until(lambda: replica.get("/_/ready").status == 503, "it does not say that it is stopping")
+    wait_for(lambda: replica.get("/_/ready").status == 503, what="that it says that it stops")
     assert replica.get("/x").status == 200
     replica.process.wait(10)
     assert replica.process.returncode == 0
@@ -353,7 +343,7 @@ def test_killing_it_leaves_no_process_and_frees_the_port(start: Callable[..., Re
     replica = start()
     assert psutil.Process(replica.process.pid).children(recursive=True) == []
     replica.stop(signal.SIGKILL)
-    wait_until(lambda: not listens(replica.port), "something still listens")
+    wait_for(lambda: not listens(replica.port), what="that nothing listens any more")
     assert start(port=replica.port).get("/x").status == 200
 
 

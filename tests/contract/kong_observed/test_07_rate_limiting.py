@@ -7,8 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.support.edge import Answer, wait_for
+from tests.support.edge import Answer
 from tests.support.observed import ABSENT, DIGITS, Differs, HeldBy, Row, Site, Table, cases
+from tests.support.waiting import wait_for
 
 SECTION = 7
 HERE = "contract/kong_observed/test_07_rate_limiting.py"

@@ -6,8 +6,9 @@ from collections import Counter
 
 import pytest
 
-from tests.support.edge import Upstream, wait_for
+from tests.support.edge import Upstream
 from tests.support.observed import Differs, HeldBy, Row, Site, Table, cases
+from tests.support.waiting import wait_for
 
 SECTION = 11
 HERE = "contract/kong_observed/test_11_failures.py"

@@ -7,10 +7,10 @@ from itertools import pairwise
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.support.edge import wait_for
 from tests.support.exposition import exposed_rows
 from tests.support.metrics_table import differences, documented
 from tests.support.observed import Asked, Differs, HeldBy, Site, Table, cases
+from tests.support.waiting import wait_for
 
 SECTION = 15
 HERE = "contract/kong_observed/test_15_metrics.py"
