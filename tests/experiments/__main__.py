@@ -16,7 +16,7 @@ from rich.table import Table
 from benchmarks.report import BenchmarkError, load_settings, table_console
 from tests.experiments.common import index
 from tests.experiments.common.compare import compare
-from tests.experiments.common.experiment import Experiment, main
+from tests.experiments.common.experiment import STOPPED, UNPROVEN, Experiment, main
 from tests.experiments.common.folder import Folder
 
 ORDER = (
@@ -39,7 +39,10 @@ def experiment(name: str) -> Experiment:
 
 
 def run_all(arguments: Sequence[str]) -> int:
-    """Every experiment in turn; the exit code is that of the worst. One that is stopped stops the rest."""
+    """Every experiment in turn; the exit code is that of the worst.
+
+    One that is stopped stops the rest, as does a harness that has not proved itself: it would fail each of them in turn.
+    """
     parser = argparse.ArgumentParser(
         prog="make experiments", description="Every experiment, in its short form."
     )
@@ -51,7 +54,7 @@ def run_all(arguments: Sequence[str]) -> int:
             f"[bold]{name}[/bold] ({place} of {len(every)}): {experiment(name).question}", soft_wrap=True
         )
         codes.append(main(experiment(name), ["--full"] if options.full else []))
-        if codes[-1] == 130:
+        if codes[-1] in (UNPROVEN, STOPPED):
             break
     console.print(f"{load_settings().state / 'experiments' / 'index.html'}", soft_wrap=True)
     return max(codes)

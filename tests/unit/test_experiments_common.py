@@ -21,13 +21,23 @@ from rich.console import Console
 from benchmarks.quantiles import Ratio, over_blocks, quantile, quantile_interval
 from benchmarks.report import PROJECT, BenchmarkError
 from localfaas.settings import Settings
+from tests.experiments import __main__ as laboratory
 from tests.experiments.__main__ import ORDER, names
 from tests.experiments.common import answers, index, proof
 from tests.experiments.common.answers import Answers
 from tests.experiments.common.clocks import Ticks
 from tests.experiments.common.compare import compare
 from tests.experiments.common.driving import Block, Request, interleaved
-from tests.experiments.common.experiment import Conclusion, Experiment, Step, conclude, make_runs
+from tests.experiments.common.experiment import (
+    NOT_MADE,
+    STOPPED,
+    UNPROVEN,
+    Conclusion,
+    Experiment,
+    Step,
+    conclude,
+    make_runs,
+)
 from tests.experiments.common.folder import Folder
 from tests.experiments.common.report import Figure, Verdict
 from tests.experiments.common.validity import Limits, objections
@@ -265,6 +275,25 @@ def test_a_proof_that_failed_or_is_about_something_else_does_not_stand(
 ) -> None:
     prove(tmp_path, **changed)
     assert not proof.stands(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("of_ladder", "made"),
+    [(UNPROVEN, ["harness", "ladder"]), (STOPPED, ["harness", "ladder"]), (NOT_MADE, names())],
+)
+def test_nothing_is_asked_after_a_harness_that_failed_or_a_stop(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, of_ladder: int, made: list[str]
+) -> None:
+    asked: list[str] = []
+
+    def answer(experiment: Experiment, _: Sequence[str]) -> int:
+        asked.append(experiment.name)
+        return of_ladder if experiment.name == "ladder" else 0
+
+    monkeypatch.setattr(laboratory, "main", answer)
+    monkeypatch.setenv("STATE_DIR", str(tmp_path))
+    assert laboratory.run_all([]) == of_ladder
+    assert asked == made
 
 
 # Two runs

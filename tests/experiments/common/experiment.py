@@ -30,6 +30,12 @@ from tests.experiments.common.report import Figure, Report, Table, Verdict, writ
 
 ATTEMPTS = 3
 """How often a run is tried before the experiment gives up."""
+NOT_MADE, UNPROVEN, STOPPED = 1, 3, 130
+"""Exit codes."""
+
+
+class Unproven(BenchmarkError):
+    """The harness does not measure truly now; the message says what it missed."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +94,7 @@ class Experiment(ABC):
 
 
 def main(experiment: Experiment, arguments: Sequence[str]) -> int:
-    """The command: 0 when it was concluded, whatever the verdicts; 1 when it could not be made; 130 when stopped."""
+    """The command: 0 when it was concluded, whatever the verdicts; else NOT_MADE, UNPROVEN or STOPPED."""
     options = _parser(experiment).parse_args(arguments)
     # A shell that starts a program in the background has it ignore the key; being ended is being stopped, too.
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -111,11 +117,11 @@ def main(experiment: Experiment, arguments: Sequence[str]) -> int:
     except (BenchmarkError, SettingsError, subprocess.TimeoutExpired, requests.RequestException) as error:
         console.print(f"experiment: {error}", markup=False, soft_wrap=True)
         _say_how_to_go_on(console, experiment, folder)
-        return 1
+        return UNPROVEN if isinstance(error, Unproven) else NOT_MADE
     except KeyboardInterrupt:
         console.print("\nStopped.")
         _say_how_to_go_on(console, experiment, folder)
-        return 130
+        return STOPPED
     for one in told.verdicts:
         console.print(f"{one.word:>11}  {one.goal}: {one.found}", markup=False, soft_wrap=True)
     console.print(f"{folder.path / 'report.html'}", soft_wrap=True)
@@ -158,16 +164,19 @@ def _say_how_to_go_on(console: Console, experiment: Experiment, folder: Folder |
 
 
 def prove(settings: Settings, console: Console) -> None:
-    """Have the harness prove itself, unless it has of late. Raises BenchmarkError when it does not."""
+    """Have the harness prove itself, unless it has of late. Raises Unproven when it does not."""
     if proof.stands(settings.state):
         return
     # It is an experiment itself, made of what stands here.
     from tests.experiments.harness.experiment import EXPERIMENT
 
-    console.print("The harness has not proved itself here of late; that comes first, for about two minutes.")
-    folder = Folder.new(
-        settings.state, EXPERIMENT.name, {**EXPERIMENT.briefly(), "full": False, "draft": False}
+    brief = {**EXPERIMENT.briefly(), "full": False, "draft": False}
+    minutes = sum(step.seconds for step in EXPERIMENT.steps(brief)) / 60
+    console.print(
+        f"The harness has not proved itself here of late; that comes first, for about {minutes:.0f} minutes.",
+        soft_wrap=True,
     )
+    folder = Folder.new(settings.state, EXPERIMENT.name, brief)
     make_runs(EXPERIMENT, settings, folder, console)
     conclude(EXPERIMENT, folder)
     if not proof.stands(settings.state):
@@ -176,7 +185,7 @@ def prove(settings: Settings, console: Console) -> None:
             for one in folder.read("result.json")["verdicts"]
             if one["word"] != "met"
         ]
-        raise BenchmarkError(
+        raise Unproven(
             "the harness does not measure truly on this machine now, so nothing else is measured:\n  "
             + "\n  ".join(failed)
             + f"\nWait until the machine is quiet (report: {folder.path / 'report.html'}), or try things out with --draft."
