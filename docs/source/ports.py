@@ -26,7 +26,7 @@ OF_PARTS = {
     "traces": "traces, when they are on",
 }
 
-_ABOUT = """All listen on 127.0.0.1; `BIND` gives the edge and the function gateway another address.
+_ABOUT = """All listen on 127.0.0.1; `BIND` gives the edge (8000 and 8443) another address, and nothing else.
 `PORT_OFFSET` is added to every port, so that a second platform runs beside the first.
 A port that somebody else has is named by `make up`, with its holder, before anything starts."""
 _OF_FUNCTIONS = f"""Replica *i* listens on its function's base port + {REPLICA_PORT_STEP} · (*i* − 1), up to {MAX_REPLICAS} replicas.
