@@ -28,12 +28,12 @@ from localfaas.manifest import (
     Manifest,
     file_sha256,
     render,
-    sync_directory,
     write_synced,
 )
 from localfaas.progress import Steps
 from localfaas.settings import Settings
 from localfaas.up import admin_url
+from localfaas.whole_files import sync_directory
 
 PARTIAL = ".partial"
 LOCK_WAIT = "30s"

@@ -30,14 +30,15 @@ from localfaas.ports import PortTakenError
 from localfaas.postgres import PostgresError
 from localfaas.progress import Steps
 from localfaas.project import ProjectError, load_hooks
+from localfaas.registry import RegistryError
 from localfaas.restore import RestoreError, restore
-from localfaas.scaffold import ScaffoldError, new_function
+from localfaas.scaffold import KONG_FILE, ScaffoldError, new_function
 from localfaas.serve import serve
 from localfaas.settings import Settings, SettingsError
 from localfaas.stack import Stack, StackError, StackFunction, load_stack, stack_file
 from localfaas.status import rows, show, traces_sent
 from localfaas.supervisor import SupervisorError
-from localfaas.up import KONG_FILE, UpError, gateway_client, up
+from localfaas.up import UpError, gateway_client, up
 
 EXPECTED = (
     BackupError,
@@ -51,6 +52,7 @@ EXPECTED = (
     PortTakenError,
     PostgresError,
     ProjectError,
+    RegistryError,
     RestoreError,
     ScaffoldError,
     SettingsError,
@@ -208,8 +210,10 @@ def run_remove(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def run_scale(settings: Settings, options: argparse.Namespace) -> int:
-    gateway_client(settings).scale(options.function, options.replicas)
-    _say(settings, f"{options.function} goes to {options.replicas} replicas; see `localfaas status`.")
+    client = gateway_client(settings)
+    client.scale(options.function, options.replicas)
+    count = client.describe(options.function)["replicas"]  # from 1 to 5, whatever was asked for
+    _say(settings, f"{options.function} goes to {count} replicas; see `localfaas status`.")
     return 0
 
 

@@ -19,6 +19,7 @@ from apscheduler.executors.base import BaseExecutor, run_job
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 
+from localfaas import loopback
 from localfaas.registry import Registry
 from localfaas.schedule import ScheduleError, parse_schedule
 
@@ -100,19 +101,20 @@ class Schedules:
 
     def _invoke(self, name: str) -> None:
         try:
-            response = requests.post(
-                f"{self._gateway_url}/function/{name}",
-                headers={"X-Topic": TOPIC, "X-Connector": "cron-connector"},
-                timeout=(CONNECT_SECONDS, ANSWER_SECONDS),
-                allow_redirects=False,
-                stream=True,
-            )
+            with (
+                loopback.session() as session,
+                session.post(
+                    f"{self._gateway_url}/function/{name}",
+                    headers={"X-Topic": TOPIC, "X-Connector": "cron-connector"},
+                    timeout=(CONNECT_SECONDS, ANSWER_SECONDS),
+                    allow_redirects=False,
+                    stream=True,
+                ) as response,
+            ):
+                if not response.ok:
+                    log.warning("the scheduled run of %s answered %d", name, response.status_code)
         except requests.RequestException as exc:
             log.warning("the scheduled run of %s failed: %s", name, exc)
-            return
-        response.close()
-        if not response.ok:
-            log.warning("the scheduled run of %s answered %d", name, response.status_code)
 
 
 class _DaemonThreads(BaseExecutor):  # type: ignore[misc] # APScheduler has no types

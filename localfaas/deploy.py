@@ -5,15 +5,16 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Collection, Iterable
+from http import HTTPStatus
 
 from localfaas.build import BuildError
-from localfaas.client import ClientError, GatewayClient
+from localfaas.client import ClientError, GatewayClient, Status
 from localfaas.images import prepare
 from localfaas.registry import Registry
 from localfaas.replicas import lacking
 from localfaas.settings import Settings
 from localfaas.stack import Stack, StackError, StackFunction
-from localfaas.supervisor import abouts, restarts
+from localfaas.supervisor import Supervisor, abouts, restarts
 
 READY_SECONDS = 60.0
 MOST_ENDS = 3
@@ -64,6 +65,8 @@ def wait_until_served(settings: Settings, client: GatewayClient, functions: Coll
         if steps < fewest:
             fewest, deadline = steps, time.monotonic() + READY_SECONDS
         elif time.monotonic() > deadline:
+            if not Supervisor(settings).is_running():
+                raise DeployError("supervisord is away, so nothing is started; `localfaas up` brings it back")
             ends = [_log_end(settings, f"{name}-[0-9]") for name in sorted(left)]
             raise DeployError(
                 "\n".join([f"not ready after {READY_SECONDS:.0f} s: {', '.join(sorted(left))}", *ends])
@@ -74,16 +77,28 @@ def wait_until_served(settings: Settings, client: GatewayClient, functions: Coll
 def _steps_left(settings: Settings, client: GatewayClient, functions: Collection[str]) -> dict[str, int]:
     """How far each function is from being served as it is deployed; those that are there are left out.
 
-    One more than what its replicas lack until both Envoys have been told of all of them.
+    One more than what its replicas lack until both Envoys have been told of as many as are wanted.
     """
     registry, left = Registry(settings.deployments), {}
-    statuses, programs = {status["name"]: status for status in client.list()}, abouts(settings)
+    statuses, programs = _statuses(client), abouts(settings)
     for name in functions:
         status, desired = statuses.get(name, {}), registry.get(name)
-        lacks = lacking(settings, desired, programs).values() if desired else ()
-        told = desired is not None and status.get("availableReplicas", 0) >= status.get("replicas", 1)
+        if desired is None:
+            raise DeployError(f"{name} was removed meanwhile")
+        told = status.get("availableReplicas", 0) >= status.get("replicas", 1)
+        lacks = lacking(settings, desired, programs).values()
         left[name] = sum(lack.steps for lack in lacks) + (0 if told else 1)
     return {name: steps for name, steps in left.items() if steps}
+
+
+def _statuses(client: GatewayClient) -> dict[str, Status]:
+    """By name; of none while the API or the gateway is being started again, which is waited for like anything else."""
+    try:
+        return {status["name"]: status for status in client.list()}
+    except ClientError as exc:
+        if exc.status not in (0, HTTPStatus.BAD_GATEWAY):
+            raise
+        return {}
 
 
 def _present(settings: Settings, functions: Collection[str]) -> list[str]:

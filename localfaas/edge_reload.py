@@ -10,6 +10,7 @@ from typing import Any
 import requests
 import yaml
 
+from localfaas import loopback
 from localfaas.edge import KongConfigError
 from localfaas.edge.admin_config import expanded
 from localfaas.edge.entities import COLLECTIONS
@@ -33,15 +34,20 @@ def reload_edge(settings: Settings, path: Path) -> list[str]:
 
     Raises EdgeReloadError with every fault.
     """
-    admin, text = settings.url("edge-admin"), path.read_text()
+    admin = settings.url("edge-admin")
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise EdgeReloadError(f"{path} cannot be read ({error}); the edge goes on with what it had") from error
     before = in_force(admin)
     try:
-        response = requests.post(
-            f"{admin}/config?check_hash=1",
-            data=text.encode(),
-            headers={"Content-Type": "text/yaml"},
-            timeout=TIMEOUT_SECONDS,
-        )
+        with loopback.session() as session:
+            response = session.post(
+                f"{admin}/config?check_hash=1",
+                data=text.encode(),
+                headers={"Content-Type": "text/yaml"},
+                timeout=TIMEOUT_SECONDS,
+            )
     except requests.RequestException as error:
         raise EdgeReloadError(
             f"the edge's admin port does not answer ({error}); see `localfaas status`"
@@ -57,7 +63,8 @@ def reload_edge(settings: Settings, path: Path) -> list[str]:
 def in_force(admin: str) -> Entities:
     """What the edge serves by. Raises EdgeReloadError when it does not say."""
     try:
-        response = requests.get(f"{admin}/config", timeout=TIMEOUT_SECONDS)
+        with loopback.session() as session:
+            response = session.get(f"{admin}/config", timeout=TIMEOUT_SECONDS)
         document = yaml.safe_load(response.json()["config"])
     except (requests.RequestException, ValueError, KeyError) as error:
         raise EdgeReloadError(

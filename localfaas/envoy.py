@@ -59,8 +59,8 @@ class EnvoyFiles:
         """Write what TLS listeners ask for: where keys and certificates are, not these themselves."""
         return _write_resources(self.root / "sds" / "sds.json", resources)
 
-    def write_endpoints(self, cluster: str, addresses: Sequence[Address | tuple[str, int, int]]) -> bool:
-        """Write one cluster's endpoints: (host, port) or (host, port, weight)."""
+    def write_endpoints(self, cluster: str, addresses: Sequence[Address]) -> bool:
+        """Write one cluster's endpoints."""
         return _write_resources(self.eds_path(cluster), [load_assignment(cluster, addresses)])
 
     def write_assignment(self, assignment: Resource) -> bool:
@@ -94,18 +94,12 @@ class EnvoyFiles:
         return _config_source(self.eds_path(cluster))
 
 
-def load_assignment(cluster: str, addresses: Sequence[Address | tuple[str, int, int]]) -> Resource:
-    """A ClusterLoadAssignment; targets of weight 0 are left out, as Envoy refuses them."""
-    endpoints = []
-    for host, port, *weight in addresses:
-        if weight and weight[0] == 0:
-            continue
-        endpoint: Resource = {
-            "endpoint": {"address": {"socket_address": {"address": host, "port_value": port}}}
-        }
-        if weight:
-            endpoint["load_balancing_weight"] = weight[0]
-        endpoints.append(endpoint)
+def load_assignment(cluster: str, addresses: Sequence[Address]) -> Resource:
+    """A ClusterLoadAssignment."""
+    endpoints = [
+        {"endpoint": {"address": {"socket_address": {"address": host, "port_value": port}}}}
+        for host, port in addresses
+    ]
     return {
         "@type": "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
         "cluster_name": cluster,
@@ -161,6 +155,8 @@ def admin_request(socket_path: Path, method: str, path: str, timeout: float = 5.
         if response.status != 200:
             raise RuntimeError(f"Envoy admin {method} {path}: {response.status} {body.strip()}")
         return body
+    except http.client.HTTPException as exc:
+        raise OSError(f"Envoy admin {method} {path}: it ended in the middle of its answer") from exc
     finally:
         connection.close()
 

@@ -61,10 +61,7 @@ def load_hooks(project: Path) -> Hooks:
 
 
 def run_hook(settings: Settings, name: str, command: str) -> None:
-    """Run one hook's command with its output on ours. Raises ProjectError when it fails."""
-    words = shlex.split(command)
-    if words[0] == "python":
-        words[0] = sys.executable
+    """Run one hook's command with its output on ours. Raises ProjectError when it fails, or cannot be run."""
     environment = {
         **os.environ,
         "STATE_DIR": str(settings.state),
@@ -73,7 +70,13 @@ def run_hook(settings: Settings, name: str, command: str) -> None:
         "EDGE_URL": settings.url("edge"),
         "GATEWAY_URL": settings.url("gateway"),
     }
-    result = subprocess.run(words, cwd=settings.project, env=environment, check=False)
+    try:
+        words = shlex.split(command)
+        if words[:1] == ["python"]:
+            words[0] = sys.executable
+        result = subprocess.run(words, cwd=settings.project, env=environment, check=False)
+    except (OSError, ValueError) as exc:
+        raise ProjectError(f"the {name} command of localfaas.yml cannot be run ({exc}): {command}") from exc
     if result.returncode != 0:
         raise ProjectError(
             f"the {name} command of localfaas.yml failed (exit {result.returncode}): {command}"

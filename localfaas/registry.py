@@ -11,6 +11,7 @@ import os
 import threading
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +26,7 @@ from localfaas.deployment import (
     is_dns_label,
     validate,
 )
+from localfaas.whole_files import sync_directory
 
 
 class RegistryError(RuntimeError):
@@ -66,13 +68,19 @@ class Registry:
     """All deployed functions, in memory and on disk. Safe to use from several threads."""
 
     def __init__(self, directory: Path) -> None:
-        """Read what is in `directory`, making it if need be; raises RegistryError on an unreadable record."""
+        """Read what is in `directory`, making it if need be; raises RegistryError on an unreadable record.
+
+        A record that is deleted meanwhile is left out.
+        """
         self._directory = directory
         self._lock = threading.Lock()
         self._subscribers: list[Callable[[str], None]] = []
         directory.mkdir(parents=True, exist_ok=True)
-        records = [_load(path) for path in sorted(directory.glob("*.json"))]
-        self._functions = {desired.name: desired for desired in records}
+        self._functions: dict[str, Desired] = {}
+        for path in sorted(directory.glob("*.json")):
+            with suppress(FileNotFoundError):
+                found = _load(path)
+                self._functions[found.name] = found
 
     def all(self) -> list[Desired]:
         """Every function, by name."""
@@ -136,7 +144,7 @@ class Registry:
         with self._lock:
             self._known(name)
             self._path(name).unlink(missing_ok=True)
-            _sync_directory(self._directory)
+            sync_directory(self._directory)
             del self._functions[name]
         self._announce(name)
 
@@ -198,6 +206,8 @@ def _load(path: Path) -> Desired:
             generation=record["generation"],
             created_at=datetime.fromisoformat(record["created_at"]),
         )
+    except FileNotFoundError:
+        raise
     except (ValueError, KeyError, TypeError, OSError, DeploymentRefused) as exc:
         raise RegistryError(f"{path} is not a deployment record ({exc}); remove it and deploy again") from exc
 
@@ -211,12 +221,4 @@ def _write_whole(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
-    _sync_directory(path.parent)
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_directory(path.parent)

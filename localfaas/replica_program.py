@@ -9,10 +9,10 @@ from pathlib import Path
 
 from localfaas import private_mount, watchdog
 from localfaas.build import interpreter_for
-from localfaas.deployment import PORT_ANNOTATION
+from localfaas.deployment import MAX_REPLICAS, PORT_ANNOTATION
 from localfaas.images import FORK, SEARCHED, workload
 from localfaas.registry import Desired
-from localfaas.settings import LOOPBACK, REPLICA_PORT_STEP, Settings
+from localfaas.settings import LOOPBACK, PORTS, REPLICA_PORT_STEP, Settings
 from localfaas.supervisor import Program
 from localfaas.whole_files import write_whole
 
@@ -31,10 +31,16 @@ def base_port(settings: Settings, desired: Desired) -> int:
     record = settings.state / "ports.json"
     ports: dict[str, int] = json.loads(record.read_text()) if record.exists() else {}
     if desired.name not in ports:
+        taken = {*ports.values(), *PORTS.values()}
         candidates = (base + 100 * hundred for hundred in range(20) for base in FREE_PORTS)
-        ports[desired.name] = next(port for port in candidates if port not in ports.values())
+        ports[desired.name] = next(base for base in candidates if not taken & _of_replicas(base))
         write_whole(record, json.dumps(ports))
     return ports[desired.name] + settings.port_offset
+
+
+def _of_replicas(base: int) -> set[int]:
+    """The ports of a function's replicas, of the extra one of a replacement too."""
+    return {base + REPLICA_PORT_STEP * number for number in range(MAX_REPLICAS + 1)}
 
 
 def replica_program(settings: Settings, desired: Desired, slot: int, port: int) -> Program:

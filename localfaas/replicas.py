@@ -158,7 +158,7 @@ class Reconciler:
         try:
             for action in actions:
                 self._act(function, action, desired)
-        except (SupervisorError, InterpreterError, BuildError, OSError) as exc:
+        except (SupervisorError, InterpreterError, BuildError, OSError, ValueError) as exc:
             log.error("%s: %s", function, exc)  # noqa: TRY400 - the message says all there is to know
         return bool(actions)
 
@@ -206,8 +206,13 @@ class Reconciler:
                 slot.phase = Phase.SERVING
 
     def _retire(self, processes: dict[str, Process]) -> None:
-        """Stop replicas that have drained, and forget those that have stopped."""
+        """Stop replicas that have drained, and forget those that have stopped or were never begun."""
         for name, slot in list(self._slots.items()):
+            if slot.phase is Phase.STARTING and name not in processes:
+                # Written down by a process that was killed before supervisord was told: begun anew.
+                delete_program(self._settings, name)
+                del self._slots[name]
+                continue
             if slot.phase is not Phase.LEAVING or time.monotonic() - slot.left_at < DRAIN_SECONDS:
                 continue
             process = processes.get(name)

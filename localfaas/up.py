@@ -12,11 +12,12 @@ from pathlib import Path
 
 import requests
 
-from localfaas import database, edge, gateway, monitoring, platform, postgres
+from localfaas import database, edge, gateway, loopback, monitoring, platform, postgres
+from localfaas.build import BuildError
 from localfaas.client import GatewayClient
 from localfaas.commands import as_typed
 from localfaas.deploy import deploy_stack, wait_until_served
-from localfaas.deployment import validate
+from localfaas.deployment import DeploymentRefused, validate
 from localfaas.edge_reload import reload_edge
 from localfaas.images import prepare
 from localfaas.ports import check_ports
@@ -24,7 +25,8 @@ from localfaas.progress import Steps
 from localfaas.project import load_hooks, run_hook
 from localfaas.registry import Registry
 from localfaas.settings import Settings
-from localfaas.stack import Stack, StackFunction, load_stack, stack_file
+from localfaas.scaffold import KONG_FILE
+from localfaas.stack import Stack, StackError, StackFunction, load_stack, stack_file
 from localfaas.status import LIMITS_OFF
 from localfaas.strays import end_strays
 from localfaas.supervisor import Supervisor
@@ -33,7 +35,6 @@ from localfaas.supervisord import start_supervisord
 ANSWER_SECONDS = 60.0
 LONGEST_SOCKET_PATH = 107
 """Bytes in a Unix socket's address (unix(7))."""
-KONG_FILE = Path("kong") / "kong.yml"
 SUPERUSER_SECRET = "postgres-superuser"  # noqa: S105  a secret's name, not a secret
 OWN_SECRETS = ("basic-auth-user", "basic-auth-password", SUPERUSER_SECRET)
 """Made for the platform itself, whatever the project."""
@@ -96,7 +97,7 @@ def start_processes(settings: Settings, supervisor: Supervisor, stack: Stack) ->
         cluster.create((settings.secrets / SUPERUSER_SECRET).read_text())
         supervisor.replace(platform.postgres_program(settings, cluster))
     gateway.write_bootstrap(settings)
-    gateway.write_gateway(settings, deployed)
+    gateway.write_gateway(settings, Registry(settings.deployments).all())  # the API may have changed it meanwhile
     edge.write_bootstrap(settings)
     supervisor.replace(platform.api_program(settings))
     for node in ("gateway", "edge"):
@@ -104,10 +105,13 @@ def start_processes(settings: Settings, supervisor: Supervisor, stack: Stack) ->
 
 
 def gateway_client(settings: Settings) -> GatewayClient:
-    """A client of this platform's own gateway, with its own credentials."""
-    user, password = (
-        (settings.secrets / f"basic-auth-{part}").read_text().strip() for part in ("user", "password")
-    )
+    """A client of this platform's own gateway, with its own credentials. Raises UpError when there are none yet."""
+    try:
+        user, password = (
+            (settings.secrets / f"basic-auth-{part}").read_text().strip() for part in ("user", "password")
+        )
+    except FileNotFoundError as exc:
+        raise UpError(f"nothing was ever started in {settings.state}; `localfaas up` does") from exc
     return GatewayClient(settings.url("gateway"), user, password)
 
 
@@ -186,21 +190,25 @@ def _deploy(settings: Settings, stack: Stack) -> str:
 
 def _is_deployed(settings: Settings, stack: Stack, function: StackFunction, registry: Registry) -> bool:
     known = registry.get(function.name)
-    if known is None or known.deployment.to_json() != validate(function.deployment()).to_json():
-        return False
-    layout = prepare(function, stack, settings.project, settings.builds)
+    try:
+        if known is None or known.deployment.to_json() != validate(function.deployment()).to_json():
+            return False
+        layout = prepare(function, stack, settings.project, settings.builds)
+    except (BuildError, DeploymentRefused, StackError):
+        return False  # what is wrong is told of it, and the others are deployed
     return layout is None or layout.path == known.layout
 
 
 def _wait_for(url: str, timeout: float = ANSWER_SECONDS) -> None:
     deadline, last = time.monotonic() + timeout, "no answer"
-    while time.monotonic() < deadline:
-        try:
-            response = requests.get(url, timeout=5)
-            if response.status_code == 200:
-                return
-            last = f"{response.status_code} {response.text[:200]}"
-        except requests.RequestException as exc:
-            last = str(exc)
-        time.sleep(0.1)
+    with loopback.session() as session:
+        while time.monotonic() < deadline:
+            try:
+                response = session.get(url, timeout=5)
+                if response.status_code == 200:
+                    return
+                last = f"{response.status_code} {response.text[:200]}"
+            except requests.RequestException as exc:
+                last = str(exc)
+            time.sleep(0.1)
     raise UpError(f"{url} does not answer 200 after {timeout:.0f} s; last: {last}")

@@ -94,7 +94,9 @@ def begin_trace(environ: Mapping[str, Any], budget_seconds: float) -> Trace:
 
 
 def parse_timeout(text: str) -> float | None:
-    """Seconds of a Go duration such as `750ms`; None for anything else."""
+    """Seconds of a Go duration such as `750ms`; None for anything else, a bare number too, which the edge does not read either."""
+    if text.isdecimal():
+        return None
     try:
         return Duration(text)
     except ValueError:

@@ -9,6 +9,7 @@ import requests
 from flask import Flask, Response, abort, jsonify, render_template, request
 from werkzeug.exceptions import HTTPException
 
+from localfaas import loopback
 from localfaas.commands import as_typed
 from localfaas.dashboards import files
 from localfaas.monitoring.prometheus import SCRAPE_INTERVAL
@@ -107,9 +108,12 @@ def _asked(settings: Settings, path: str) -> Response:
     form, query = (values, None) if request.method == "POST" else (None, values)
     url = settings.url("prometheus") + path
     try:
-        with requests.request(
-            request.method, url, data=form, params=query, timeout=TIMEOUT_SECONDS, stream=True
-        ) as answer:
+        with (
+            loopback.session() as session,
+            session.request(
+                request.method, url, data=form, params=query, timeout=TIMEOUT_SECONDS, stream=True
+            ) as answer,
+        ):
             body = _bounded(answer)
     except requests.RequestException:
         message = f"Prometheus does not answer at {settings.url('prometheus')}; see `localfaas status`."

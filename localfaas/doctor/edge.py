@@ -6,7 +6,7 @@ from localfaas.doctor.finding import Finding, NotLookedAt, shortened, verdict, w
 from localfaas.doctor.installation import Installation
 from localfaas.edge import KongConfigError
 from localfaas.edge_reload import EdgeReloadError, changes, entities_of, in_force
-from localfaas.up import KONG_FILE
+from localfaas.scaffold import KONG_FILE
 
 
 def configuration(installation: Installation) -> list[Finding]:

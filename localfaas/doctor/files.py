@@ -26,7 +26,8 @@ from localfaas.platform import envoy_binary
 from localfaas.postgres import PostgresError, check_namespace, programs_directory
 from localfaas.project import ProjectError, load_hooks
 from localfaas.stack import StackError, load_stack, stack_file
-from localfaas.up import KONG_FILE, OWN_SECRETS, UpError, check_socket_paths
+from localfaas.scaffold import KONG_FILE
+from localfaas.up import OWN_SECRETS, UpError, check_socket_paths
 
 RUN_SECONDS = 20
 WHOLE = ("PG_VERSION", "global/pg_control", "base", "pg_wal", "pg_xact", "postgresql.conf", "pg_hba.conf")

@@ -13,7 +13,7 @@ import psycopg2
 import psycopg2.extensions
 import requests
 
-from localfaas import database
+from localfaas import database, loopback
 from localfaas.doctor.finding import NotLookedAt
 from localfaas.platform import postgres_cluster
 from localfaas.postgres import Cluster, PostgresError
@@ -37,8 +37,7 @@ class Installation:
     def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
         self.settings = settings
         self.environ = environ
-        self._session = requests.Session()
-        self._session.trust_env = False  # a proxy for the outside world cannot reach this machine's loopback
+        self._session = loopback.session()
 
     def close(self) -> None:
         self._session.close()

@@ -15,7 +15,7 @@ from localfaas.ports import holder, is_taken, listeners, wanted_ports
 from localfaas.status import rate_limits_hold
 from localfaas.strays import platform_processes
 from localfaas.supervisor import Process, restarts
-from localfaas.up import KONG_FILE
+from localfaas.scaffold import KONG_FILE
 
 OWN_PROGRAMS = ("api", "edge", "gateway")
 MANY_RESTARTS = 5

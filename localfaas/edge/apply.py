@@ -87,7 +87,7 @@ class EdgeEnvoy:
             try:
                 now = self._counters(stats)
                 warming = self._stat("cluster_manager.warming_clusters") if warm else 0
-            except OSError:
+            except (OSError, RuntimeError):
                 return
             for refused in ("update_rejected", "update_failure"):
                 if now.get(refused, 0) > before.get(refused, 0):

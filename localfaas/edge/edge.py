@@ -127,11 +127,8 @@ class Edge:
         try:
             if self._door.certificate and ensure_certificate(self.settings.secrets):
                 log.info("the edge has a new certificate")
-        except CertificateError:
+        except (CertificateError, OSError):
             log.exception("the edge goes on with the certificate that Envoy has")
-
-    def write_bootstrap(self) -> None:
-        write_bootstrap(self.settings)
 
     def load(self, text: str) -> Loaded:
         """Put `text` into force and keep it.
@@ -159,9 +156,9 @@ class Edge:
             fresh = {name: tuple(_addresses(found)) for name, found in membership.items()}
             if fresh == self._membership:
                 return
-            self._membership = fresh
             write_whole(self._state / "membership.json", json.dumps(fresh))
-            self.envoy.apply(self._compile(self._loaded.configuration))
+            self.envoy.apply(_compile(self.settings, self._loaded.configuration, fresh))
+            self._membership = fresh
 
     def _compile(self, configuration: Configuration) -> Compiled:
         return _compile(self.settings, configuration, self._membership)

@@ -12,6 +12,7 @@ from typing import Any
 import requests
 import yaml
 
+from localfaas import loopback
 from localfaas.monitoring.refused import RefusedError
 from localfaas.settings import LOOPBACK, Settings
 from localfaas.supervisor import Program
@@ -118,7 +119,8 @@ def reload(settings: Settings) -> None:
     deadline = time.monotonic() + RELOAD_SECONDS
     while time.monotonic() < deadline:
         try:
-            response = requests.post(settings.url("prometheus") + "/-/reload", timeout=CHECK_SECONDS)
+            with loopback.session() as session:
+                response = session.post(settings.url("prometheus") + "/-/reload", timeout=CHECK_SECONDS)
         except requests.ConnectionError:
             time.sleep(0.2)
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -19,6 +20,7 @@ from pathlib import Path
 import pytest
 
 from localfaas.edge import KongConfigError, clusters, observe
+from localfaas.edge.apply import EdgeEnvoy
 from localfaas.envoy import drain
 from tests.support.edge import PROJECT, RunningEdge, Upstream, accepts, running_edge
 from tests.support.ports import free_port
@@ -186,6 +188,23 @@ def test_least_connections_avoids_the_busy_target(edge: RunningEdge, three: list
     assert len(busy.seen) == seen
     busy.released.set()
     waiting.join(10)
+
+
+def test_replicas_that_could_not_be_written_down_are_at_the_next_try(
+    edge: RunningEdge, three: list[Upstream], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edge.load(balanced("", ["{target: 'cart-replicas.openfaas-fn:8080'}"]))
+    replicas = {"cart": [("127.0.0.1", three[0].server_port)]}
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EdgeEnvoy, "apply", full)
+        with pytest.raises(OSError, match="No space"):
+            edge.edge.update_membership(replicas)
+    edge.edge.update_membership(replicas)
+    wait_for(lambda: edge.get("/a").status == 200, what="an answer of the replica")
 
 
 def test_replicas_are_given_so_much_at_once_and_the_rest_is_told_to_come_again(

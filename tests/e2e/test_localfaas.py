@@ -151,7 +151,8 @@ def test_scaling_up_and_down_under_load_loses_no_request(small):
         steady_load(small.edge("/api/slow?ms=5")) as through_edge,
         steady_load(small.gateway("/function/slow?ms=5")) as direct,
     ):
-        scaled(small, "slow", 5)
+        assert "slow goes to 5 replicas" in small.run("scale", "slow", "9").stdout, "as many as there may be"
+        wait_for(lambda: len(available(small, "slow")) == 5, what="five replicas of slow")
         wait_for(lambda: len(through_edge.served_by) == 5, 20, "five replicas that answer")
         scaled(small, "slow", 1)
     assert through_edge.failed == 0, through_edge.failures[:3]

@@ -17,7 +17,8 @@ from localfaas.client import ClientError
 from localfaas.deployment import scale_min
 from localfaas.edge_reload import changes, entities_of, in_force, reload_edge
 from localfaas.stack import load_stack
-from localfaas.up import KONG_FILE, gateway_client
+from localfaas.scaffold import KONG_FILE
+from localfaas.up import gateway_client
 from tests.support.platform import PROJECT, Platform
 from tests.support.ports import free_offset
 

@@ -1,7 +1,9 @@
 """Logs stay bounded while their programs go on writing."""
 
+import errno
 import subprocess
 
+from localfaas import rotation
 from localfaas.rotation import rotate_logs
 from localfaas.settings import Settings
 from localfaas.supervisor import Program, write_program
@@ -27,6 +29,21 @@ def test_two_older_files_are_kept(tmp_path):
         rotate_logs(tmp_path, largest=1)
     kept = {path.name: path.read_text() for path in tmp_path.iterdir()}
     assert kept == {"cart-1.log": "", "cart-1.log.1": "fourth", "cart-1.log.2": "third"}
+
+
+def test_log_that_cannot_be_copied_stays_and_so_do_the_older_ones(tmp_path, monkeypatch, caplog):
+    for name, text in (("cart-1.log", "third"), ("cart-1.log.1", "second"), ("cart-1.log.2", "first")):
+        (tmp_path / name).write_text(text)
+
+    def full(source, target):
+        target.write_text("thi")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(rotation.shutil, "copyfile", full)
+    assert rotate_logs(tmp_path, largest=1) == []
+    kept = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert kept == {"cart-1.log": "third", "cart-1.log.1": "second", "cart-1.log.2": "first"}
+    assert "cart-1.log goes on growing" in caplog.text
 
 
 def test_program_goes_on_in_the_emptied_file(tmp_path):

@@ -13,7 +13,7 @@ from werkzeug.test import Client
 
 from functions.shared import Api, FunctionSettings, Unavailable, later, metrics
 from functions.shared import create_app as build
-from functions.shared.telemetry import Telemetry
+from functions.shared.telemetry import Telemetry, parse_timeout
 from tests.support.metrics import growth, value
 
 api = Api("lamps", title="Lamps")
@@ -129,3 +129,10 @@ def test_statements_are_told_apart_by_their_first_word(statement: str, operation
 def test_no_series_says_when_a_counter_began() -> None:
     names = {sample.name for metric in REGISTRY.collect() for sample in metric.samples}
     assert not [name for name in names if name.endswith("_created")]
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("750ms", 0.75), ("1m30s", 90.0), ("2", None), ("", None), ("-1s", None), ("soon", None)]
+)
+def test_a_clients_deadline_is_a_duration_with_a_unit_as_the_edge_reads_it(text: str, seconds: float | None) -> None:
+    assert parse_timeout(text) == seconds

@@ -1,0 +1,112 @@
+"""The reconciler takes up what a killed one has left, and one function's failure is not the others'."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from localfaas import replicas
+from localfaas.deployment import validate
+from localfaas.envoy import Membership
+from localfaas.registry import Desired, Registry
+from localfaas.replica_program import base_port
+from localfaas.replicas import Reconciler
+from localfaas.settings import PORTS, REPLICA_PORT_STEP, Settings
+from localfaas.supervisor import Process, Program, Supervisor, abouts, write_program
+
+NOW = datetime(2026, 11, 28, tzinfo=UTC)
+
+
+class Recorded(Supervisor):
+    """Knows what it was told of, and runs nothing."""
+
+    def __init__(self, settings: Settings, known: Mapping[str, Process]) -> None:
+        super().__init__(settings)
+        self.known = dict(known)
+
+    def processes(self) -> dict[str, Process]:
+        return dict(self.known)
+
+    def add(self, name: str) -> None:
+        self.known[name] = Process(name, "STARTING", 1, 0, "")
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings.load({}, tmp_path)
+
+
+def deployed(settings: Settings, *names: str) -> Registry:
+    registry = Registry(settings.deployments)
+    for name in names:
+        registry.create(validate({"service": name, "image": name}), settings.state / "layout")
+    return registry
+
+
+def program_of(settings: Settings, desired: Desired, slot: int, port: int) -> Program:
+    about = {"function": desired.name, "generation": desired.generation, "port": port}
+    return Program(f"{desired.name}-{slot}", ["true"], settings.project, about=about)
+
+
+def reconciler(settings: Settings, registry: Registry, supervisor: Supervisor) -> tuple[Reconciler, Membership]:
+    published: dict[str, tuple[tuple[str, int], ...]] = {}
+    return Reconciler(settings, registry, supervisor, published.update, lambda _: None), published
+
+
+def test_a_replica_that_supervisord_was_never_told_of_is_begun_anew(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replicas, "replica_program", program_of)
+    registry = deployed(settings, "echo")
+    (desired,) = registry.all()
+    write_program(settings, program_of(settings, desired, 1, 8001))
+    (settings.supervisor / "conf.d/echo-1.conf").unlink()
+    supervisor = Recorded(settings, {})
+    found, _ = reconciler(settings, registry, supervisor)
+    found._recall()
+    assert found.step()
+    assert set(supervisor.known) == {"echo-1"}
+    assert (settings.supervisor / "conf.d/echo-1.conf").exists()
+
+
+def test_what_is_left_of_a_function_that_was_removed_meanwhile_goes(settings: Settings) -> None:
+    registry = deployed(settings, "echo")
+    (desired,) = registry.all()
+    write_program(settings, program_of(settings, desired, 1, 8001))
+    registry.delete("echo")
+    found, _ = reconciler(settings, registry, Recorded(settings, {}))
+    found._recall()
+    assert not found.step()
+    assert abouts(settings) == {}
+
+
+def test_what_one_function_cannot_stops_no_other(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def made(settings: Settings, desired: Desired, slot: int, port: int) -> Program:
+        if desired.name == "bad":
+            raise ValueError("template.yml: fprocess: expected a text")
+        return program_of(settings, desired, slot, port)
+
+    monkeypatch.setattr(replicas, "replica_program", made)
+    monkeypatch.setattr(replicas, "is_ready", lambda port: True)
+    supervisor = Recorded(settings, {})
+    found, published = reconciler(settings, deployed(settings, "bad", "good"), supervisor)
+    found.step()
+    found.step()
+    assert set(supervisor.known) == {"good-1"}
+    assert len(published["good"]) == 1
+    assert "bad: template.yml: fprocess: expected a text" in caplog.text
+
+
+def test_no_function_gets_a_port_of_another_or_of_a_part(settings: Settings) -> None:
+    bases = [
+        base_port(settings, Desired(validate({"service": f"f{number}", "image": "i"}), Path(), 1, "", NOW))
+        for number in range(60)
+    ]
+    of_all = [base + REPLICA_PORT_STEP * slot for base in bases for slot in range(6)]
+    assert len(set(of_all)) == len(of_all)
+    assert not set(of_all) & set(PORTS.values())
