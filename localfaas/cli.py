@@ -233,8 +233,9 @@ def run_logs(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def run_invoke(settings: Settings, options: argparse.Namespace) -> int:
+    client = gateway_client(settings)
     body = b"" if sys.stdin.isatty() else sys.stdin.buffer.read()
-    sys.stdout.buffer.write(gateway_client(settings).invoke(options.function, body))
+    sys.stdout.buffer.write(client.invoke(options.function, body))
     return 0
 
 

@@ -38,7 +38,9 @@ def reload_edge(settings: Settings, path: Path) -> list[str]:
     try:
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:
-        raise EdgeReloadError(f"{path} cannot be read ({error}); the edge goes on with what it had") from error
+        raise EdgeReloadError(
+            f"{path} cannot be read ({error}); the edge goes on with what it had"
+        ) from error
     before = in_force(admin)
     try:
         with loopback.session() as session:

@@ -154,9 +154,10 @@ def admin_request(socket_path: Path, method: str, path: str, timeout: float = 5.
         body = response.read().decode()
         if response.status != 200:
             raise RuntimeError(f"Envoy admin {method} {path}: {response.status} {body.strip()}")
-        return body
     except http.client.HTTPException as exc:
         raise OSError(f"Envoy admin {method} {path}: it ended in the middle of its answer") from exc
+    else:
+        return body
     finally:
         connection.close()
 

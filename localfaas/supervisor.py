@@ -217,6 +217,9 @@ class Supervisor:
         """Take a stopped program out of supervisord."""
         self._call("removeProcessGroup", name, tolerate=("BAD_NAME",))
 
+    def signal(self, name: str, signal_name: str) -> None:
+        self._call("signalProcess", name, signal_name, tolerate=("NOT_RUNNING",))
+
     def replace(self, program: Program, timeout: float = 30.0) -> bool:
         """Make supervisord run `program` as written: restart it if its files changed, start it if it is new.
 

@@ -24,8 +24,8 @@ from localfaas.ports import check_ports
 from localfaas.progress import Steps
 from localfaas.project import load_hooks, run_hook
 from localfaas.registry import Registry
-from localfaas.settings import Settings
 from localfaas.scaffold import KONG_FILE
+from localfaas.settings import Settings
 from localfaas.stack import Stack, StackError, StackFunction, load_stack, stack_file
 from localfaas.status import LIMITS_OFF
 from localfaas.strays import end_strays
@@ -97,7 +97,9 @@ def start_processes(settings: Settings, supervisor: Supervisor, stack: Stack) ->
         cluster.create((settings.secrets / SUPERUSER_SECRET).read_text())
         supervisor.replace(platform.postgres_program(settings, cluster))
     gateway.write_bootstrap(settings)
-    gateway.write_gateway(settings, Registry(settings.deployments).all())  # the API may have changed it meanwhile
+    gateway.write_gateway(
+        settings, Registry(settings.deployments).all()
+    )  # the API may have changed it meanwhile
     edge.write_bootstrap(settings)
     supervisor.replace(platform.api_program(settings))
     for node in ("gateway", "edge"):

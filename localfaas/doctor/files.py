@@ -25,8 +25,8 @@ from localfaas.monitoring import PARTS
 from localfaas.platform import envoy_binary
 from localfaas.postgres import PostgresError, check_namespace, programs_directory
 from localfaas.project import ProjectError, load_hooks
-from localfaas.stack import StackError, load_stack, stack_file
 from localfaas.scaffold import KONG_FILE
+from localfaas.stack import StackError, load_stack, stack_file
 from localfaas.up import OWN_SECRETS, UpError, check_socket_paths
 
 RUN_SECONDS = 20

@@ -12,10 +12,10 @@ import requests
 from localfaas.doctor.finding import Finding, verdict, well, wrong
 from localfaas.doctor.installation import Installation
 from localfaas.ports import holder, is_taken, listeners, wanted_ports
+from localfaas.scaffold import KONG_FILE
 from localfaas.status import rate_limits_hold
 from localfaas.strays import platform_processes
 from localfaas.supervisor import Process, restarts
-from localfaas.scaffold import KONG_FILE
 
 OWN_PROGRAMS = ("api", "edge", "gateway")
 MANY_RESTARTS = 5

@@ -16,8 +16,8 @@ from pathlib import Path
 from localfaas.client import ClientError
 from localfaas.deployment import scale_min
 from localfaas.edge_reload import changes, entities_of, in_force, reload_edge
-from localfaas.stack import load_stack
 from localfaas.scaffold import KONG_FILE
+from localfaas.stack import load_stack
 from localfaas.up import gateway_client
 from tests.support.platform import PROJECT, Platform
 from tests.support.ports import free_offset

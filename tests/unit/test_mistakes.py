@@ -41,13 +41,13 @@ def test_a_kong_yml_that_cannot_be_read_is_named(tmp_path: Path, content: bytes 
     path = tmp_path / "kong.yml"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(EdgeReloadError, match="kong.yml cannot be read"):
+    with pytest.raises(EdgeReloadError, match=r"kong\.yml cannot be read"):
         reload_edge(Settings.load({}, tmp_path), path)
 
 
 @pytest.mark.parametrize("command", ["no-such-program --now", "python -c 'open quote"])
 def test_a_hook_that_cannot_be_run_is_named(tmp_path: Path, command: str) -> None:
-    with pytest.raises(ProjectError, match="the check command of localfaas.yml cannot be run"):
+    with pytest.raises(ProjectError, match=r"the check command of localfaas\.yml cannot be run"):
         run_hook(Settings.load({}, tmp_path), "check", command)
 
 
@@ -55,7 +55,7 @@ def test_a_hook_that_cannot_be_run_is_named(tmp_path: Path, command: str) -> Non
 
 
 class Here(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:  # noqa: N802  http.server calls it so
+    def do_GET(self) -> None:
         self.send_response(200)
         self.end_headers()
 

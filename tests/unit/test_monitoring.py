@@ -174,7 +174,7 @@ def test_part_that_nobody_has_a_use_for_any_more_is_taken_away(monkeypatch):
 def test_prometheus_that_will_not_have_its_files_says_why(monkeypatch):
     answer = requests.Response()
     answer.status_code, answer._content = 500, b"failed to reload config: a fault\n"
-    monkeypatch.setattr(prometheus.requests, "post", lambda *_, **__: answer)
+    monkeypatch.setattr(requests.Session, "post", lambda *_, **__: answer)
     with pytest.raises(RefusedError, match="a fault"):
         prometheus.reload(SETTINGS)
 
@@ -182,11 +182,11 @@ def test_prometheus_that_will_not_have_its_files_says_why(monkeypatch):
 def test_prometheus_that_is_starting_is_waited_for_and_then_left_alone(monkeypatch):
     asked = []
 
-    def refuse(url, **_):
+    def refuse(_, url, **__):
         asked.append(url)
         raise requests.ConnectionError
 
-    monkeypatch.setattr(prometheus.requests, "post", refuse)
+    monkeypatch.setattr(requests.Session, "post", refuse)
     monkeypatch.setattr(prometheus, "RELOAD_SECONDS", 0.3)
     prometheus.reload(SETTINGS)
     assert set(asked) == {"http://127.0.0.1:9010/-/reload"}

@@ -51,7 +51,9 @@ def program_of(settings: Settings, desired: Desired, slot: int, port: int) -> Pr
     return Program(f"{desired.name}-{slot}", ["true"], settings.project, about=about)
 
 
-def reconciler(settings: Settings, registry: Registry, supervisor: Supervisor) -> tuple[Reconciler, Membership]:
+def reconciler(
+    settings: Settings, registry: Registry, supervisor: Supervisor
+) -> tuple[Reconciler, Membership]:
     published: dict[str, tuple[tuple[str, int], ...]] = {}
     return Reconciler(settings, registry, supervisor, published.update, lambda _: None), published
 
@@ -103,6 +105,7 @@ def test_what_one_function_cannot_stops_no_other(
 
 
 def test_no_function_gets_a_port_of_another_or_of_a_part(settings: Settings) -> None:
+    settings.state.mkdir(parents=True)
     bases = [
         base_port(settings, Desired(validate({"service": f"f{number}", "image": "i"}), Path(), 1, "", NOW))
         for number in range(60)

@@ -132,7 +132,10 @@ def test_no_series_says_when_a_counter_began() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("750ms", 0.75), ("1m30s", 90.0), ("2", None), ("", None), ("-1s", None), ("soon", None)]
+    ("text", "seconds"),
+    [("750ms", 0.75), ("1m30s", 90.0), ("2", None), ("", None), ("-1s", None), ("soon", None)],
 )
-def test_a_clients_deadline_is_a_duration_with_a_unit_as_the_edge_reads_it(text: str, seconds: float | None) -> None:
+def test_a_clients_deadline_is_a_duration_with_a_unit_as_the_edge_reads_it(
+    text: str, seconds: float | None
+) -> None:
     assert parse_timeout(text) == seconds
