@@ -221,6 +221,31 @@ def test_staff_whose_account_has_ended_can_do_nothing_though_their_token_runs(ac
     assert problem(accounts.send("GET", "/", who=staff)) == (401, "session_ended")
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("DELETE", "/sessions", None),
+        ("POST", "/me/password", {"password": PASSWORD, "new_password": "eight purple herons"}),
+    ],
+)
+def test_hq_whose_session_has_ended_can_do_nothing_though_their_token_runs(
+    accounts: Accounts, method: str, path: str, body: Any
+) -> None:
+    hq = accounts.employee("hq", None)
+    elsewhere = accounts.sign_in(hq.email)
+    assert accounts.send("GET", "/", who=hq).status_code == 200
+    assert accounts.send(method, path, body, who=elsewhere).status_code == 204
+    new = {"email": new_email(), "password": PASSWORD, "name": "Joan", "role": "hq"}
+    for refused in (
+        ("GET", "/"),
+        ("GET", f"/{hq.customer_id}"),
+        ("POST", "/staff", new),
+        ("POST", f"/{hq.customer_id}/deactivate"),
+        ("POST", f"/{hq.customer_id}/activate"),
+    ):
+        assert problem(accounts.send(*refused, who=hq)) == (401, "session_ended"), refused
+
+
 def test_what_is_exported_is_all_of_ones_own_and_no_secret(accounts: Accounts) -> None:
     person = accounts.person()
     add(accounts, person)
