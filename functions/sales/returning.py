@@ -13,7 +13,16 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from functions.shared import Conflict, Connection, Row, Unavailable, UpstreamTimeout, claimed, identity
+from functions.shared import (
+    Conflict,
+    Connection,
+    Invalid,
+    Row,
+    Unavailable,
+    UpstreamTimeout,
+    claimed,
+    identity,
+)
 from functions.shared.idempotency import NamedRequest
 from functions.shared.returns import Returned, Wanted, refund_taxes
 from functions.shared.returns import take_back as taken_back
@@ -100,9 +109,21 @@ def _till_return(
 def take_lines(connection: Connection, sale: Row, wanted: Sequence[Wanted]) -> dict[str, Any]:
     """Take lines from a locked sale: what a return says of them. Raises Invalid, Conflict."""
     returned, sold = taken_back(return_store.sold_lines(connection, sale["sale_id"]), wanted)
-    return_store.take_from_sale(connection, sale["sale_id"], sold)
     names = [(tax["name"], Decimal(tax["percent"])) for tax in sale["taxes"]]
-    return {"sale_id": sale["sale_id"], **line_columns(returned, refund_taxes(names, returned))}
+    columns = line_columns(returned, refund_taxes(names, returned))
+    _check_total(columns["subtotal_cents"] + columns["tax_cents"])
+    return_store.take_from_sale(connection, sale["sale_id"], sold)
+    return {"sale_id": sale["sale_id"], **columns}
+
+
+def _check_total(total_cents: int) -> None:
+    """Raise Invalid when the lines take back more in discounts than in goods."""
+    if total_cents < 0:
+        raise Invalid(
+            "The return's total is below zero.",
+            code="negative_total",
+            errors=[{"field": "lines", "message": f"add up to {total_cents} cents"}],
+        )
 
 
 def line_columns(lines: Sequence[Returned], taxes: Sequence[Tax]) -> dict[str, Any]:
