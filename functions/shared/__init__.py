@@ -82,7 +82,7 @@ from .settings import (
     setting,
 )
 from .statements import Prepared, Row, execute, fetch_all, fetch_one
-from .validation import ONE_LINE, Body, Day, Query
+from .validation import ONE_LINE, Body, Day, Name, Query
 
 __all__ = [
     "ONE_LINE",
@@ -100,6 +100,7 @@ __all__ = [
     "FunctionSettings",
     "Identity",
     "Invalid",
+    "Name",
     "NotFound",
     "PaymentRequired",
     "PreconditionFailed",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from datetime import date
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from werkzeug.datastructures import MultiDict
 
 from .errors import BadRequest, Invalid
@@ -49,6 +50,21 @@ def _one_line(text: str) -> str:
 
 ONE_LINE = AfterValidator(_one_line)
 """Holds a field of text to one line without control characters."""
+
+LONGEST_NAME = 200
+
+
+def _short_in_full(text: str) -> str:
+    if len(unicodedata.normalize("NFKC", text)) > LONGEST_NAME:
+        raise ValueError(f"must have at most {LONGEST_NAME} characters with its ligatures written out (NFKC)")
+    return text
+
+
+Name = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME), ONE_LINE, AfterValidator(_short_in_full)]
+"""One line of up to 200 characters, in its NFKC form too: lists are sorted by that, and a cursor holds all of it.
+
+One character may become 18 there (U+FDFA).
+"""
 
 
 def parse_json(raw: bytes) -> Any:

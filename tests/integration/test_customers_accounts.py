@@ -170,6 +170,15 @@ def test_the_list_goes_on_where_it_stopped(accounts: Accounts) -> None:
         assert problem(answer) == (400, "bad_cursor")
 
 
+@pytest.mark.parametrize("name", ["😀" * 200, "ﷺ" * 11])
+def test_the_list_goes_on_after_the_longest_names_that_there_are(accounts: Accounts, name: str) -> None:
+    for _ in range(2):
+        accounts.register(name=name)
+    first = accounts.send("GET", "/", who=accounts.hq, query_string={"limit": 1}).get_json()
+    rest = accounts.send("GET", "/", who=accounts.hq, query_string={"after": first["next"]}).get_json()
+    assert [item["name"] for item in first["items"] + rest["items"]] == [name, name]
+
+
 def test_hq_makes_accounts_for_staff_whose_tokens_say_where_they_work(accounts: Accounts) -> None:
     staff, hq = accounts.employee(store="S3"), accounts.employee("hq", None)
     assert accounts.send("GET", "/me", who=staff).get_json()["store"] == "S3"
