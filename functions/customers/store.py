@@ -32,11 +32,6 @@ def credentials(connection: Connection, email_key: str) -> Row | None:
     return fetch_one(connection, _CREDENTIALS, {"email_key": email_key})
 
 
-def password_hash(connection: Connection, customer_id: str) -> str | None:
-    row = fetch_one(connection, _PASSWORD_HASH, {"customer_id": customer_id})
-    return row["password_hash"] if row else None
-
-
 def profile(connection: Connection, customer_id: str, session_id: str | None) -> Row | None:
     """An account that may be used, with its default address; None when it or the session has ended."""
     return _PROFILE_OF.fetch_one(connection, customer_id, session_id)
@@ -173,8 +168,6 @@ SELECT customer_id::text AS customer_id, role, store, password_hash, deactivated
 FROM accounts
 WHERE email_key = %(email_key)s
 """
-
-_PASSWORD_HASH = "SELECT password_hash FROM accounts WHERE customer_id = %(customer_id)s"  # noqa: S105
 
 _PROFILE_OF = Prepared(
     "profile_of",

@@ -7,7 +7,6 @@ was taken. An order all of which is booked in is `returned`, and `refunded` once
 from __future__ import annotations
 
 import json
-import logging
 import uuid
 from decimal import Decimal
 from typing import Any
@@ -21,8 +20,6 @@ from functions.shared.stock import take_back as book_in
 
 from . import bodies, domain, return_store, store
 from .common import CHANNEL, count_step, find_order, in_flight, provider
-
-_log = logging.getLogger("magasin")
 
 
 def return_lines(

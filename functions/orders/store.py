@@ -173,7 +173,7 @@ FOR UPDATE
 _LOCK = """
 SELECT
     order_id::text AS order_id, status, location, time_zone, taxes, total_cents, payment_reference, paid_at,
-    cancelled_at, restocked_at, carrier, tracking
+    cancelled_at, restocked_at
 FROM orders
 WHERE order_id = %(order_id)s
 FOR UPDATE

@@ -43,7 +43,6 @@ _log = logging.getLogger("magasin")
 @dataclass(frozen=True)
 class Store:
     code: str
-    name: str
     time_zone: str
 
 
@@ -62,7 +61,7 @@ class Stores:
                 code="unknown_store",
                 errors=[{"field": "store", "message": "is not a store of the chain"}],
             )
-        return Store(found.code, found.name, found.time_zone)
+        return Store(found.code, found.time_zone)
 
 
 def stores() -> Stores:
