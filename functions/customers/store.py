@@ -144,9 +144,13 @@ def open_erasures(connection: Connection, after: tuple[datetime, str] | None, li
     return fetch_all(connection, _OPEN_ERASURES, {"after_at": after_at, "after_id": after_id, "limit": limit})
 
 
-def finish_erasure(connection: Connection, customer_id: str) -> Row | None:
-    """Note that all others have done it; the first time counts. None when nothing was to be erased."""
-    return fetch_one(connection, _FINISH_ERASURE, {"customer_id": customer_id})
+def finish_erasure(connection: Connection, customer_id: str) -> bool:
+    """Note that all others have done it; false when that is noted already, or nothing was to be erased."""
+    return execute(connection, _FINISH_ERASURE, {"customer_id": customer_id}) == 1
+
+
+def erasure(connection: Connection, customer_id: str) -> Row | None:
+    return fetch_one(connection, _ERASURE, {"customer_id": customer_id})
 
 
 _REGISTER = """
@@ -351,7 +355,12 @@ LIMIT %(limit)s
 
 _FINISH_ERASURE = """
 UPDATE erasures
-SET done_at = coalesce(done_at, now())
+SET done_at = now()
+WHERE customer_id = %(customer_id)s AND done_at IS NULL
+"""
+
+_ERASURE = """
+SELECT customer_id::text AS customer_id, requested_at, done_at
+FROM erasures
 WHERE customer_id = %(customer_id)s
-RETURNING customer_id::text AS customer_id, requested_at, done_at
 """

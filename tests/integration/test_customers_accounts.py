@@ -22,6 +22,7 @@ from tests.support.accounts import (
     shared_database,
 )
 from tests.support.functions import faulty_fields, problem
+from tests.support.metrics import growth
 from tests.support.postgres import Database, PostgresServer
 
 
@@ -301,7 +302,9 @@ def test_the_outbox_names_who_is_to_be_forgotten_until_that_is_done(accounts: Ac
     rest = accounts.send("GET", "/erasures", who=accounts.service, query_string=query).get_json()
     assert (len(page["items"]), len(rest["items"]), rest["next"]) == (2, 1, None)
     path = f"/erasures/{people[0].customer_id}/done"
-    done = [accounts.send("POST", path, who=accounts.service) for _ in range(2)]
+    with growth("customers_erasures_total", state="finished") as finished:
+        done = [accounts.send("POST", path, who=accounts.service) for _ in range(2)]
+    assert finished.by == 1
     assert done[0].get_json()["done_at"] == done[1].get_json()["done_at"]
     assert open_erasures(accounts) == [person.customer_id for person in people[1:]]
     answer = accounts.send("POST", f"/erasures/{uuid.uuid4()}/done", who=accounts.service)
