@@ -33,7 +33,7 @@ def credentials(connection: Connection, email_key: str) -> Row | None:
 
 
 def profile(connection: Connection, customer_id: str, session_id: str | None) -> Row | None:
-    """An account that may be used, with its default address; None when it or the session has ended."""
+    """An account that may be used; None when it or the session has ended."""
     return _PROFILE_OF.fetch_one(connection, customer_id, session_id)
 
 

@@ -43,7 +43,7 @@ def record_order(connection: Connection, order: Mapping[str, Any]) -> bool:
 
 
 def lock_order_of_checkout(connection: Connection, checkout_id: str) -> Row | None:
-    """`order_id`, `status`, `content_sha256`, `total_cents`, `payment_reference`; nobody else changes it meanwhile."""
+    """`order_id`, `status`, `location`, `content_sha256`, `total_cents`, `payment_reference`; nobody else changes it meanwhile."""
     return fetch_one(connection, _LOCK_OF_CHECKOUT, {"checkout_id": checkout_id})
 
 

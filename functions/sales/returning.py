@@ -1,6 +1,6 @@
 """A return, step by step: take it from the sale's lines and record → book the goods in → complete and refund.
 
-Once recorded a return is finished, never undone: booking goods in cannot lack anything.
+Once recorded a return is finished, unless inventory refuses it (`stock_limit`): then the sale has its lines again.
 """
 
 from __future__ import annotations
