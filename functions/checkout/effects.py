@@ -113,7 +113,7 @@ def put_stock_back(checkout: Checkout) -> None:
     except stock.StockRefused as refused:
         if refused.code != "reservation_committed":
             raise _unforeseen("inventory", refused.code, refused.detail) from refused
-        stock.take_back(checkout.location, checkout.checkout_id, _goods(checkout), restock=True)
+        stock.book_in(checkout.location, checkout.checkout_id, _goods(checkout), restock=True)
 
 
 def create_order(checkout: Checkout) -> Facts:

@@ -15,8 +15,7 @@ from functions.shared import Connection, Row, Unavailable, UpstreamTimeout, clai
 from functions.shared.idempotency import NamedRequest
 from functions.shared.payments import PaymentRefused
 from functions.shared.returns import Wanted, count_refund, refund_taxes, take_back
-from functions.shared.stock import StockLacking, StockRefused
-from functions.shared.stock import take_back as book_in
+from functions.shared.stock import StockLacking, StockRefused, book_in
 
 from . import bodies, domain, return_store, store
 from .common import CHANNEL, count_step, find_order, in_flight, provider

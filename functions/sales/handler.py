@@ -179,7 +179,7 @@ def void_sale(sale_id: UUID, body: bodies.NewVoid, connection: Connection) -> di
 )  # fmt: skip
 def return_lines(sale_id: UUID, body: bodies.NewReturn, connection: Connection) -> Answer:
     """Take lines of a sale back and refund them; never more than was sold."""
-    return_id = returning.take_back(connection, str(sale_id), body, this_request())
+    return_id = returning.return_lines(connection, str(sale_id), body, this_request())
     return Answer(_return(return_store.read_return(connection, return_id)), 201)
 
 

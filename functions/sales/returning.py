@@ -24,8 +24,7 @@ from functions.shared import (
     identity,
 )
 from functions.shared.idempotency import NamedRequest
-from functions.shared.returns import Returned, Wanted, refund_taxes
-from functions.shared.returns import take_back as taken_back
+from functions.shared.returns import Returned, Wanted, refund_taxes, take_back
 from functions.shared.taxes import Tax
 
 from . import counting, domain, people, register_store, return_store, stock, store
@@ -37,7 +36,7 @@ from .views import show_taxes
 _log = logging.getLogger("magasin")
 
 
-def take_back(connection: Connection, sale_id: str, body: NewReturn, request: NamedRequest) -> str:
+def return_lines(connection: Connection, sale_id: str, body: NewReturn, request: NamedRequest) -> str:
     """Take lines of a sale back, or go on with what the request began before; the id of the completed return.
 
     Commits what it records before it calls inventory. The completion is left for the caller to commit.
@@ -108,7 +107,7 @@ def _till_return(
 
 def take_lines(connection: Connection, sale: Row, wanted: Sequence[Wanted]) -> dict[str, Any]:
     """Take lines from a locked sale: what a return says of them. Raises Invalid, Conflict."""
-    returned, sold = taken_back(return_store.sold_lines(connection, sale["sale_id"]), wanted)
+    returned, sold = take_back(return_store.sold_lines(connection, sale["sale_id"]), wanted)
     names = [(tax["name"], Decimal(tax["percent"])) for tax in sale["taxes"]]
     columns = line_columns(returned, refund_taxes(names, returned))
     _check_total(columns["subtotal_cents"] + columns["tax_cents"])
@@ -190,7 +189,7 @@ def _book_in(found: Row) -> None:
         if not goods:
             continue
         try:
-            stock.take_back(found["store"], reference, goods, restock=restock)
+            stock.book_in(found["store"], reference, goods, restock=restock)
         except (stock.StockRefused, stock.StockLacking) as refused:
             if not booked and isinstance(refused, stock.StockRefused):
                 raise

@@ -15,12 +15,12 @@ from functions.shared.stock import (
     Locations,
     StockLacking,
     StockRefused,
+    book_in,
     lines_of,
     post,
     read_answer,
     read_decision,
     stock_unavailable,
-    take_back,
 )
 
 __all__ = [
@@ -29,11 +29,11 @@ __all__ = [
     "StockRefused",
     "Store",
     "Stores",
+    "book_in",
     "has_left",
     "issue",
     "refusal",
     "stores",
-    "take_back",
     "undo_issue",
 ]
 

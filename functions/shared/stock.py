@@ -84,7 +84,7 @@ class StockRefused(Exception):
         self.detail = detail
 
 
-def take_back(location: str, reference: str, goods: Goods, *, restock: bool) -> None:
+def book_in(location: str, reference: str, goods: Goods, *, restock: bool) -> None:
     """Book goods in, once for this reference; with `restock` false they are written off at once.
 
     Raises StockLacking or StockRefused when nothing has moved and nothing will,
