@@ -25,13 +25,12 @@ from functions.shared import (
 )
 from functions.shared.idempotency import NamedRequest
 from functions.shared.returns import Returned, Wanted, refund_taxes, take_back
-from functions.shared.taxes import Tax
+from functions.shared.taxes import Tax, show_taxes
 
 from . import counting, domain, people, register_store, return_store, stock, store
 from .bodies import NewReturn
 from .gift_cards import card_digest, unknown_gift_card
 from .selling import refusal_columns
-from .views import show_taxes
 
 _log = logging.getLogger("magasin")
 
@@ -129,7 +128,7 @@ def line_columns(lines: Sequence[Returned], taxes: Sequence[Tax]) -> dict[str, A
     """The columns of a return that its lines say, and the lines."""
     return {
         "subtotal_cents": sum(line.total_cents for line in lines),
-        "taxes": json.dumps(show_taxes(tuple(taxes))),
+        "taxes": json.dumps(show_taxes(taxes)),
         "tax_cents": sum(tax.amount_cents for tax in taxes),
         "lines": [
             {
