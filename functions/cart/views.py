@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 
 from functions.shared import Body
-from functions.shared.taxes import TaxRates
+from functions.shared.taxes import TaxRates, show_taxes
 
 from .domain import Cart, Item, Merge, totals
 
@@ -150,10 +150,7 @@ def show(cart: Cart | None, currency: str, rates: TaxRates, *, prices_checked: b
         "items": [_show_item(item) for item in items],
         "item_count": sum(item.quantity for item in items),
         "subtotal_cents": sums.subtotal_cents,
-        "taxes": [
-            {"name": tax.name, "percent": str(tax.percent), "amount_cents": tax.amount_cents}
-            for tax in sums.taxes
-        ],
+        "taxes": show_taxes(sums.taxes),
         "total_cents": sums.total_cents,
         "prices_checked": prices_checked,
         "in_checkout": cart.in_checkout if cart else False,

@@ -18,6 +18,7 @@ from requests import Response
 from functions.shared import Conflict, Invalid, Unavailable, current, stock
 from functions.shared.catalogue import find_products
 from functions.shared.payments import CaptureRefused, CardDeclined, PaymentProvider, PaymentRefused
+from functions.shared.taxes import show_taxes
 
 from . import domain
 from .checkouts import Checkout
@@ -76,10 +77,7 @@ def price_items(checkout: Checkout) -> Facts:
             "currency": bill.currency,
             "lines": [asdict(line) for line in bill.lines],
             "subtotal_cents": bill.subtotal_cents,
-            "taxes": [
-                {"name": tax.name, "percent": str(tax.percent), "amount_cents": tax.amount_cents}
-                for tax in bill.taxes
-            ],
+            "taxes": show_taxes(bill.taxes),
             "tax_cents": bill.tax_cents,
             "total_cents": bill.total_cents,
         }
@@ -113,7 +111,7 @@ def put_stock_back(checkout: Checkout) -> None:
     except stock.StockRefused as refused:
         if refused.code != "reservation_committed":
             raise _unforeseen("inventory", refused.code, refused.detail) from refused
-        stock.take_back(checkout.location, checkout.checkout_id, _goods(checkout), restock=True)
+        stock.book_in(checkout.location, checkout.checkout_id, _goods(checkout), restock=True)
 
 
 def create_order(checkout: Checkout) -> Facts:

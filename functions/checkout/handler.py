@@ -29,9 +29,9 @@ from functions.shared import (
     claimed,
     crash,
     current,
-    decode_moment_cursor,
     encode_cursor,
     identity,
+    moment_filters,
     page,
     setting,
 )
@@ -181,18 +181,11 @@ def _saga_connection() -> Iterator[Connection]:
 )
 def list_checkouts(query: views.CheckoutQuery) -> dict[str, Any]:
     """List one's own checkouts, latest first."""
-    filters = {"customer_id": identity().subject, **_after(query.after), "limit": query.limit + 1}
+    filters = {"customer_id": identity().subject, **moment_filters(query.after), "limit": query.limit + 1}
     rows = current().database.read(store.list_checkouts, filters)
     return page(
         rows, query.limit, lambda row: encode_cursor(row["created_at"].isoformat(), row["checkout_id"])
     )
-
-
-def _after(cursor: str | None) -> dict[str, Any]:
-    if cursor is None:
-        return {"after_time": None, "after_id": None}
-    moment, checkout_id = decode_moment_cursor(cursor)
-    return {"after_time": moment, "after_id": checkout_id}
 
 
 @api.get("/<uuid:checkout_id>", answers={200: views.CheckoutView}, roles=("customer", *WIDE), problems=[404])

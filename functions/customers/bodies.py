@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from functions.shared import ONE_LINE, Body, Query
+from functions.shared import ONE_LINE, Body, Name, Query
 
 LONGEST_EMAIL = 320
 LONGEST_PASSWORD = 1000
@@ -21,7 +21,6 @@ EmailText = Annotated[str, Field(min_length=1, max_length=LONGEST_EMAIL, example
 Password = Annotated[
     str, StringConstraints(strip_whitespace=False, max_length=LONGEST_PASSWORD), Field(repr=False)
 ]
-Name = Annotated[str, Field(min_length=1, max_length=200), ONE_LINE]
 Text = Annotated[str, Field(min_length=1, max_length=100), ONE_LINE]
 Phone = Annotated[str, Field(pattern=r"^[0-9+() .-]{3,30}$")]
 StoreCode = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9]{0,9}$", description="with the role staff")]

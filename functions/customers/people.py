@@ -65,8 +65,10 @@ def signed_in() -> tuple[Identity, Row]:
 
 
 def acting_staff() -> Identity:
-    """Staff or hq that asks. Raises Unauthorized when their account has ended; a development token has none."""
+    """Staff or hq that asks. Raises Unauthorized as `signed_in` does; a development token has neither session nor account."""
     who = identity()
+    if who.session is not None:
+        return signed_in()[0]
     if is_uuid(who.subject) and current().database.read(store.is_deactivated, who.subject):
         raise ended()
     return who

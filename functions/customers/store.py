@@ -32,13 +32,8 @@ def credentials(connection: Connection, email_key: str) -> Row | None:
     return fetch_one(connection, _CREDENTIALS, {"email_key": email_key})
 
 
-def password_hash(connection: Connection, customer_id: str) -> str | None:
-    row = fetch_one(connection, _PASSWORD_HASH, {"customer_id": customer_id})
-    return row["password_hash"] if row else None
-
-
 def profile(connection: Connection, customer_id: str, session_id: str | None) -> Row | None:
-    """An account that may be used, with its default address; None when it or the session has ended."""
+    """An account that may be used; None when it or the session has ended."""
     return _PROFILE_OF.fetch_one(connection, customer_id, session_id)
 
 
@@ -149,9 +144,13 @@ def open_erasures(connection: Connection, after: tuple[datetime, str] | None, li
     return fetch_all(connection, _OPEN_ERASURES, {"after_at": after_at, "after_id": after_id, "limit": limit})
 
 
-def finish_erasure(connection: Connection, customer_id: str) -> Row | None:
-    """Note that all others have done it; the first time counts. None when nothing was to be erased."""
-    return fetch_one(connection, _FINISH_ERASURE, {"customer_id": customer_id})
+def finish_erasure(connection: Connection, customer_id: str) -> bool:
+    """Note that all others have done it; false when that is noted already, or nothing was to be erased."""
+    return execute(connection, _FINISH_ERASURE, {"customer_id": customer_id}) == 1
+
+
+def erasure(connection: Connection, customer_id: str) -> Row | None:
+    return fetch_one(connection, _ERASURE, {"customer_id": customer_id})
 
 
 _REGISTER = """
@@ -173,8 +172,6 @@ SELECT customer_id::text AS customer_id, role, store, password_hash, deactivated
 FROM accounts
 WHERE email_key = %(email_key)s
 """
-
-_PASSWORD_HASH = "SELECT password_hash FROM accounts WHERE customer_id = %(customer_id)s"  # noqa: S105
 
 _PROFILE_OF = Prepared(
     "profile_of",
@@ -358,7 +355,12 @@ LIMIT %(limit)s
 
 _FINISH_ERASURE = """
 UPDATE erasures
-SET done_at = coalesce(done_at, now())
+SET done_at = now()
+WHERE customer_id = %(customer_id)s AND done_at IS NULL
+"""
+
+_ERASURE = """
+SELECT customer_id::text AS customer_id, requested_at, done_at
+FROM erasures
 WHERE customer_id = %(customer_id)s
-RETURNING customer_id::text AS customer_id, requested_at, done_at
 """

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functions.shared import Connection, Row, Unavailable, UpstreamTimeout, claimed, identity
 from functions.shared.payments import PaymentRefused
 from functions.shared.returns import count_refund
-from functions.shared.stock import StockLacking, StockRefused, take_back
+from functions.shared.stock import StockLacking, StockRefused, book_in
 
 from . import domain, store
 from .common import CHANNEL, count_step, find_order, in_flight, provider
@@ -64,7 +64,7 @@ def finish_cancel(connection: Connection, order_id: str, who: str) -> bool:
 def _bring_back(connection: Connection, order: Row, goods: list[tuple[str, int]]) -> None:
     reference = f"{order['order_id']}:cancel"
     if order["restocked_at"] is None:
-        take_back(order["location"], reference, goods, restock=True)
+        book_in(order["location"], reference, goods, restock=True)
         store.mark_restocked(connection, order["order_id"])
         connection.commit()
     if order["total_cents"]:

@@ -7,7 +7,6 @@ was taken. An order all of which is booked in is `returned`, and `refunded` once
 from __future__ import annotations
 
 import json
-import logging
 import uuid
 from decimal import Decimal
 from typing import Any
@@ -16,13 +15,11 @@ from functions.shared import Connection, Row, Unavailable, UpstreamTimeout, clai
 from functions.shared.idempotency import NamedRequest
 from functions.shared.payments import PaymentRefused
 from functions.shared.returns import Wanted, count_refund, refund_taxes, take_back
-from functions.shared.stock import StockLacking, StockRefused
-from functions.shared.stock import take_back as book_in
+from functions.shared.stock import StockLacking, StockRefused, book_in
+from functions.shared.taxes import show_taxes
 
 from . import bodies, domain, return_store, store
 from .common import CHANNEL, count_step, find_order, in_flight, provider
-
-_log = logging.getLogger("magasin")
 
 
 def return_lines(
@@ -76,12 +73,7 @@ def _new_return(
         "reason": body.reason,
         "returned_by": identity().subject,
         "subtotal_cents": sum(line.total_cents for line in returned),
-        "taxes": json.dumps(
-            [
-                {"name": tax.name, "percent": str(tax.percent), "amount_cents": tax.amount_cents}
-                for tax in taxes
-            ]
-        ),
+        "taxes": json.dumps(show_taxes(taxes)),
         "tax_cents": sum(tax.amount_cents for tax in taxes),
         "request": request.name,
         "request_sha256": request.sha256,

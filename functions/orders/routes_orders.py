@@ -10,9 +10,9 @@ from functions.shared import (
     Invalid,
     Row,
     current,
-    decode_moment_cursor,
     encode_cursor,
     identity,
+    moment_filters,
     page,
 )
 from functions.shared.idempotency import this_request
@@ -43,7 +43,7 @@ def list_orders(query: bodies.OrderQuery) -> dict[str, Any]:
         **query.model_dump(include={"status", "sku", "day"}),
         **_scope(query),
         "number": _number(query.number),
-        **_after(query.after),
+        **moment_filters(query.after),
         "limit": query.limit + 1,
     }
     rows = current().database.read(store.list_orders, filters)
@@ -70,13 +70,6 @@ def _number(text: str | None) -> str | None:
             errors=[{"field": "number", "message": "is not an order number such as M7K3-F92Q-X"}],
         )
     return number
-
-
-def _after(cursor: str | None) -> dict[str, Any]:
-    if cursor is None:
-        return {"after_time": None, "after_id": None}
-    moment, order_id = decode_moment_cursor(cursor)
-    return {"after_time": moment, "after_id": order_id}
 
 
 def _cursor(row: Row) -> str:

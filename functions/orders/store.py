@@ -43,7 +43,7 @@ def record_order(connection: Connection, order: Mapping[str, Any]) -> bool:
 
 
 def lock_order_of_checkout(connection: Connection, checkout_id: str) -> Row | None:
-    """`order_id`, `status`, `content_sha256`, `total_cents`, `payment_reference`; nobody else changes it meanwhile."""
+    """`order_id`, `status`, `location`, `content_sha256`, `total_cents`, `payment_reference`; nobody else changes it meanwhile."""
     return fetch_one(connection, _LOCK_OF_CHECKOUT, {"checkout_id": checkout_id})
 
 
@@ -173,7 +173,7 @@ FOR UPDATE
 _LOCK = """
 SELECT
     order_id::text AS order_id, status, location, time_zone, taxes, total_cents, payment_reference, paid_at,
-    cancelled_at, restocked_at, carrier, tracking
+    cancelled_at, restocked_at
 FROM orders
 WHERE order_id = %(order_id)s
 FOR UPDATE

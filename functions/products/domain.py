@@ -8,10 +8,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
-from functions.shared import ONE_LINE, Body, Query
+from functions.shared import ONE_LINE, Body, Name, Query
 
 LONGEST_SKU = 64
-LONGEST_NAME = 200
 LONGEST_DESCRIPTION = 2000
 LONGEST_CATEGORY = 80
 HIGHEST_PRICE_CENTS = 100_000_000
@@ -31,7 +30,6 @@ def _lines(text: str) -> str:
 
 
 Sku = Annotated[str, Field(min_length=1, max_length=LONGEST_SKU), ONE_LINE]
-Name = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME), ONE_LINE]
 Description = Annotated[str, Field(max_length=LONGEST_DESCRIPTION), AfterValidator(_lines)]
 Category = Annotated[str, Field(min_length=1, max_length=LONGEST_CATEGORY), ONE_LINE]
 Cents = Annotated[int, Field(ge=0, le=HIGHEST_PRICE_CENTS)]

@@ -102,9 +102,12 @@ def payments(total_cents: int, tenders: Sequence[Tender]) -> tuple[Payment, ...]
     cash = [place for place, tender in enumerate(tenders) if tender.kind == "cash"]
     if len(cash) > 1:
         raise _refused_tender(cash[1], "give the cash in one tender", "bad_tender")
-    codes = [tender.code for tender in tenders if tender.code is not None]
-    if len(set(codes)) < len(codes):
-        raise _refused_tender(len(tenders) - 1, "a gift card is given twice", "bad_tender")
+    seen: set[str] = set()
+    for place, tender in enumerate(tenders):
+        if tender.code in seen:
+            raise _refused_tender(place, "a gift card is given twice", "bad_tender")
+        if tender.code is not None:
+            seen.add(tender.code)
     left = total_cents - sum(tender.amount_cents for tender in tenders if tender.kind != "cash")
     if left < 0:
         raise Invalid(

@@ -23,8 +23,8 @@ from functions.shared import (
     ServiceKeySettings,
     TokenSettings,
     current,
-    decode_moment_cursor,
     encode_cursor,
+    moment_filters,
     page,
     setting,
 )
@@ -117,7 +117,7 @@ def list_sales(query: bodies.SaleQuery) -> dict[str, Any]:
         "sku": query.sku,
         "receipt_number": None,
         "statuses": STATUSES[query.status],
-        **_after(query.after),
+        **moment_filters(query.after),
         "limit": query.limit + 1,
     }
     if filters is not None and query.receipt is not None:
@@ -139,13 +139,6 @@ def _with_receipt(filters: dict[str, Any], receipt: str) -> dict[str, Any] | Non
     if filters["store"] not in {None, match[1]} or filters["day"] not in {None, day}:
         return None
     return {**filters, "store": match[1], "day": day, "receipt_number": int(match[3])}
-
-
-def _after(cursor: str | None) -> dict[str, Any]:
-    if cursor is None:
-        return {"after_time": None, "after_id": None}
-    moment, document_id = decode_moment_cursor(cursor)
-    return {"after_time": moment, "after_id": document_id}
 
 
 def _cursor(time_column: str, id_column: str) -> Any:
@@ -179,7 +172,7 @@ def void_sale(sale_id: UUID, body: bodies.NewVoid, connection: Connection) -> di
 )  # fmt: skip
 def return_lines(sale_id: UUID, body: bodies.NewReturn, connection: Connection) -> Answer:
     """Take lines of a sale back and refund them; never more than was sold."""
-    return_id = returning.take_back(connection, str(sale_id), body, this_request())
+    return_id = returning.return_lines(connection, str(sale_id), body, this_request())
     return Answer(_return(return_store.read_return(connection, return_id)), 201)
 
 
@@ -191,7 +184,7 @@ def list_returns(query: bodies.ReturnQuery) -> dict[str, Any]:
         "day": query.day,
         "sku": query.sku,
         "sale_id": str(query.sale_id) if query.sale_id else None,
-        **_after(query.after),
+        **moment_filters(query.after),
         "limit": query.limit + 1,
     }
     rows = current().database.read(return_store.list_returns, filters)

@@ -8,12 +8,12 @@ from typing import Any
 
 from functions.shared import identity
 from functions.shared.catalogue import Product
+from functions.shared.taxes import show_taxes
 
 from . import domain, people
 from .bodies import NewLine
 from .catalogue import check_products, products_of
 from .domain import Bill, Line
-from .views import show_taxes
 
 
 def price(lines: Sequence[NewLine]) -> Bill:

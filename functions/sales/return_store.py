@@ -11,10 +11,10 @@ from functions.shared.returns import Sold
 
 
 def find_request(connection: Connection, request: str) -> Row | None:
-    """The return that a request has made: `return_id`, `status`, `request_sha256`."""
+    """The return that a request has made: `return_id`, `request_sha256`."""
     return fetch_one(
         connection,
-        "SELECT return_id::text AS return_id, status, request_sha256 FROM returns WHERE request = %(request)s",
+        "SELECT return_id::text AS return_id, request_sha256 FROM returns WHERE request = %(request)s",
         {"request": request},
     )
 

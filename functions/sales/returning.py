@@ -1,6 +1,6 @@
 """A return, step by step: take it from the sale's lines and record → book the goods in → complete and refund.
 
-Once recorded a return is finished, never undone: booking goods in cannot lack anything.
+Once recorded a return is finished, unless inventory refuses it (`stock_limit`): then the sale has its lines again.
 """
 
 from __future__ import annotations
@@ -13,22 +13,29 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from functions.shared import Conflict, Connection, Row, Unavailable, UpstreamTimeout, claimed, identity
+from functions.shared import (
+    Conflict,
+    Connection,
+    Invalid,
+    Row,
+    Unavailable,
+    UpstreamTimeout,
+    claimed,
+    identity,
+)
 from functions.shared.idempotency import NamedRequest
-from functions.shared.returns import Returned, Wanted, refund_taxes
-from functions.shared.returns import take_back as taken_back
-from functions.shared.taxes import Tax
+from functions.shared.returns import Returned, Wanted, refund_taxes, take_back
+from functions.shared.taxes import Tax, show_taxes
 
 from . import counting, domain, people, register_store, return_store, stock, store
 from .bodies import NewReturn
 from .gift_cards import card_digest, unknown_gift_card
 from .selling import refusal_columns
-from .views import show_taxes
 
 _log = logging.getLogger("magasin")
 
 
-def take_back(connection: Connection, sale_id: str, body: NewReturn, request: NamedRequest) -> str:
+def return_lines(connection: Connection, sale_id: str, body: NewReturn, request: NamedRequest) -> str:
     """Take lines of a sale back, or go on with what the request began before; the id of the completed return.
 
     Commits what it records before it calls inventory. The completion is left for the caller to commit.
@@ -99,17 +106,29 @@ def _till_return(
 
 def take_lines(connection: Connection, sale: Row, wanted: Sequence[Wanted]) -> dict[str, Any]:
     """Take lines from a locked sale: what a return says of them. Raises Invalid, Conflict."""
-    returned, sold = taken_back(return_store.sold_lines(connection, sale["sale_id"]), wanted)
-    return_store.take_from_sale(connection, sale["sale_id"], sold)
+    returned, sold = take_back(return_store.sold_lines(connection, sale["sale_id"]), wanted)
     names = [(tax["name"], Decimal(tax["percent"])) for tax in sale["taxes"]]
-    return {"sale_id": sale["sale_id"], **line_columns(returned, refund_taxes(names, returned))}
+    columns = line_columns(returned, refund_taxes(names, returned))
+    _check_total(columns["subtotal_cents"] + columns["tax_cents"])
+    return_store.take_from_sale(connection, sale["sale_id"], sold)
+    return {"sale_id": sale["sale_id"], **columns}
+
+
+def _check_total(total_cents: int) -> None:
+    """Raise Invalid when the lines take back more in discounts than in goods."""
+    if total_cents < 0:
+        raise Invalid(
+            "The return's total is below zero.",
+            code="negative_total",
+            errors=[{"field": "lines", "message": f"add up to {total_cents} cents"}],
+        )
 
 
 def line_columns(lines: Sequence[Returned], taxes: Sequence[Tax]) -> dict[str, Any]:
     """The columns of a return that its lines say, and the lines."""
     return {
         "subtotal_cents": sum(line.total_cents for line in lines),
-        "taxes": json.dumps(show_taxes(tuple(taxes))),
+        "taxes": json.dumps(show_taxes(taxes)),
         "tax_cents": sum(tax.amount_cents for tax in taxes),
         "lines": [
             {
@@ -169,7 +188,7 @@ def _book_in(found: Row) -> None:
         if not goods:
             continue
         try:
-            stock.take_back(found["store"], reference, goods, restock=restock)
+            stock.book_in(found["store"], reference, goods, restock=restock)
         except (stock.StockRefused, stock.StockLacking) as refused:
             if not booked and isinstance(refused, stock.StockRefused):
                 raise

@@ -51,7 +51,10 @@ def resume(connection: Connection, present: Row, request: NamedRequest) -> str |
             finish_sale(connection, sale)
         elif sale["status"] == "undoing":
             undo_sale(connection, sale)
-        return None if sale["status"] in {"undoing", "undone", "refused"} else sale_id
+        if sale["status"] not in {"undoing", "undone", "refused"}:
+            return sale_id
+    connection.commit()  # or prices that are away would roll back that the claim's timeout has ended
+    return None
 
 
 def _tender(tender: Any) -> Tender:

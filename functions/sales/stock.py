@@ -15,12 +15,12 @@ from functions.shared.stock import (
     Locations,
     StockLacking,
     StockRefused,
+    book_in,
     lines_of,
     post,
     read_answer,
     read_decision,
     stock_unavailable,
-    take_back,
 )
 
 __all__ = [
@@ -29,11 +29,11 @@ __all__ = [
     "StockRefused",
     "Store",
     "Stores",
+    "book_in",
     "has_left",
     "issue",
     "refusal",
     "stores",
-    "take_back",
     "undo_issue",
 ]
 
@@ -43,7 +43,6 @@ _log = logging.getLogger("magasin")
 @dataclass(frozen=True)
 class Store:
     code: str
-    name: str
     time_zone: str
 
 
@@ -62,7 +61,7 @@ class Stores:
                 code="unknown_store",
                 errors=[{"field": "store", "message": "is not a store of the chain"}],
             )
-        return Store(found.code, found.name, found.time_zone)
+        return Store(found.code, found.time_zone)
 
 
 def stores() -> Stores:

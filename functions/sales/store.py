@@ -14,10 +14,10 @@ from functions.shared import Connection, Row, execute, fetch_all, fetch_one
 
 
 def find_request(connection: Connection, request: str) -> Row | None:
-    """The sale that a request has made: `sale_id`, `status`, `request_sha256`."""
+    """The sale that a request has made: `sale_id`, `request_sha256`."""
     return fetch_one(
         connection,
-        "SELECT sale_id::text AS sale_id, status, request_sha256 FROM sales WHERE request = %(request)s",
+        "SELECT sale_id::text AS sale_id, request_sha256 FROM sales WHERE request = %(request)s",
         {"request": request},
     )
 

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from functions.shared.taxes import Tax
+from functions.shared.taxes import show_taxes
 
 from .domain import Bill
 
@@ -225,13 +225,6 @@ def show_quote(bill: Bill, currency: str) -> dict[str, Any]:
         "tax_cents": bill.tax_cents,
         "total_cents": bill.total_cents,
     }
-
-
-def show_taxes(taxes: tuple[Tax, ...]) -> list[dict[str, Any]]:
-    """Taxes as they are stored and shown."""
-    return [
-        {"name": tax.name, "percent": str(tax.percent), "amount_cents": tax.amount_cents} for tax in taxes
-    ]
 
 
 def show_document(row: Mapping[str, Any]) -> dict[str, Any]:

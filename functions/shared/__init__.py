@@ -70,7 +70,7 @@ from .errors import (
     UpstreamTimeout,
 )
 from .etag import etag, is_fresh, required_version
-from .pages import bad_cursor, decode_cursor, decode_moment_cursor, encode_cursor, page
+from .pages import bad_cursor, decode_cursor, decode_moment_cursor, encode_cursor, moment_filters, page
 from .service import FunctionApp, Service, current, identity
 from .settings import (
     DatabaseSettings,
@@ -82,7 +82,7 @@ from .settings import (
     setting,
 )
 from .statements import Prepared, Row, execute, fetch_all, fetch_one
-from .validation import ONE_LINE, Body, Day, Query
+from .validation import ONE_LINE, Body, Day, Name, Query
 
 __all__ = [
     "ONE_LINE",
@@ -100,6 +100,7 @@ __all__ = [
     "FunctionSettings",
     "Identity",
     "Invalid",
+    "Name",
     "NotFound",
     "PaymentRequired",
     "PreconditionFailed",
@@ -128,6 +129,7 @@ __all__ = [
     "fetch_one",
     "identity",
     "is_fresh",
+    "moment_filters",
     "page",
     "required_version",
     "secret",

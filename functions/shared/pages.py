@@ -51,6 +51,14 @@ def decode_moment_cursor(cursor: str) -> tuple[datetime, str]:
         raise bad_cursor() from error
 
 
+def moment_filters(cursor: str | None) -> dict[str, Any]:
+    """`after_time` and `after_id` of a list in the order of time, both None for its first page."""
+    if cursor is None:
+        return {"after_time": None, "after_id": None}
+    moment, identifier = decode_moment_cursor(cursor)
+    return {"after_time": moment, "after_id": identifier}
+
+
 def _list_name() -> str:
     """The function and the route that is being answered, such as `sales.list_sales`."""
     return f"{current_app.name}.{request.endpoint}" if has_request_context() else ""

@@ -80,6 +80,7 @@ class Recovery:
                 return 0
             outcome = self._kinds[kind].settle(connection, document_id)
             connection.commit()
+        connection.commit()  # or a failure after the last one would roll back that the claim's timeout has ended
         if outcome is None:
             return 0
         self._recovered.labels(kind, outcome).inc()

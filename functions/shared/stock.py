@@ -20,17 +20,7 @@ from .service import current
 
 LOCATIONS_SECONDS = 300.0
 """Locations hardly ever change; they are asked for again after this long."""
-PASSING_CODES = frozenset(
-    {
-        "idempotency_key_in_flight",
-        "issue_undone",
-        "reservation_in_flight",
-        "unauthorized",
-        "forbidden",
-        "token_invalid",
-        "token_expired",
-    }
-)
+PASSING_CODES = frozenset({"idempotency_key_in_flight", "issue_undone", "reservation_in_flight"})
 """Refusals that say nothing about how much there is; an issue that is undone belongs to a sale that was given up."""
 
 _AWAY = "Stock cannot be reached right now; try again shortly."
@@ -45,7 +35,6 @@ class Location:
     """A place that keeps stock; `kind` is `store` or `warehouse`."""
 
     code: str
-    name: str
     kind: str
     time_zone: str
 
@@ -67,8 +56,7 @@ class Locations:
         try:
             rows = read_answer(current().client.get("inventory", "/locations"))["items"]
             self._locations = {
-                row["location"]: Location(row["location"], row["name"], row["kind"], row["time_zone"])
-                for row in rows
+                row["location"]: Location(row["location"], row["kind"], row["time_zone"]) for row in rows
             }
             self._good_until = time.monotonic() + LOCATIONS_SECONDS
         except (Unavailable, UpstreamTimeout):
@@ -96,7 +84,7 @@ class StockRefused(Exception):
         self.detail = detail
 
 
-def take_back(location: str, reference: str, goods: Goods, *, restock: bool) -> None:
+def book_in(location: str, reference: str, goods: Goods, *, restock: bool) -> None:
     """Book goods in, once for this reference; with `restock` false they are written off at once.
 
     Raises StockLacking or StockRefused when nothing has moved and nothing will,

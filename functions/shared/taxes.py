@@ -5,9 +5,10 @@ Each is shared out over the lines, so that it can go back in parts when lines co
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from typing import Any
 
 
 class TaxRates(tuple[tuple[str, Decimal], ...]):
@@ -44,6 +45,13 @@ def taxes_on(subtotal_cents: int, rates: TaxRates) -> tuple[Tax, ...]:
     TVQ is not taken on TPS: since 2013 both have the same base.
     """
     return tuple(Tax(name, percent, percentage(subtotal_cents, percent)) for name, percent in rates)
+
+
+def show_taxes(taxes: Iterable[Tax]) -> list[dict[str, Any]]:
+    """Taxes as they are stored and shown."""
+    return [
+        {"name": tax.name, "percent": str(tax.percent), "amount_cents": tax.amount_cents} for tax in taxes
+    ]
 
 
 def percentage(cents: int, percent: Decimal) -> int:

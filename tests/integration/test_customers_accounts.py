@@ -22,6 +22,7 @@ from tests.support.accounts import (
     shared_database,
 )
 from tests.support.functions import faulty_fields, problem
+from tests.support.metrics import growth
 from tests.support.postgres import Database, PostgresServer
 
 
@@ -170,6 +171,15 @@ def test_the_list_goes_on_where_it_stopped(accounts: Accounts) -> None:
         assert problem(answer) == (400, "bad_cursor")
 
 
+@pytest.mark.parametrize("name", ["😀" * 200, "ﷺ" * 11])
+def test_the_list_goes_on_after_the_longest_names_that_there_are(accounts: Accounts, name: str) -> None:
+    for _ in range(2):
+        accounts.register(name=name)
+    first = accounts.send("GET", "/", who=accounts.hq, query_string={"limit": 1}).get_json()
+    rest = accounts.send("GET", "/", who=accounts.hq, query_string={"after": first["next"]}).get_json()
+    assert [item["name"] for item in first["items"] + rest["items"]] == [name, name]
+
+
 def test_hq_makes_accounts_for_staff_whose_tokens_say_where_they_work(accounts: Accounts) -> None:
     staff, hq = accounts.employee(store="S3"), accounts.employee("hq", None)
     assert accounts.send("GET", "/me", who=staff).get_json()["store"] == "S3"
@@ -221,6 +231,31 @@ def test_staff_whose_account_has_ended_can_do_nothing_though_their_token_runs(ac
     assert problem(accounts.send("GET", "/", who=staff)) == (401, "session_ended")
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("DELETE", "/sessions", None),
+        ("POST", "/me/password", {"password": PASSWORD, "new_password": "eight purple herons"}),
+    ],
+)
+def test_hq_whose_session_has_ended_can_do_nothing_though_their_token_runs(
+    accounts: Accounts, method: str, path: str, body: Any
+) -> None:
+    hq = accounts.employee("hq", None)
+    elsewhere = accounts.sign_in(hq.email)
+    assert accounts.send("GET", "/", who=hq).status_code == 200
+    assert accounts.send(method, path, body, who=elsewhere).status_code == 204
+    new = {"email": new_email(), "password": PASSWORD, "name": "Joan", "role": "hq"}
+    for refused in (
+        ("GET", "/"),
+        ("GET", f"/{hq.customer_id}"),
+        ("POST", "/staff", new),
+        ("POST", f"/{hq.customer_id}/deactivate"),
+        ("POST", f"/{hq.customer_id}/activate"),
+    ):
+        assert problem(accounts.send(*refused, who=hq)) == (401, "session_ended"), refused
+
+
 def test_what_is_exported_is_all_of_ones_own_and_no_secret(accounts: Accounts) -> None:
     person = accounts.person()
     add(accounts, person)
@@ -267,7 +302,9 @@ def test_the_outbox_names_who_is_to_be_forgotten_until_that_is_done(accounts: Ac
     rest = accounts.send("GET", "/erasures", who=accounts.service, query_string=query).get_json()
     assert (len(page["items"]), len(rest["items"]), rest["next"]) == (2, 1, None)
     path = f"/erasures/{people[0].customer_id}/done"
-    done = [accounts.send("POST", path, who=accounts.service) for _ in range(2)]
+    with growth("customers_erasures_total", state="finished") as finished:
+        done = [accounts.send("POST", path, who=accounts.service) for _ in range(2)]
+    assert finished.by == 1
     assert done[0].get_json()["done_at"] == done[1].get_json()["done_at"]
     assert open_erasures(accounts) == [person.customer_id for person in people[1:]]
     answer = accounts.send("POST", f"/erasures/{uuid.uuid4()}/done", who=accounts.service)

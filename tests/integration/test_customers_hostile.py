@@ -62,6 +62,7 @@ def accounts(shared: Database, tmp_path: Path) -> Accounts:
         ({"name": "   "}, "invalid", "name"),
         ({"name": "a\u0007b"}, "invalid", "name"),
         ({"name": "n" * 201}, "invalid", "name"),
+        ({"name": "ﷺ" * 60}, "invalid", "name"),
         ({"role": "hq"}, "invalid", "role"),
         ({"language": "klingon"}, "invalid", "language"),
     ],

@@ -470,6 +470,7 @@ LONG = "x" * 101
         ({"currency": "CADD"}, "currency"),
         ({"card_token": "4242424242424242"}, "card_token"),
         ({"card_token": "tok_declinedly"}, "card_token"),
+        ({"card_token": "tok_okay"}, "card_token"),
         ({"card_token": ""}, "card_token"),
         ({"description": "x" * 201}, "description"),
         ({"more": 1}, "more"),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.functions import problem
+from tests.support.functions import faulty_fields, problem
 from tests.support.postgres import PostgresServer
 from tests.support.tills import Till, running_till
 
@@ -120,6 +120,29 @@ def test_return_takes_from_its_original_or_stands_alone(till: Till):
     assert till.stock("A") == 10_000 - 5 + 2 + 9
     shown = till.get(f"/{items[0]['id']}").get_json()
     assert [row["returned_quantity"] for row in shown["lines"]] == [5, 0, 1]
+
+
+def test_return_of_a_discount_alone_is_refused_and_keeps_no_other_back(till: Till):
+    discount = line("D", 1, -300, charge=True)
+    documents = (
+        sale("1", line("A", 6, 255), discount),
+        back("C1", discount, original="1"),
+        back("C2", line("A", 2, 255), discount, original="1"),
+    )
+    items = send(till, *documents)
+    assert outcomes(items) == ["created", "negative_total", "created"]
+    assert items[1]["problem"]["errors"] == [{"field": "lines", "message": "add up to -300 cents"}]
+    assert items[2]["total_cents"] == 210
+    assert outcomes(send(till, *documents)) == ["present", "more_than_sold", "present"]
+
+
+def test_discount_alone_does_not_come_back_at_the_till(till: Till):
+    (item,) = send(till, sale("1", line("A", 6, 255), line("D", 1, -300, charge=True)))
+    sold = {"sale_id": item["id"]}
+    response = till.take_back(sold, (2, 1))
+    assert problem(response) == (422, "negative_total")
+    assert faulty_fields(response) == ["lines"]
+    assert till.take_back(sold, (1, 2), (2, 1)).get_json()["total_cents"] == 210
 
 
 def test_taxed_documents_give_back_the_taxes_they_took(till: Till):

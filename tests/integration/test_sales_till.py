@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from functions.sales.views import SaleView
+from functions.shared import fetch_one
 from tests.support.functions import faulty_fields, problem
 from tests.support.hand_made_gateway import Hold
 from tests.support.metrics import growth
@@ -193,6 +194,18 @@ def test_lost_answer_of_inventory_is_undone_and_the_same_key_then_sells_once(til
     assert till.stock("A") == 9_999
     assert till.statuses() == ["undone", "complete"]
     assert till.sold(("A", 1), key="k") == sale
+
+
+def test_prices_that_are_away_once_a_sale_was_undone_leave_no_trace_in_the_session(till: Till):
+    tenders = [{"kind": "card", "amount_cents": till.total(("A", 1)), "reference": "T1"}]
+    till.gateway.lost.add("inventory")
+    assert problem(till.sell(("A", 1), key="k", tenders=tenders)) == (503, "stock_unavailable")
+    till.gateway.lost.clear()
+    till.gateway.away.add("products")
+    assert problem(till.sell(("A", 1), key="k", tenders=tenders)) == (503, "prices_unavailable")
+    assert till.statuses() == ["undone"]
+    shown = till.app.service.database.read(fetch_one, "SHOW idle_session_timeout")
+    assert shown == {"idle_session_timeout": "0"}
 
 
 @pytest.mark.parametrize(

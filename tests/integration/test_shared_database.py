@@ -12,8 +12,10 @@ from typing import Any
 
 import psycopg2
 import pytest
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from functions.shared import Conflict, Connection, Database, Unavailable, claimed, execute, fetch_one
+from functions.shared.recovery import Kind, Recovery
 from tests.support.metrics import growth, value
 from tests.support.postgres import TEMPLATE, PostgresServer
 from tests.support.postgres import Database as Cloned
@@ -148,6 +150,27 @@ def test_a_claim_that_ends_in_a_failure_leaves_no_trace_in_the_session(
     with other.transaction() as connection, claimed(connection, document) as held:
         assert held
     other.close()
+
+
+def test_a_recovery_that_ends_in_a_failure_leaves_no_trace_in_the_session(pool: Database) -> None:
+    broken, whole = str(uuid.uuid4()), str(uuid.uuid4())
+
+    def settle(_: Connection, document_id: str) -> str:
+        if document_id == broken:
+            raise Conflict("no")
+        return "complete"
+
+    registry = CollectorRegistry()
+    recovery = Recovery(
+        lambda *_: [{"kind": "sale", "document_id": document} for document in (broken, whole)],
+        {"sale": Kind(settle, lambda *_: None)},
+        Counter("recovered", "Recovered.", ["kind", "outcome"], registry=registry),
+        Gauge("unsettled", "Unsettled.", registry=registry),
+    )
+    with pytest.raises(Unavailable), pool.transaction() as connection:
+        recovery.recover(connection, 2)
+    assert pool.read(setting, "idle_session_timeout") == "0"
+    assert pool.opened == 1
 
 
 def test_a_read_that_loses_its_connection_is_run_again(pool: Database, database: Cloned) -> None:

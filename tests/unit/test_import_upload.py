@@ -21,6 +21,7 @@ from db.seed.catalogue import (
     UploadError,
 )
 from functions.products import domain
+from functions.shared import validation
 
 
 class FakeShop:
@@ -177,7 +178,7 @@ def test_a_connection_is_something_that_sends() -> None:
 def test_the_limits_known_here_are_those_of_the_products_function() -> None:
     assert (LONGEST_SKU, LONGEST_NAME, MAX_PRICE_CENTS, ROWS_PER_REQUEST) == (
         domain.LONGEST_SKU,
-        domain.LONGEST_NAME,
+        validation.LONGEST_NAME,
         domain.HIGHEST_PRICE_CENTS,
         domain.ROWS_PER_BULK,
     )

@@ -86,11 +86,17 @@ def test_too_little_and_too_much_are_refused_with_the_difference(total: int, off
 
 
 def test_one_gift_card_pays_once_and_cash_comes_in_one_tender():
-    card = Tender("gift_card", 50, code="X")
-    for tenders in ([card, card], [Tender("cash", 50), Tender("cash", 50)]):
+    card, other = Tender("gift_card", 50, code="X"), Tender("gift_card", 50, code="Y")
+    cash = Tender("cash", 50)
+    for tenders, at_fault in (
+        ([card, card, cash], 1),
+        ([card, other, cash, card], 3),
+        ([card, cash, cash, other], 2),
+    ):
         with pytest.raises(Invalid) as refused:
-            domain.payments(100, tenders)
+            domain.payments(200, tenders)
         assert refused.value.code == "bad_tender"
+        assert [fault["field"] for fault in refused.value.errors] == [f"tenders.{at_fault}"]
 
 
 @given(st.integers(1, 10**6), st.integers(0, 100), st.integers(0, 2 * 10**6))

@@ -21,6 +21,7 @@ from functions.shared import (
     encode_cursor,
     etag,
     is_fresh,
+    moment_filters,
     page,
     required_version,
 )
@@ -65,7 +66,10 @@ def test_a_cursor_in_time_needs_a_moment_with_its_offset_and_a_uuid(key: tuple[s
 
 def test_a_cursor_in_time_gives_back_moment_and_uuid() -> None:
     moment, identifier = datetime(2026, 1, 5, 12, tzinfo=UTC), "00000000-0000-4000-8000-000000000000"
-    assert decode_moment_cursor(encode_cursor(moment.isoformat(), identifier)) == (moment, identifier)
+    cursor = encode_cursor(moment.isoformat(), identifier)
+    assert decode_moment_cursor(cursor) == (moment, identifier)
+    assert moment_filters(cursor) == {"after_time": moment, "after_id": identifier}
+    assert moment_filters(None) == {"after_time": None, "after_id": None}
 
 
 def packed(value: Any) -> str:

@@ -38,6 +38,8 @@ class Filter(Query):
         b'{"a": "\\ud800"}',
         b'{"a": ["\\udfff x"]}',
         b'{"a": "\x00"}',
+        b'"\xed\xa0\x80"',
+        b'{"\xed\xbf\xbf": 1}',
         b'{"a": ' + b"9" * 5000 + b"}",
         b"[" * 100_000,
         b'{"a":' * 5_000 + b"1" + b"}" * 5_000,
@@ -51,7 +53,7 @@ def test_json_that_would_do_harm_is_a_bad_request(raw: bytes) -> None:
     assert caught.value.code == "malformed_json"
 
 
-@pytest.mark.parametrize("text", ["☕", "👍", "\\u0000 written out", "é", ""])
+@pytest.mark.parametrize("text", ["☕", "👍", "한국", "\\u0000 written out", "é", ""])
 def test_every_storable_text_passes(text: str) -> None:
     for ascii_only in (True, False):
         assert parse_json(json.dumps({"a": text}, ensure_ascii=ascii_only).encode()) == {"a": text}
