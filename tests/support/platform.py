@@ -213,12 +213,13 @@ def steady_load(url: str, workers: int = 2, pause: float = 0.01) -> Iterator[Loa
     """GET `url` from `workers` keep-alive connections until the block ends; bounded to 60 s."""
     load, lock, done = Load(), threading.Lock(), threading.Event()
     parts = urlsplit(url)
+    target = parts._replace(scheme="", netloc="").geturl()
 
     def work() -> None:
         connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=15)
         deadline = time.monotonic() + 60
         while not done.is_set() and time.monotonic() < deadline:
-            status, replica, failure = _get(connection, parts.path)
+            status, replica, failure = _get(connection, target)
             with lock:
                 load.statuses[status] += 1
                 load.served_by[replica] += 1
@@ -238,9 +239,9 @@ def steady_load(url: str, workers: int = 2, pause: float = 0.01) -> Iterator[Loa
             thread.join(20)
 
 
-def _get(connection: http.client.HTTPConnection, path: str) -> tuple[int, str, str]:
+def _get(connection: http.client.HTTPConnection, target: str) -> tuple[int, str, str]:
     try:
-        connection.request("GET", path)
+        connection.request("GET", target)
         response = connection.getresponse()
         body = response.read()
     except (OSError, http.client.HTTPException) as exc:
