@@ -1,4 +1,4 @@
-"""The load of end-to-end tests: it asks for what it was told."""
+"""The load of end-to-end tests: it asks for what it was told, and says so when it was over too soon."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from tests.support import platform
 from tests.support.platform import steady_load
 from tests.support.waiting import wait_for
 
@@ -50,3 +51,12 @@ def test_a_load_asks_with_its_query_string(server: Server) -> None:
         wait_for(lambda: load.statuses[200] > 1, 10, "two answers")
     assert server.asked == {"/slow?ms=5"}
     assert load.failed == 0, load.failures
+
+
+def test_a_load_that_is_over_before_its_block_has_failed(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(platform, "LOAD_SECONDS", 0)
+    with steady_load(server.url, workers=1) as load:
+        wait_for(lambda: load.failures, 10, "the end of the load")
+    assert (load.failed, load.failures) == (1, ["the load was over before the block"])
