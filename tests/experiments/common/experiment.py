@@ -274,7 +274,6 @@ def conclude(experiment: Experiment, folder: Folder) -> Conclusion:
         "result.json",
         {
             **about,
-            "proof": proof.of_harness(),
             "title": experiment.title,
             "verdicts": [{**asdict(one), "word": one.word} for one in verdicts],
             "figures": [asdict(one) for one in found.figures],
