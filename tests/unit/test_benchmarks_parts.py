@@ -8,9 +8,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from benchmarks import memory
 from benchmarks.floor import connection_variables, parse_log
 from benchmarks.interleaved import interleave
+from benchmarks.own_platform import NOT_INHERITED, inherited
 
 
 def test_arms_are_interleaved_in_every_round_in_another_order() -> None:
@@ -41,6 +44,15 @@ def test_the_password_goes_by_environment() -> None:
         "PGPASSWORD": "s/cret",
         "PGDATABASE": "magasin",
     }
+
+
+def test_a_platform_of_ones_own_inherits_nothing_that_is_meant_for_the_one_that_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TRACES", "on")
+    monkeypatch.setenv("PG_BIN", "/usr/bin")
+    assert inherited()["PG_BIN"] == "/usr/bin"
+    assert NOT_INHERITED & inherited().keys() == set()
 
 
 def test_processes_below_a_marked_one_belong_to_the_platform() -> None:
