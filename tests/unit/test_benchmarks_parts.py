@@ -12,6 +12,7 @@ import pytest
 
 from benchmarks import memory
 from benchmarks.floor import connection_variables, parse_log
+from benchmarks.hot_sku import Count, measure
 from benchmarks.interleaved import interleave
 from benchmarks.own_platform import NOT_INHERITED, inherited
 
@@ -30,6 +31,20 @@ def test_arms_are_interleaved_in_every_round_in_another_order() -> None:
     rounds = ["".join(order[index : index + 4]) for index in range(0, 80, 4)]
     assert all(sorted(one) == list("abcd") for one in rounds)
     assert len(set(rounds)) > 5
+
+
+def test_repeats_and_reservations_are_counted_in_the_same_rounds() -> None:
+    class Worker:
+        def send(self, order: object) -> None:
+            return
+
+        def recv(self) -> Count:
+            return Count(made=2, repeated=1)
+
+    taken = measure([Worker()], 3, 0.1, lambda _done: None)
+    assert {way: taken.repeated[way] / made for way, made in taken.made.items()} == dict.fromkeys(
+        taken.made, 0.5
+    )
 
 
 def test_pgbench_latencies_are_read_in_seconds() -> None:
