@@ -17,6 +17,7 @@ REPORT = """<testsuites><testsuite>
 <testcase classname="tests.integration.test_a" name="two"><skipped /></testcase>
 <testcase classname="tests.integration.test_b" name="one"><failure>x</failure></testcase>
 <testcase classname="tests.integration.test_b" name="two" />
+<testcase classname="tests.integration.test_c" name="one"><skipped /></testcase>
 </testsuite></testsuites>"""
 
 
@@ -27,12 +28,13 @@ def test_verdicts_become_rows(tmp_path: Path) -> None:
     assert verdicts("soak", Folder(tmp_path)) == [Row("soak", "g", "f", "missed")]
 
 
-def test_one_failed_test_fails_its_module(tmp_path: Path) -> None:
+def test_one_failed_test_fails_its_module_and_one_that_was_skipped_tells_nothing(tmp_path: Path) -> None:
     report = tmp_path / "report.xml"
     report.write_text(REPORT)
     assert outcomes(report) == [
         Row("tests", "tests.integration.test_a", "1 passed, 1 skipped", "passed"),
         Row("tests", "tests.integration.test_b", "1 failed, 1 passed", "failed"),
+        Row("tests", "tests.integration.test_c", "1 skipped", "cannot tell"),
     ]
 
 
