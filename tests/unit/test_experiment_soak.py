@@ -188,6 +188,11 @@ def test_a_sale_that_was_refused_and_is_there_is_found() -> None:
     assert found(sales=refused, unanswered=1)["sales"] == ["the sale of key-0 was refused and is there"]
 
 
+def test_a_sale_that_was_put_off_until_the_end_may_be_there() -> None:
+    put_off = [*kept(SALES[1:]), Kept("till_sale", "key-0", 429, 60, None)]
+    assert found(sales=put_off, unanswered=1) == {}
+
+
 @pytest.mark.parametrize(
     ("books", "what"),
     [

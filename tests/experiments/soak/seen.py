@@ -17,7 +17,7 @@ from tests.experiments.common.validity import Limits
 from tests.experiments.soak import watching
 from tests.experiments.soak.drift import Drift, of_programs, share, slope_of
 from tests.experiments.soak.faults import Fault
-from tests.experiments.soak.reckoning import Document, Ledgers, differences
+from tests.experiments.soak.reckoning import PASSING, Document, Ledgers, differences
 from tests.experiments.soak.watching import Held
 
 WITH_FAULTS = Limits(late_seconds=None, wrong_answers=None, dropped=None)
@@ -95,9 +95,6 @@ def read(folder: Folder, chosen: Mapping[str, Any]) -> Seen:
         differences(by_kind["sales"], by_kind["orders"], unanswered, books),
         folder.read("blocks.json")["dropped"], driven.rejected,
     )  # fmt: skip
-
-
-PASSING = (0, 409, 429, 500, 502, 503, 504)
 
 
 def _ledgers(about: Mapping[str, Any]) -> Ledgers:
