@@ -1,6 +1,6 @@
 """The floor: the least that reading one row over HTTP can take here, with the same server and the same database.
 
-Two parts, measured apart and added: a granian server with one fixed answer, and the statement alone, prepared,
+Two parts, each measured by itself: a granian server with one fixed answer, and the statement alone, prepared,
 by pgbench over the same TCP port.
 """
 
