@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from benchmarks.ports import free_port
 from benchmarks.report import BenchmarkError
 from localfaas.platform import ENVOY_FLAGS, envoy_binary
 
@@ -109,9 +110,3 @@ def wait_until_listening(process: subprocess.Popen[bytes], port: int) -> None:
                 return
         time.sleep(0.02)
     raise BenchmarkError(f"{process.args!r} did not start")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -35,7 +34,7 @@ from benchmarks.command import measure_and_tell
 from benchmarks.floor import Pgbench
 from benchmarks.http_client import BadAnswerError, KeepAlive, render_request
 from benchmarks.interleaved import interleave
-from benchmarks.own_platform import own_platform
+from benchmarks.own_platform import inherited, own_platform
 from benchmarks.quantiles import Block, Ratio, pooled, quantile, ratio_of_quantiles
 from benchmarks.report import (
     BenchmarkError,
@@ -210,7 +209,7 @@ def running_shop(like: Settings) -> Iterator[Shop]:
 
 
 def run_localfaas(settings: Settings, *words: str) -> None:
-    environment = {**os.environ, "STATE_DIR": str(settings.state), "PORT_OFFSET": str(settings.port_offset)}
+    environment = {**inherited(), "STATE_DIR": str(settings.state), "PORT_OFFSET": str(settings.port_offset)}
     command = [sys.executable, "-m", "localfaas", *words]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import math
 import socket
 import sys
 import threading
@@ -72,6 +73,7 @@ class Finding:
     ended: Ended
     calm_p99: float
     attack_p99: float
+    """Both are infinite where more than one in a hundred had no answer."""
     good_failures: int
     before_bytes: int
     most_bytes: int
@@ -81,12 +83,15 @@ class Finding:
 
     @property
     def ratio(self) -> float:
-        return self.attack_p99 / self.calm_p99
+        """NaN where the calm was none."""
+        return self.attack_p99 / self.calm_p99 if math.isfinite(self.calm_p99) else math.nan
 
     @property
     def verdict(self) -> str:
         if self.good_failures:
             return f"missed: {self.good_failures} failures"
+        if math.isnan(self.ratio):
+            return "cannot tell: failures in the calm"
         return "met" if self.ratio <= GOAL else "missed"
 
 
@@ -233,14 +238,19 @@ def try_attack(own: OwnEdge, good: GoodClient, attack: Attack) -> Finding:
     return Finding(
         name=attack.name,
         ended=ended,
-        calm_p99=quantile(calm, 0.99),
-        attack_p99=quantile(beside, 0.99),
+        calm_p99=p99_of(calm),
+        attack_p99=p99_of(beside),
         good_failures=sum(seconds < 0 for seconds in beside),
         before_bytes=memory[0],
         most_bytes=max(memory),
         after_bytes=_memory_after(own, memory[0]),
         resident_bytes=own.resident_bytes(),
     )
+
+
+def p99_of(seconds: Sequence[float]) -> float:
+    """Failures, which are negative, are the slowest of all."""
+    return quantile([one if one >= 0 else math.inf for one in seconds], 0.99)
 
 
 def _memory_after(own: OwnEdge, before: int) -> int:
@@ -282,14 +292,18 @@ def show(console: Console, findings: Sequence[Finding]) -> None:
         sizes = (finding.before_bytes, finding.most_bytes, finding.after_bytes, finding.resident_bytes)
         table.add_row(
             finding.name,
-            f"{finding.calm_p99 * 1000:.2f}",
-            f"{finding.attack_p99 * 1000:.2f}",
-            f"{finding.ratio:.2f}",
+            _told(finding.calm_p99 * 1000),
+            _told(finding.attack_p99 * 1000),
+            _told(finding.ratio),
             finding.verdict,
             *(f"{size / MEGABYTE:.0f}" for size in sizes),
             ", ".join(f"{count:,} × {how}" for how, count in sorted(finding.ended.items())),
         )
     console.print(table)
+
+
+def _told(value: float) -> str:
+    return f"{value:.2f}" if math.isfinite(value) else "–"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -327,8 +341,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def as_result(finding: Finding) -> dict[str, object]:
+    """What is not finite is null: JSON has no word for it."""
     fields = {field.name: getattr(finding, field.name) for field in dataclasses.fields(finding)}
-    return fields | {"ended": dict(finding.ended), "ratio": finding.ratio, "verdict": finding.verdict}
+    times = {"calm_p99": finding.calm_p99, "attack_p99": finding.attack_p99, "ratio": finding.ratio}
+    finite = {name: value if math.isfinite(value) else None for name, value in times.items()}
+    return fields | finite | {"ended": dict(finding.ended), "verdict": finding.verdict}
 
 
 if __name__ == "__main__":

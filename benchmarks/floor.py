@@ -1,6 +1,6 @@
 """The floor: the least that reading one row over HTTP can take here, with the same server and the same database.
 
-Two parts, measured apart and added: a granian server with one fixed answer, and the statement alone, prepared,
+Two parts, each measured by itself: a granian server with one fixed answer, and the statement alone, prepared,
 by pgbench over the same TCP port.
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from pathlib import Path
 import psycopg2.extensions
 
 from benchmarks.http_client import BadAnswerError, KeepAlive, render_request
+from benchmarks.ports import free_port
 from benchmarks.report import PROJECT, BenchmarkError
 from localfaas.postgres import PostgresError, programs_directory
 from localfaas.settings import Settings
@@ -49,7 +49,7 @@ def served(target: str, environment: Mapping[str, str], *options: str) -> Iterat
 
     `options` are granian's, such as `--factory`. Raises BenchmarkError when it does not answer.
     """
-    port = _free_port()
+    port = free_port()
     command = [
         sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port),
         "--workers", "1", "--blocking-threads", "1", "--no-ws", "--http", "1", "--log-level", "error", *options, target,
@@ -63,12 +63,6 @@ def served(target: str, environment: Mapping[str, str], *options: str) -> Iterat
     finally:
         server.terminate()
         server.wait(10)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _wait_until_answering(server: subprocess.Popen[bytes], port: int) -> None:

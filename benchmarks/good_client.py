@@ -5,7 +5,9 @@ from __future__ import annotations
 import multiprocessing
 import signal
 import time
-from collections.abc import MutableSequence
+from collections.abc import Callable, Iterator, MutableSequence
+from functools import partial
+from itertools import islice
 from multiprocessing.sharedctypes import Synchronized
 
 from benchmarks.http_client import BadAnswerError, KeepAlive, render_request
@@ -20,7 +22,7 @@ _CONTEXT = multiprocessing.get_context("spawn")
 class GoodClient:
     """Asks for a cart every PACE_SECONDS while the block runs, in a process of its own: attackers share only processors.
 
-    Each answer is kept as the moment it came and the seconds it took, negative for a failure.
+    Each answer is kept as the moment it came and the seconds since it was due, negative for a failure.
     """
 
     def __init__(self, port: int) -> None:
@@ -57,16 +59,28 @@ def _ask_all_the_time(
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     request = render_request("localhost", "GET", "/api/cart")
     with KeepAlive(port) as client:
-        for place in range(MOST_ANSWERS):
-            time.sleep(PACE_SECONDS)
-            seconds[place] = _seconds_of(client, request)
-            moments[place] = time.monotonic()
+        answers = at_pace(partial(_is_answered, client, request))
+        for place, (moment, taken) in enumerate(islice(answers, MOST_ANSWERS)):
+            moments[place], seconds[place] = moment, taken
             count.value = place + 1
 
 
-def _seconds_of(client: KeepAlive, request: bytes) -> float:
+def at_pace(ask: Callable[[], bool]) -> Iterator[tuple[float, float]]:
+    """Ask every PACE_SECONDS; the moment of each answer and the seconds since it was due, negative for a failure.
+
+    What comes due while an answer is waited for is asked right after it, so that a long stall is as many slow answers.
+    """
+    due = time.monotonic()
+    while True:
+        due += PACE_SECONDS
+        time.sleep(max(0.0, due - time.monotonic()))
+        answered = ask()
+        now = time.monotonic()
+        yield now, now - due if answered else -1.0
+
+
+def _is_answered(client: KeepAlive, request: bytes) -> bool:
     try:
-        reply = client.send(request)
+        return client.send(request).status == 200
     except (OSError, BadAnswerError):
-        return -1.0
-    return reply.seconds if reply.status == 200 else -1.0
+        return False

@@ -253,7 +253,7 @@ class Taken:
 
 
 def measure(pipes: Sequence[Pipe], rounds: int, seconds: float, progress: Callable[[int], None]) -> Taken:
-    """`rounds` blocks of each way, in another order each time, after one that is not counted."""
+    """`rounds` blocks of each way, in another order each time, after one whose rates are not counted."""
     taken = Taken({way: [] for way in WAYS}, dict.fromkeys(WAYS, 0), dict.fromkeys(WAYS, 0))
     chance = random.Random(0)  # noqa: S311  an order, nothing secret
     for done in range(rounds + 1):
@@ -261,10 +261,10 @@ def measure(pipes: Sequence[Pipe], rounds: int, seconds: float, progress: Callab
             counts = _block(pipes, way, seconds)
             made = sum(count.made for count in counts)
             taken.made[way] += made
+            taken.repeated[way] += sum(count.repeated for count in counts)
             taken.deadlocks += sum(count.deadlocks for count in counts)
             if done:
                 taken.rates[way].append([made / seconds])
-                taken.repeated[way] += sum(count.repeated for count in counts)
         progress(done)
     return taken
 

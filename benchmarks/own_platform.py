@@ -24,6 +24,7 @@ OWN_OFFSET = 11_000
 """Below the ports that the system gives to clients (from 32768), also for a platform with an offset of its own."""
 UP_SECONDS = 180
 TIMEOUT_SECONDS = 20
+NOT_INHERITED = frozenset({"DATABASE_URL", "BIND", "TRACES", "TRACES_URL", "TRACES_RATIO"})
 
 
 @contextmanager
@@ -50,15 +51,21 @@ def own_platform(
         shutil.rmtree(state, ignore_errors=True)
 
 
-_NOT_INHERITED = {"DATABASE_URL", "BIND", "TRACES", "TRACES_URL", "TRACES_RATIO"}
+def inherited() -> dict[str, str]:
+    """The environment of `localfaas` for a platform of one's own, without what is meant for the one that runs."""
+    return {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
 
 
 def _localfaas(
     settings: Settings, verb: str, variables: Mapping[str, str] | None = None, *, must_succeed: bool = True
 ) -> None:
-    environment = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
-    environment |= {"STATE_DIR": str(settings.state), "PORT_OFFSET": str(settings.port_offset)}
-    environment |= {"RATE_LIMITS": "off", **(variables or {})}
+    environment = {
+        **inherited(),
+        "STATE_DIR": str(settings.state),
+        "PORT_OFFSET": str(settings.port_offset),
+        "RATE_LIMITS": "off",
+        **(variables or {}),
+    }
     done = subprocess.run(
         [sys.executable, "-m", "localfaas", verb], cwd=settings.project, env=environment, capture_output=True, text=True,
         timeout=UP_SECONDS, check=False,

@@ -103,19 +103,6 @@ def ratio_of_quantiles(
     blocks: Sequence[Block], reference: Sequence[Block], share: float, resamples: int = RESAMPLES
 ) -> Ratio:
     """quantile(blocks) / quantile(reference), with an interval over pairs of blocks."""
-    return ratio_of_sums([blocks], [reference], share, resamples)
-
-
-def ratio_of_sums(
-    arms: Sequence[Sequence[Block]],
-    references: Sequence[Sequence[Block]],
-    share: float,
-    resamples: int = RESAMPLES,
-) -> Ratio:
-    """The same for sums of quantiles over several arms, such as a floor made of two parts."""
-
-    def ratio(drawn: Sequence[NDArray[np.float64]]) -> float:
-        above, below = drawn[: len(arms)], drawn[len(arms) :]
-        return sum(quantile(arm, share) for arm in above) / sum(quantile(arm, share) for arm in below)
-
-    return over_blocks([*arms, *references], ratio, resamples)
+    return over_blocks(
+        [blocks, reference], lambda arms: quantile(arms[0], share) / quantile(arms[1], share), resamples
+    )

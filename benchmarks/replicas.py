@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from multiprocessing.sharedctypes import Synchronized
 from typing import Any
 
+from benchmarks.ports import free_port
+
 START_SECONDS = 20.0
 _CONTEXT = multiprocessing.get_context("spawn")
 
@@ -25,7 +27,7 @@ class Replica:
     """
 
     def __init__(self) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         self._delay: Synchronized[float] = _CONTEXT.Value("d", 0.0)
         self._status: Synchronized[int] = _CONTEXT.Value("i", 200)
         self._health: Synchronized[int] = _CONTEXT.Value("i", 200)
@@ -95,12 +97,6 @@ def three_replicas() -> Iterator[tuple[Replica, Replica, Replica]]:
             replicas.append(replica)
         one, two, three = replicas
         yield one, two, three
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _accepts(port: int) -> bool:

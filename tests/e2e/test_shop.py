@@ -195,8 +195,10 @@ def test_killed_postgres_comes_back_and_functions_with_it(shop):
     statuses = set()
 
     def answers_again():
-        statuses.add(requests.get(shop.edge("/api/products"), timeout=15).status_code)
-        return 200 in statuses and shop.processes()["postgres"]["pid"] not in (0, pid)
+        replaced = shop.processes()["postgres"]["pid"] not in (0, pid)
+        status = requests.get(shop.edge("/api/products"), timeout=15).status_code
+        statuses.add(status)
+        return replaced and status == 200
 
     wait_for(answers_again, 30, "products after PostgreSQL")
     assert statuses <= {200, 503}

@@ -1,6 +1,5 @@
 """Data directories are made once, whole, and served with a password."""
 
-import socket
 import subprocess
 
 import psycopg2
@@ -8,16 +7,13 @@ import pytest
 
 from localfaas.postgres import Cluster, PostgresError, programs_directory, wait_until_ready
 from localfaas.settings import Settings
+from tests.support.ports import free_port
 
 
 @pytest.fixture
 def cluster(tmp_path):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    return Cluster(
-        programs_directory(Settings(project=tmp_path, state=tmp_path)), tmp_path / "pg" / "data", port
-    )
+    programs = programs_directory(Settings(project=tmp_path, state=tmp_path))
+    return Cluster(programs, tmp_path / "pg" / "data", free_port())
 
 
 def test_directory_half_made_by_a_crash_is_made_again(cluster):

@@ -33,6 +33,8 @@ from tests.support.ports import free_offset
 PROJECT = Path(__file__).parents[2]
 PATIENCE_SECONDS = 90
 """The longest limit on rates is by the minute."""
+LOAD_SECONDS = 150
+"""Longer than a test waits under a load, and less than it has in all."""
 
 
 @dataclass
@@ -210,15 +212,16 @@ class Load:
 
 @contextmanager
 def steady_load(url: str, workers: int = 2, pause: float = 0.01) -> Iterator[Load]:
-    """GET `url` from `workers` keep-alive connections until the block ends; bounded to 60 s."""
+    """GET `url` from `workers` keep-alive connections until the block ends; bounded to 150 s, and being over before is a failure."""
     load, lock, done = Load(), threading.Lock(), threading.Event()
     parts = urlsplit(url)
+    target = parts._replace(scheme="", netloc="").geturl()
 
     def work() -> None:
         connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=15)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + LOAD_SECONDS
         while not done.is_set() and time.monotonic() < deadline:
-            status, replica, failure = _get(connection, parts.path)
+            status, replica, failure = _get(connection, target)
             with lock:
                 load.statuses[status] += 1
                 load.served_by[replica] += 1
@@ -226,6 +229,10 @@ def steady_load(url: str, workers: int = 2, pause: float = 0.01) -> Iterator[Loa
                     load.failures.append(failure)
             done.wait(pause)
         connection.close()
+        if not done.is_set():
+            with lock:
+                load.statuses[0] += 1
+                load.failures.append("the load was over before the block")
 
     threads = [threading.Thread(target=work, daemon=True) for _ in range(workers)]
     for thread in threads:
@@ -238,9 +245,9 @@ def steady_load(url: str, workers: int = 2, pause: float = 0.01) -> Iterator[Loa
             thread.join(20)
 
 
-def _get(connection: http.client.HTTPConnection, path: str) -> tuple[int, str, str]:
+def _get(connection: http.client.HTTPConnection, target: str) -> tuple[int, str, str]:
     try:
-        connection.request("GET", path)
+        connection.request("GET", target)
         response = connection.getresponse()
         body = response.read()
     except (OSError, http.client.HTTPException) as exc:

@@ -15,9 +15,9 @@ from tests.experiments.autoscale.simulator import Function, simulate
 AGREED = Agreement(share=1.0, furthest=0.0, notification_interval=20.0, predicted=())
 
 
-def measures(*served_after: float | None, lasted: float = 60.0, lost: int = 0) -> Measures:
+def measures(*served_after: float | None, lasted: float = 60.0, lost: int = 0, down: int = 1) -> Measures:
     rises = tuple(Rise(at=30.0, lasted=lasted, served_after=one, enough_after=one) for one in served_after)
-    return Measures(rises, 0, 0, 1, 1, 0, 0, lost, 1, 0, 0, 100)
+    return Measures(rises, 0, 0, 1, 1, 0, 0, lost, down, 0, 0, 100)
 
 
 def run(mine: Measures, theirs: Measures) -> Run:
@@ -43,9 +43,13 @@ def test_a_jump_speaks_for_the_goal_only_where_it_lasted_long_enough(
     assert verdicts([run(measures(*mine), measures(*theirs))])[0].word == word
 
 
-def test_one_lost_request_is_one_too_many() -> None:
-    told = {one.goal: one.word for one in verdicts([run(measures(10.0, lost=1), measures(50.0))])}
-    assert told["no request lost when replicas are taken away"] == "missed"
+@pytest.mark.parametrize(("lost", "down", "word"), [(0, 1, "met"), (1, 1, "missed"), (0, 0, "cannot tell")])
+def test_one_lost_request_is_one_too_many_and_without_a_step_down_nothing_is_told(
+    lost: int, down: int, word: str
+) -> None:
+    mine = measures(10.0, lost=lost, down=down)
+    told = {one.goal: one.word for one in verdicts([run(mine, measures(50.0))])}
+    assert told["no request lost when replicas are taken away"] == word
 
 
 def test_a_table_says_never_where_it_never_came_to_that() -> None:

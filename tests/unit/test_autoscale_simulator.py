@@ -98,6 +98,13 @@ def test_refused_requests_count_as_endless() -> None:
     assert math.isnan(answers.p99(20.0))
 
 
+def test_seconds_in_which_nobody_is_answered_are_not_served() -> None:
+    """Silent from 100 s to 120 s: the windows of 5 s that end from 105 s to 120 s have no answer."""
+    moments = [moment / 10 for moment in range(20, 2000) if not 1000 <= moment < 1200]
+    run = Trajectory("quiet", "ours", [Request(at, 0.1, 200) for at in moments], [(0.0, 1)], [(0.0, 1)], [])
+    assert measure(run, QUIET, FUNCTION).unserved_seconds == 16
+
+
 def test_steps_have_names_and_times() -> None:
     assert step_times([(0.0, 1), (5.0, 2), (9.0, 1)]) == [("2 up", 5.0), ("1 down", 9.0)]
     assert count_at([(0.0, 1), (5.0, 2)], 4.9) == 1

@@ -8,9 +8,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from benchmarks import memory
 from benchmarks.floor import connection_variables, parse_log
+from benchmarks.hot_sku import Count, measure
 from benchmarks.interleaved import interleave
+from benchmarks.own_platform import NOT_INHERITED, inherited
 
 
 def test_arms_are_interleaved_in_every_round_in_another_order() -> None:
@@ -29,6 +33,20 @@ def test_arms_are_interleaved_in_every_round_in_another_order() -> None:
     assert len(set(rounds)) > 5
 
 
+def test_repeats_and_reservations_are_counted_in_the_same_rounds() -> None:
+    class Worker:
+        def send(self, order: object) -> None:
+            return
+
+        def recv(self) -> Count:
+            return Count(made=2, repeated=1)
+
+    taken = measure([Worker()], 3, 0.1, lambda _done: None)
+    assert {way: taken.repeated[way] / made for way, made in taken.made.items()} == dict.fromkeys(
+        taken.made, 0.5
+    )
+
+
 def test_pgbench_latencies_are_read_in_seconds() -> None:
     assert parse_log("0 1 950 0 1600000000 12\n0 2 50 0 1600000000 900\n") == [0.00095, 0.00005]
 
@@ -41,6 +59,15 @@ def test_the_password_goes_by_environment() -> None:
         "PGPASSWORD": "s/cret",
         "PGDATABASE": "magasin",
     }
+
+
+def test_a_platform_of_ones_own_inherits_nothing_that_is_meant_for_the_one_that_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TRACES", "on")
+    monkeypatch.setenv("PG_BIN", "/usr/bin")
+    assert inherited()["PG_BIN"] == "/usr/bin"
+    assert NOT_INHERITED & inherited().keys() == set()
 
 
 def test_processes_below_a_marked_one_belong_to_the_platform() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.quantiles import Ratio, quantile, ratio_of_quantiles, ratio_of_sums
+from benchmarks.quantiles import Ratio, quantile, ratio_of_quantiles
 
 
 def blocks(seed: int, factor: float = 1.0, rounds: int = 40, size: int = 25) -> list[list[float]]:
@@ -45,10 +45,6 @@ def test_a_real_difference_is_found(share: float) -> None:
     assert ratio.low <= ratio.value <= ratio.high
     assert ratio.low < 2.0 < ratio.high
     assert ratio.low > 1.3
-
-
-def test_a_floor_of_two_parts_is_their_sum() -> None:
-    assert ratio_of_sums([[[6.0], [6.0]]], [[[1.0], [1.0]], [[2.0], [2.0]]], 0.5) == Ratio(2.0, 2.0, 2.0)
 
 
 def test_arms_of_different_length_are_refused() -> None:

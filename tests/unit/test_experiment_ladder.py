@@ -92,6 +92,17 @@ def test_planted_costs_are_judged(planted: dict[str, float], words: str) -> None
     assert " ".join(verdict.word for verdict in results.verdicts(found(**planted))) == words
 
 
+def test_what_plugins_cost_cannot_be_told_from_the_two_blocks_of_one_run() -> None:
+    whole = found()
+    short = replace(
+        whole,
+        ablations={name: blocks[:2] for name, blocks in whole.ablations.items()},
+        edge_cpu={name: blocks[:2] for name, blocks in whole.edge_cpu.items()},
+    )
+    words = [verdict.word for verdict in results.verdicts(short)]
+    assert words == ["met", "met", "met", "met", "cannot tell", "cannot tell"]
+
+
 def test_the_lab_is_held_against_both_stacks_with_as_many_users() -> None:
     ablations = {crowd(name, users): blocks(0.001 * users) for name in CROWDED for users in CROWDS}
     ablations |= {crowd(NAIVE_PROXY, users): blocks(0.002 * users) for users in CROWDS}

@@ -11,12 +11,12 @@ import pytest
 
 from tests.experiments.common.answers import Answers
 from tests.experiments.common.driving import Kept
-from tests.experiments.soak.drift import Drift, of_programs
+from tests.experiments.soak.drift import ALLOWED, Drift, of_programs, share
 from tests.experiments.soak.experiment import schedule
 from tests.experiments.soak.faults import Fault
 from tests.experiments.soak.reckoning import Document, Ledgers, differences
 from tests.experiments.soak.seen import near, windows_of
-from tests.experiments.soak.watching import Held, _established, _parts, own_bytes
+from tests.experiments.soak.watching import MEASURES, Held, _established, _parts, own_bytes
 
 MEGABYTE = 1_000_000
 
@@ -75,6 +75,10 @@ def test_too_few_points_tell_nothing() -> None:
 
 def test_a_short_run_cannot_tell_a_small_leak() -> None:
     assert drift("own_bytes", list(held("edge", growth_mb=5, minutes=5)), settle=60).word == "cannot tell"
+
+
+def test_all_intervals_with_that_of_the_p99_share_what_is_allowed() -> None:
+    assert share(23) * (23 * len(MEASURES) + 1) == pytest.approx(ALLOWED)
 
 
 def test_each_connection_and_descriptor_of_a_process_is_counted() -> None:
@@ -182,6 +186,11 @@ def test_a_sale_without_an_answer_may_be_there_or_not_but_no_more() -> None:
 def test_a_sale_that_was_refused_and_is_there_is_found() -> None:
     refused = [*kept(SALES[1:]), Kept("till_sale", "key-0", 409, 1, None)]
     assert found(sales=refused, unanswered=1)["sales"] == ["the sale of key-0 was refused and is there"]
+
+
+def test_a_sale_that_was_put_off_until_the_end_may_be_there() -> None:
+    put_off = [*kept(SALES[1:]), Kept("till_sale", "key-0", 429, 60, None)]
+    assert found(sales=put_off, unanswered=1) == {}
 
 
 @pytest.mark.parametrize(

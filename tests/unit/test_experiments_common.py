@@ -256,9 +256,16 @@ def test_an_experiment_is_known_by_its_folder(tmp_path: Path) -> None:
 # The proof
 
 
+class Harness(Counting):
+    """Concludes under the name of what proves the harness."""
+
+    name = proof.NAME
+
+
 def prove(state: Path, word: str = "met", **changed: str) -> None:
     folder = Folder.new(state, "harness", {})
-    document = {**folder.settings, "proof": {**proof.of_harness(), **changed}, "verdicts": [{"word": word}]}
+    about = folder.settings
+    document = {**about, "proof": {**about["proof"], **changed}, "verdicts": [{"word": word}]}
     folder.write("result.json", document)
 
 
@@ -274,6 +281,17 @@ def test_a_proof_that_failed_or_is_about_something_else_does_not_stand(
     tmp_path: Path, changed: dict[str, str]
 ) -> None:
     prove(tmp_path, **changed)
+    assert not proof.stands(tmp_path)
+
+
+def test_a_conclusion_drawn_anew_does_not_renew_the_proof(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = made(tmp_path, Harness({}))
+    conclude(Harness({}), folder)
+    assert proof.stands(tmp_path)
+    monkeypatch.setattr(proof, "_CODE", ("load.js",))
+    conclude(Harness({}), folder)
     assert not proof.stands(tmp_path)
 
 

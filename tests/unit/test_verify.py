@@ -7,15 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.report import PROJECT
 from tests import verify
 from tests.experiments.common.folder import Folder
-from tests.verify import Row, long_forms, markdown, outcomes, verdicts
+from tests.verify import LONG_FORMS, Row, long_forms, markdown, outcomes, verdicts
 
 REPORT = """<testsuites><testsuite>
 <testcase classname="tests.integration.test_a" name="one" />
 <testcase classname="tests.integration.test_a" name="two"><skipped /></testcase>
 <testcase classname="tests.integration.test_b" name="one"><failure>x</failure></testcase>
 <testcase classname="tests.integration.test_b" name="two" />
+<testcase classname="tests.integration.test_c" name="one"><skipped /></testcase>
 </testsuite></testsuites>"""
 
 
@@ -26,12 +28,13 @@ def test_verdicts_become_rows(tmp_path: Path) -> None:
     assert verdicts("soak", Folder(tmp_path)) == [Row("soak", "g", "f", "missed")]
 
 
-def test_one_failed_test_fails_its_module(tmp_path: Path) -> None:
+def test_one_failed_test_fails_its_module_and_one_that_was_skipped_tells_nothing(tmp_path: Path) -> None:
     report = tmp_path / "report.xml"
     report.write_text(REPORT)
     assert outcomes(report) == [
         Row("tests", "tests.integration.test_a", "1 passed, 1 skipped", "passed"),
         Row("tests", "tests.integration.test_b", "1 failed, 1 passed", "failed"),
+        Row("tests", "tests.integration.test_c", "1 skipped", "cannot tell"),
     ]
 
 
@@ -48,10 +51,28 @@ def test_long_forms_are_found_by_what_they_read(tmp_path: Path) -> None:
     ]
 
 
-def test_the_races_and_the_crashes_are_among_them() -> None:
-    assert {"test_cart_races", "test_inventory_races", "test_checkout_crashes"} <= {
-        path.stem for path in long_forms()
-    }
+@pytest.mark.parametrize("module", ["effort", "machines"])
+def test_long_forms_are_found_by_what_they_import(tmp_path: Path, module: str) -> None:
+    folder = tmp_path / "contract"
+    folder.mkdir()
+    (folder / "test_long.py").write_text(f"import os\nfrom tests.support.{module} import x\n")
+    (folder / "test_short.py").write_text("from tests.support.waiting import wait_for\n")
+    assert [path.stem for path in long_forms(tmp_path)] == ["test_long"]
+
+
+def test_the_real_ones_are_among_them() -> None:
+    races = {"test_histories", "test_cart_races", "test_inventory_races", "test_checkout_crashes"}
+    machines = {"test_cart_machine", "test_inventory_machine", "test_orders_machine"}
+    generated = {"test_conformance", "test_fuzz_files", "test_fuzz_requests"}
+    found = {path.stem for path in long_forms()}
+    assert races | machines | generated <= found
+    assert "test_verify" not in found
+
+
+def test_every_variable_of_a_long_form_is_read() -> None:
+    support = (PROJECT / "tests" / "support").glob("*.py")
+    code = "".join(path.read_text() for path in (*support, *long_forms()))
+    assert [name for name in LONG_FORMS if f'environ.get("{name}"' not in code] == []
 
 
 def test_a_table_keeps_its_columns() -> None:

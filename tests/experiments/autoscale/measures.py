@@ -10,7 +10,14 @@ from itertools import pairwise
 
 from tests.experiments.autoscale.shapes import Shape, Stage
 from tests.experiments.autoscale.simulator import Function, simulate
-from tests.experiments.autoscale.trajectory import Answers, Request, Steps, Trajectory, count_at
+from tests.experiments.autoscale.trajectory import (
+    WINDOW_SECONDS,
+    Answers,
+    Request,
+    Steps,
+    Trajectory,
+    count_at,
+)
 
 BOUND_SECONDS = 0.5
 """A function is served while 99 of 100 requests are answered within this: ten times its mean service time."""
@@ -65,7 +72,7 @@ def needed(rate: float, function: Function) -> int:
 def measure(run: Trajectory, shape: Shape, function: Function) -> Measures:
     answers = Answers(run.requests)
     seconds = range(1, int(shape.duration) + 1)
-    served = [not answers.p99(second) > BOUND_SECONDS for second in seconds]
+    served = [_is_served(answers.p99(second), second) for second in seconds]
     need = [needed(shape.rate(second), function) for second in seconds]
     ready = [count_at(run.ready, second) for second in seconds]
     wanted = [count_at(run.wanted, second) for second in seconds]
@@ -85,6 +92,11 @@ def measure(run: Trajectory, shape: Shape, function: Function) -> Measures:
         failed=sum(status not in (200, 429) for status in statuses),
         requests=len(statuses),
     )
+
+
+def _is_served(p99: float, second: int) -> bool:
+    """Without any answer nobody is, but at the very beginning, when none can be expected yet."""
+    return second < WINDOW_SECONDS if math.isnan(p99) else p99 <= BOUND_SECONDS
 
 
 def most_reversals(wanted: Steps, changes: Sequence[float]) -> int:

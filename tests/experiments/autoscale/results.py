@@ -53,14 +53,14 @@ def read_run(folder: Folder, name: str, function: Function) -> Run:
 def verdicts(runs: Sequence[Run]) -> list[Verdict]:
     """One for each goal, and whether the simulator may be believed."""
     ours = [run.measures["ours"] for run in runs]
-    lost = sum(one.lost_at_steps_down for one in ours)
+    lost, steps = sum(one.lost_at_steps_down for one in ours), sum(one.steps_down for one in ours)
     agreed = [one for run in runs for one in run.agreement.values()]
     return [
         _faster(runs),
         _at_most("at most 1 turn of the replicas between two changes of the load", [one.most_reversals for one in ours], 1),
         _at_most("never more than one replica above what the load has needed", [one.overshoot for one in ours], 1),
         Verdict(
-            "no request lost when replicas are taken away", f"{lost} lost at {sum(one.steps_down for one in ours)} steps down", lost == 0,
+            "no request lost when replicas are taken away", f"{lost} lost at {steps} steps down", lost == 0 if steps else None,
         ),
         Verdict(
             f"foretold within one replica for {GOAL_SHARE:.0%} of the time, each step within one notification",

@@ -10,7 +10,6 @@ import argparse
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -274,7 +273,6 @@ def conclude(experiment: Experiment, folder: Folder) -> Conclusion:
         "result.json",
         {
             **about,
-            "proof": proof.of_harness(),
             "title": experiment.title,
             "verdicts": [{**asdict(one), "word": one.word} for one in verdicts],
             "figures": [asdict(one) for one in found.figures],
@@ -308,8 +306,3 @@ def _report(experiment: Experiment, folder: Folder, found: Conclusion, verdicts:
         threats=[*draft, *found.threats, *repeated],
         about=[("again with", command), *((name, str(value)) for name, value in where.items())],
     )
-
-
-def exit_with(experiment: Experiment) -> None:
-    """For a module that is run by itself."""
-    sys.exit(main(experiment, sys.argv[1:]))

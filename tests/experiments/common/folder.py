@@ -1,7 +1,7 @@
 """Where an experiment's results go: one folder, self-explanatory, that an interrupted run can be taken up in again.
 
 <STATE_DIR>/experiments/<name>-<UTC time>/
-    settings.json   what was asked for, the machine, the versions, the commit
+    settings.json   what was asked for, the machine, the versions, the commit, the code that measures
     runs/<run>/     raw data of each run, complete once it has a done.json: answers.csv.gz (every request),
                     samples.hlog (HdrHistograms), clocks.csv (processor time), and what the experiment adds
     rejected.json   runs that could not be believed and were made again, and why
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.report import PROJECT, machine
+from tests.experiments.common import proof
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Folder:
             "at": now.isoformat(timespec="seconds"),
             "commit": commit(),
             "machine": machine(),
+            "proof": proof.of_harness(),
         }
         folder.write("settings.json", {**about, "settings": dict(settings)})
         return folder

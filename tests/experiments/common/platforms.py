@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -11,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.own_platform import OWN_OFFSET
+from benchmarks.own_platform import OWN_OFFSET, inherited
 from benchmarks.report import PROJECT, BenchmarkError
 from localfaas.settings import Settings
 from localfaas.status import Row
@@ -34,8 +33,8 @@ def platform_of(project: Path, like: Settings) -> Iterator[Settings]:
 
 def localfaas(settings: Settings, verb: str, *, must_succeed: bool = True) -> None:
     """`localfaas <verb>` for this platform. Raises BenchmarkError with its whole output when it fails."""
-    environment = {name: value for name, value in os.environ.items() if name not in {"DATABASE_URL", "BIND"}}
-    environment |= {
+    environment = {
+        **inherited(),
         "STATE_DIR": str(settings.state),
         "PORT_OFFSET": str(settings.port_offset),
         "RATE_LIMITS": "off",

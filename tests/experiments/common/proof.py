@@ -29,7 +29,7 @@ def stands(state: Path, now: datetime | None = None) -> bool:
 
 def _holds(result: dict[str, Any], now: datetime) -> bool:
     return (
-        result["proof"] == of_harness()
+        result.get("proof") == of_harness()
         and now - datetime.fromisoformat(result["at"]) < HOLDS
         and all(one["word"] == "met" for one in result["verdicts"])
     )

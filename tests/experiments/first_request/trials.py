@@ -15,6 +15,7 @@ from typing import Literal
 import psycopg2
 
 from benchmarks.http_client import BadAnswerError, KeepAlive, render_request
+from benchmarks.own_platform import inherited
 from benchmarks.report import BenchmarkError
 from localfaas.envoy import admin_request
 from localfaas.settings import Settings
@@ -79,7 +80,7 @@ class Shop:
         if warm_up == self._warm_up:
             return
         environment = {
-            **os.environ,
+            **inherited(),
             "STATE_DIR": str(self.settings.state),
             "PORT_OFFSET": str(self.settings.port_offset),
             "RATE_LIMITS": "off",

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from benchmarks.http_client import KeepAlive, render_request
+from benchmarks.ports import free_port
 from benchmarks.report import BenchmarkError
 
 START_SECONDS = 20.0
@@ -28,9 +29,7 @@ _CONTEXT = multiprocessing.get_context("spawn")
 @contextmanager
 def known_server() -> Iterator[int]:
     """The port of a running one."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     process = _CONTEXT.Process(target=_serve, args=(port,), daemon=True)
     process.start()
     try:

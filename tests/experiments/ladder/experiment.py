@@ -123,6 +123,7 @@ class Ladder(Experiment):
                 f"Below {MOST_RATE:g} requests a second only; a bare server can do several times as much, which is told as its saturation by {USERS} users and is then k6's limit as well.",
                 "The lab's machine, images and load are not known; what is said of them follows from what the same changes do here. Bridges and network address translation of containers could not be run, nor a watchdog that starts a process for each request.",
                 f"A run at shares of the saturation is believed with up to {NEAR_FULL.late_share:.0%} of its requests leaving over 10 ms late, as k6 waits for a processor there like all others; they count from when they were due.",
+                "With one run an ablation has two blocks, and its interval is their range, which holds the truth about half of the time; the long form has eight.",
             ],
         )
 

@@ -15,10 +15,11 @@ import psutil
 import requests
 import yaml
 
-from benchmarks.bare_envoy import answering_envoy, free_port, passing_envoy, wait_until_listening
+from benchmarks.bare_envoy import answering_envoy, passing_envoy, wait_until_listening
 from benchmarks.floor import BODY_VARIABLE, served
 from benchmarks.own_edge import own_edge
 from benchmarks.own_platform import own_platform
+from benchmarks.ports import free_port
 from benchmarks.report import PROJECT, BenchmarkError
 from localfaas.settings import Settings
 from localfaas.status import rows

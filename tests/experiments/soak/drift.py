@@ -48,7 +48,12 @@ class Drift:
         return False if self.slope.low > self.bound else None
 
 
-def slope_of(at: Sequence[float], values: Sequence[float], allowed: float = ALLOWED) -> Ratio:
+def share(programs: int) -> float:
+    """Of ALLOWED, what each interval has: one for each measure of each program, and one for the p99."""
+    return ALLOWED / (programs * len(MEASURES) + 1)
+
+
+def slope_of(at: Sequence[float], values: Sequence[float], allowed: float) -> Ratio:
     """The slope an hour; endless both ways for too few points."""
     if len(values) < FEWEST:
         return Ratio(math.nan, -math.inf, math.inf)
@@ -63,7 +68,7 @@ def of_programs(held: Sequence[Held], settle_seconds: float) -> list[Drift]:
         for program in dict.fromkeys(one.program for one in held)
     }
     return [
-        _drift(program, measure, its, ALLOWED / len(lives))
+        _drift(program, measure, its, share(len(lives)))
         for measure in MEASURES
         for program, its in lives.items()
     ]

@@ -15,9 +15,9 @@ from tests.experiments.common.driving import Kept, load
 from tests.experiments.common.folder import Folder
 from tests.experiments.common.validity import Limits
 from tests.experiments.soak import watching
-from tests.experiments.soak.drift import Drift, of_programs, slope_of
+from tests.experiments.soak.drift import Drift, of_programs, share, slope_of
 from tests.experiments.soak.faults import Fault
-from tests.experiments.soak.reckoning import Document, Ledgers, differences
+from tests.experiments.soak.reckoning import PASSING, Document, Ledgers, differences
 from tests.experiments.soak.watching import Held
 
 WITH_FAULTS = Limits(late_seconds=None, wrong_answers=None, dropped=None)
@@ -79,7 +79,11 @@ def read(folder: Folder, chosen: Mapping[str, Any]) -> Seen:
     began = float(everything.due.min())
     windows = windows_of(everything, faults, chosen["window_seconds"])
     settle = chosen["settle_seconds"]
-    drifts = [*of_programs(held, settle), _drift_of_p99([one for one in windows if one.at >= settle])]
+    allowed = share(len({one.program for one in held}))
+    drifts = [
+        *of_programs(held, settle),
+        _drift_of_p99([one for one in windows if one.at >= settle], allowed),
+    ]
     by_kind = {kind: [one for one in its if one.arm == arm] for kind, arm in ACKNOWLEDGED.items()}
     # Of what has no final answer, nobody knows; it may be there or not, but only so often.
     unanswered = {
@@ -91,9 +95,6 @@ def read(folder: Folder, chosen: Mapping[str, Any]) -> Seen:
         differences(by_kind["sales"], by_kind["orders"], unanswered, books),
         folder.read("blocks.json")["dropped"], driven.rejected,
     )  # fmt: skip
-
-
-PASSING = (0, 409, 429, 500, 502, 503, 504)
 
 
 def _ledgers(about: Mapping[str, Any]) -> Ledgers:
@@ -129,8 +130,9 @@ def windows_of(answers: Answers, faults: Sequence[Fault], seconds: float) -> lis
     return found
 
 
-def _drift_of_p99(windows: Sequence[Window]) -> Drift:
+def _drift_of_p99(windows: Sequence[Window], allowed: float) -> Drift:
     quiet = [one for one in windows if not one.near_fault]
     values = [one.p99 for one in quiet]
     holds = float(np.median(values)) if values else math.nan
-    return Drift("all requests", "p99", holds, slope_of([one.at for one in quiet], values), P99_MOST * holds)
+    slope = slope_of([one.at for one in quiet], values, allowed)
+    return Drift("all requests", "p99", holds, slope, P99_MOST * holds)

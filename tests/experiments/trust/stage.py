@@ -25,7 +25,6 @@ from tests.experiments.common.shop import Shop
 from tests.experiments.failover.faults import CHECKOUT, PAGE, TILL_SALE, Program, Victim, targets
 from tests.experiments.failover.stage import CARTS, INSIST_SECONDS, all_is_well, cart, of_the_shop, until
 from tests.experiments.soak import reckoning
-from tests.experiments.soak.seen import PASSING
 from tests.experiments.trust.counts import GATEWAY_CLUSTER
 from tests.experiments.trust.faults import (
     ALL_KILLED,
@@ -91,7 +90,7 @@ class Stage:
         self.asked.update(asked)
         by_arm = {arm: [one for one in self.kept if one.arm == arm] for arm in (TILL_SALE, CHECKOUT)}
         unknown = {
-            arm: self.asked[arm] - sum(one.status not in PASSING for one in by_arm[arm]) for arm in by_arm
+            arm: self.asked[arm] - sum(one.status not in reckoning.PASSING for one in by_arm[arm]) for arm in by_arm
         }
         found = reckoning.differences(
             by_arm[TILL_SALE],

@@ -71,11 +71,6 @@ class Sum:
             self.statuses.copy(), self.failed_statuses.copy(), self.examples.copy(),
         )  # fmt: skip
 
-    @property
-    def under_way(self) -> int:
-        """Sent, and neither answered nor given up."""
-        return self.sent.total() - self.answered.total() - self.unanswered.total()
-
 
 class Record:
     """Filled by all who ask, at once. `sending` counts by itself, so a request that gets lost here is missed."""
