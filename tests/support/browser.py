@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -22,6 +22,7 @@ from tests.support.waiting import wait_for
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 LONGEST_VISIT_SECONDS = 120
+LONGEST_DUMP_SECONDS = 75
 _KINDS = {".html": "text/html; charset=utf-8", ".js": "text/javascript", ".css": "text/css"}
 
 
@@ -108,12 +109,20 @@ def render(
     more = [f"--window-size={size[0]},{size[1]}", *options]
     if picture:
         more.append(f"--screenshot={picture}")
-    with _profile() as profile:
-        done = subprocess.run(
-            [*_command(profile), *more, "--dump-dom", "--virtual-time-budget=15000", url],
-            capture_output=True, text=True, errors="replace", timeout=LONGEST_VISIT_SECONDS, check=True,
-        )  # fmt: skip
+    try:
+        done = _dumped(more, url)
+    except subprocess.TimeoutExpired:
+        print(f"The browser hung at {url}; it is asked once more.")
+        done = _dumped(more, url)
     return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+
+
+def _dumped(options: Sequence[str], url: str) -> subprocess.CompletedProcess[str]:
+    with _profile() as profile:
+        return subprocess.run(
+            [*_command(profile), *options, "--dump-dom", "--virtual-time-budget=15000", url],
+            capture_output=True, text=True, errors="replace", timeout=LONGEST_DUMP_SECONDS, check=True,
+        )  # fmt: skip
 
 
 @contextmanager
