@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import random
 import socket
 import tempfile
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import IO
 
-_held: dict[int, IO[str]] = {}
+_held: dict[int, int] = {}
+"""By offset, the descriptor of its lock, which the kernel closes when the process ends."""
 
 
 def free_port() -> int:
@@ -39,13 +40,13 @@ def _hold(offset: int) -> bool:
         return True
     path = Path(tempfile.gettempdir()) / f"magasin-ports-{offset}.lock"
     try:
-        lock = path.open("w")
+        lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError:
         return False  # another user's
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        lock.close()
+        os.close(lock)
         return False
     _held[offset] = lock
     return True

@@ -29,7 +29,7 @@ def server() -> Iterator[Server]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
-        def do_GET(self) -> None:  # noqa: N802 - http.server calls this name
+        def do_GET(self) -> None:
             state.asked.add(self.path)
             self.send_response(200)
             self.send_header("Content-Length", "0")

@@ -90,7 +90,8 @@ class Stage:
         self.asked.update(asked)
         by_arm = {arm: [one for one in self.kept if one.arm == arm] for arm in (TILL_SALE, CHECKOUT)}
         unknown = {
-            arm: self.asked[arm] - sum(one.status not in reckoning.PASSING for one in by_arm[arm]) for arm in by_arm
+            arm: self.asked[arm] - sum(one.status not in reckoning.PASSING for one in by_arm[arm])
+            for arm in by_arm
         }
         found = reckoning.differences(
             by_arm[TILL_SALE],
