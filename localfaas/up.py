@@ -97,9 +97,8 @@ def start_processes(settings: Settings, supervisor: Supervisor, stack: Stack) ->
         cluster.create((settings.secrets / SUPERUSER_SECRET).read_text())
         supervisor.replace(platform.postgres_program(settings, cluster))
     gateway.write_bootstrap(settings)
-    gateway.write_gateway(
-        settings, Registry(settings.deployments).all()
-    )  # the API may have changed it meanwhile
+    # Read anew: the API, where it runs, may have changed it meanwhile.
+    gateway.write_gateway(settings, Registry(settings.deployments).all())
     edge.write_bootstrap(settings)
     supervisor.replace(platform.api_program(settings))
     for node in ("gateway", "edge"):
