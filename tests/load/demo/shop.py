@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import requests
 
 from db.seed.token import TokenRequest, mint
+from localfaas import loopback
 from localfaas.client import GatewayClient
 from localfaas.settings import Settings
 from localfaas.status import Row, rate_limits_hold, rows, traces_sent
@@ -128,6 +129,5 @@ def replicas(client: GatewayClient) -> dict[str, Replicas]:
 
 
 def _get(url: str, **headers: str) -> requests.Response:
-    with requests.Session() as session:
-        session.trust_env = False  # a proxy for the outside world cannot reach this machine's loopback
+    with loopback.session() as session:
         return session.get(url, headers=headers, timeout=ASK_SECONDS)
