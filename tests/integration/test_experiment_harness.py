@@ -15,7 +15,7 @@ from tests.experiments.harness.experiment import EXPERIMENT
 def concluded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bool | None]:
     """By goal, whether it was met; A/A is left out, as a busy machine may spoil it."""
     state = tmp_path_factory.mktemp("state")
-    folder = Folder.new(state, "harness", {"aa_runs": 1})
+    folder = Folder.new(state, "harness", {"aa_runs": 1, "full": False})
     with EXPERIMENT.stage(Settings(PROJECT, state), {"aa_runs": 1}) as stage:
         for name in ("stall", "late", "unexpected"):
             EXPERIMENT.run(stage, Step(name, 1), folder.run(name))

@@ -221,6 +221,14 @@ def test_an_interrupted_experiment_goes_on_where_it_stopped(tmp_path: Path) -> N
     assert Folder(path).done_runs() == ["one", "two"]
 
 
+def test_a_run_is_left_out_once_those_before_tell_enough(tmp_path: Path) -> None:
+    class Satisfied(Counting):
+        def needless(self, step: Step, folder: Folder) -> bool:
+            return step.name == "two" and folder.done_runs() == ["one"]
+
+    assert made(tmp_path, Satisfied({})).done_runs() == ["one"]
+
+
 def test_a_conclusion_is_a_result_a_report_and_a_line_of_the_index(tmp_path: Path) -> None:
     folder = made(tmp_path, Counting({}))
     conclude(Counting({}), folder)

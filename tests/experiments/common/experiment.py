@@ -79,6 +79,10 @@ class Experiment(ABC):
     def steps(self, chosen: Mapping[str, Any]) -> list[Step]:
         """The runs, in the order in which they are made."""
 
+    def needless(self, step: Step, folder: Folder) -> bool:
+        """Whether what was written down so far tells enough without this run."""
+        return False
+
     @abstractmethod
     def stage(self, settings: Settings, chosen: Mapping[str, Any]) -> AbstractContextManager[Any]:
         """What all runs need, such as a platform of their own."""
@@ -172,7 +176,7 @@ def prove(settings: Settings, console: Console) -> None:
     brief = {**EXPERIMENT.briefly(), "full": False, "draft": False}
     minutes = sum(step.seconds for step in EXPERIMENT.steps(brief)) / 60
     console.print(
-        f"The harness has not proved itself here of late; that comes first, for about {minutes:.0f} minutes.",
+        f"The harness has not proved itself here of late; that comes first, for up to {minutes:.0f} minutes.",
         soft_wrap=True,
     )
     folder = Folder.new(settings.state, EXPERIMENT.name, brief)
@@ -200,6 +204,8 @@ def make_runs(experiment: Experiment, settings: Settings, folder: Folder, consol
     pace = _Pace(left)
     with _shown(console, "preparing"), experiment.stage(settings, chosen) as stage:
         for place, step in enumerate(left):
+            if experiment.needless(step, folder):
+                continue
             with _shown(console, f"{step.name}: run {place + 1} of {len(left)}, {pace.left(place)}"):
                 seconds = _run_until_believed(experiment, stage, step, folder, console)
             pace.took(step, seconds)
