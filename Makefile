@@ -91,8 +91,8 @@ jmeter: $(VENV)/.ready ## load the shop by JMeter, through Maven: journey=shop s
 experiment: $(VENV)/.ready ## ask a question that takes minutes: name=ladder (full=1 draft=1 resume=FOLDER, more="--help")
 	@$(PY) -m tests.experiments $(or $(name),list) $(if $(full),--full) $(if $(draft),--draft) \
 	  $(if $(resume),--resume "$(resume)") $(more)
-experiments: $(VENV)/.ready ## all of them, in a short form: full=1 for the long one
-	@$(PY) -m tests.experiments all $(if $(full),--full)
+experiments: $(VENV)/.ready ## all of them, in a short form: full=1 for the long one, anew=1 to make again what was made today
+	@$(PY) -m tests.experiments all $(if $(full),--full) $(if $(anew),--anew)
 experiment-compare: $(VENV)/.ready ## whether one run is better than another: a=FOLDER b=FOLDER
 	@$(PY) -m tests.experiments compare $(if $(and $(a),$(b)),"$(a)" "$(b)",$(error which folders? make experiment-compare a=FOLDER b=FOLDER))
 
@@ -107,8 +107,8 @@ crash-points: $(VENV)/.ready ## the points at which a checkout can be killed
 	@$(PY) -m functions.checkout.points
 crash-test: $(VENV)/.ready ## kill -9 a checkout at every point, once and twice in a row, runs=10 times each
 	@CRASH_RUNS=$(or $(runs),10) $(PY) -m pytest tests/integration/test_checkout_crashes.py -n 2 --dist load --timeout 900
-verify: $(VENV)/.ready ## faults, overload, time, races and crashes against their goals, in one table: more="--only trust" (draft=1)
-	@$(PY) -m tests.verify $(if $(draft),--draft) $(more)
+verify: $(VENV)/.ready ## faults, overload, time, races and crashes against their goals, in one table: more="--only trust" (draft=1 anew=1)
+	@$(PY) -m tests.verify $(if $(draft),--draft) $(if $(anew),--anew) $(more)
 race-test: $(VENV)/.ready ## histories of stock and carts, and 64 clients at one cart and at one product's stock, rounds=204
 	@RACE_ROUNDS=$(or $(rounds),204) $(PY) -m pytest tests/integration/test_histories.py tests/integration/test_cart_races.py tests/integration/test_inventory_races.py --timeout 900
 verify-machines: $(VENV)/.ready ## long walks of the state machines, at random: runs=300

@@ -2,7 +2,7 @@
 
 Runs the experiments about faults, overload and time in their short form, and the long forms of the tests that repeat a race
 or a crash many times, or ask at random. Each goal becomes a row of one table, which is printed and written to
-<STATE_DIR>/verify/ as Markdown.
+<STATE_DIR>/verify/ as Markdown. An experiment whose last result is still good is not made again.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +23,8 @@ from xml.etree import ElementTree
 from rich.table import Table
 
 from benchmarks.report import PROJECT, load_settings, machine, table_console
+from tests.experiments.__main__ import experiment
+from tests.experiments.common.experiment import still_good
 from tests.experiments.common.folder import Folder, commit
 
 EXPERIMENTS = ("failover", "trust", "overload", "soak")
@@ -54,9 +56,15 @@ class Row:
     word: str
 
 
-def of_experiment(name: str, state: Path, *, draft: bool) -> list[Row]:
-    """Run it and read its verdicts."""
-    command = [sys.executable, "-m", "tests.experiments", name, *(["--draft"] if draft else [])]
+def of_experiment(name: str, state: Path, *, draft: bool, anew: bool) -> list[Row]:
+    """Run it, unless its last result is still good, and read its verdicts."""
+    form = ["--draft"] if draft else []
+    if not anew and (standing := still_good(experiment(name), state, form)):
+        print(
+            f"made at {standing.settings['at']} of this commit: {standing.path / 'report.html'}", flush=True
+        )
+        return verdicts(name, standing)
+    command = [sys.executable, "-m", "tests.experiments", name, *form]
     before = set(_folders(state, name))
     code = subprocess.run(command, cwd=PROJECT, check=False).returncode
     made = sorted(set(_folders(state, name)) - before)
@@ -151,7 +159,7 @@ def main(arguments: Sequence[str]) -> int:
     path = folder / f"{at:%Y%m%dT%H%M%SZ}.md"
     for part in parts:
         console.print(f"[bold]{part}[/bold] ({parts.index(part) + 1} of {len(parts)})")
-        rows += list(_made(part, state, path, draft=options.draft))
+        rows += _made(part, state, path, draft=options.draft, anew=options.anew)
         # After each part, so that what is stopped has left what it found.
         path.write_text(markdown(rows, at, time.monotonic() - started))
     console.print(_shown(rows))
@@ -159,11 +167,10 @@ def main(arguments: Sequence[str]) -> int:
     return 1 if any(row.word in BAD for row in rows) else 0
 
 
-def _made(part: str, state: Path, path: Path, *, draft: bool) -> Iterator[Row]:
+def _made(part: str, state: Path, path: Path, *, draft: bool, anew: bool) -> list[Row]:
     if part == TESTS:
-        yield from of_tests(long_forms(), path.with_suffix(".xml"))
-    else:
-        yield from of_experiment(part, state, draft=draft)
+        return of_tests(long_forms(), path.with_suffix(".xml"))
+    return of_experiment(part, state, draft=draft, anew=anew)
 
 
 def _shown(rows: Sequence[Row]) -> Table:
@@ -190,6 +197,9 @@ def _parser() -> argparse.ArgumentParser:
         "--draft",
         action="store_true",
         help="experiments without the harness' proof; no verdict of theirs counts then",
+    )
+    parser.add_argument(
+        "--anew", action="store_true", help="make experiments again whose last result is still good"
     )
     return parser
 

@@ -16,7 +16,7 @@ from rich.table import Table
 from benchmarks.report import BenchmarkError, load_settings, table_console
 from tests.experiments.common import index
 from tests.experiments.common.compare import compare
-from tests.experiments.common.experiment import STOPPED, UNPROVEN, Experiment, main
+from tests.experiments.common.experiment import STOPPED, UNPROVEN, Experiment, main, still_good
 from tests.experiments.common.folder import Folder
 
 ORDER = (
@@ -41,22 +41,32 @@ def experiment(name: str) -> Experiment:
 def run_all(arguments: Sequence[str]) -> int:
     """Every experiment in turn; the exit code is that of the worst.
 
-    One that is stopped stops the rest, as does a harness that has not proved itself: it would fail each of them in turn.
+    One whose last result is still good is not made again, so that what was stopped goes on where it was. One that is stopped stops the rest, as does a harness that has not proved itself: it would fail each of them in turn.
     """
     parser = argparse.ArgumentParser(
         prog="make experiments", description="Every experiment, in its short form."
     )
     parser.add_argument("--full", action="store_true", help="in its long form")
+    parser.add_argument(
+        "--anew", action="store_true", help="make those again whose last result is still good"
+    )
     options = parser.parse_args(arguments)
     console, codes, every = table_console(), [], names()
+    form, state = ["--full"] if options.full else [], load_settings().state
     for place, name in enumerate(every, 1):
         console.print(
             f"[bold]{name}[/bold] ({place} of {len(every)}): {experiment(name).question}", soft_wrap=True
         )
-        codes.append(main(experiment(name), ["--full"] if options.full else []))
+        if not options.anew and (made := still_good(experiment(name), state, form)):
+            console.print(
+                f"made at {made.settings['at']} of this commit: {made.path / 'report.html'}", soft_wrap=True
+            )
+            codes.append(0)
+            continue
+        codes.append(main(experiment(name), form))
         if codes[-1] in (UNPROVEN, STOPPED):
             break
-    console.print(f"{load_settings().state / 'experiments' / 'index.html'}", soft_wrap=True)
+    console.print(f"{state / 'experiments' / 'index.html'}", soft_wrap=True)
     return max(codes)
 
 

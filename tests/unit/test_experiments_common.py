@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -37,6 +37,7 @@ from tests.experiments.common.experiment import (
     Step,
     conclude,
     make_runs,
+    still_good,
 )
 from tests.experiments.common.folder import Folder
 from tests.experiments.common.report import Figure, Verdict
@@ -320,6 +321,71 @@ def test_nothing_is_asked_after_a_harness_that_failed_or_a_stop(
     monkeypatch.setenv("STATE_DIR", str(tmp_path))
     assert laboratory.run_all([]) == of_ladder
     assert asked == made
+
+
+@pytest.fixture
+def unchanged(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """A checkout of the commit `one`, or of another."""
+
+    def at(name: str) -> None:
+        for module in ("experiment", "folder"):
+            monkeypatch.setattr(f"tests.experiments.common.{module}.commit", lambda: name)
+
+    at("one")
+    return at
+
+
+def conclude_counting(tmp_path: Path, **settings: Any) -> Folder:
+    folder = made(tmp_path, Counting({}), **{"full": False, "draft": False, **settings})
+    conclude(Counting({}), folder)
+    return folder
+
+
+def test_a_result_is_good_until_the_commit_is_another_or_files_differ_from_it(
+    tmp_path: Path, unchanged: Callable[[str], None]
+) -> None:
+    assert still_good(Counting({}), tmp_path) is None
+    folder = conclude_counting(tmp_path)
+    assert still_good(Counting({}), tmp_path) == folder
+    for other in ("two", "one+", ""):
+        unchanged(other)
+        assert still_good(Counting({}), tmp_path) is None
+
+
+@pytest.mark.parametrize("settings", [{"full": True}, {"draft": True}, {"more": 1}])
+def test_a_result_of_other_settings_is_another(
+    tmp_path: Path, unchanged: Callable[[str], None], settings: dict[str, Any]
+) -> None:
+    conclude_counting(tmp_path, **settings)
+    assert still_good(Counting({}), tmp_path) is None
+
+
+def test_a_result_is_good_only_as_long_as_a_proof(tmp_path: Path, unchanged: Callable[[str], None]) -> None:
+    folder = conclude_counting(tmp_path)
+    early = datetime.now(UTC) - timedelta(hours=13)
+    for changed in ({"at": early.isoformat()}, {"proof": {"code": "another"}}):
+        Folder(folder.path).write("result.json", {**folder.read("result.json"), **changed})
+        assert still_good(Counting({}), tmp_path) is None
+
+
+def test_what_was_made_is_not_made_again_unless_it_is_asked_for(
+    tmp_path: Path, unchanged: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[str] = []
+
+    def run(experiment: Experiment, _: Sequence[str]) -> int:
+        ran.append(experiment.name)
+        return 0
+
+    monkeypatch.setattr(laboratory, "names", lambda: ["counting"])
+    monkeypatch.setattr(laboratory, "experiment", lambda name: Counting({}))
+    monkeypatch.setattr(laboratory, "main", run)
+    monkeypatch.setenv("STATE_DIR", str(tmp_path))
+    conclude_counting(tmp_path)
+    assert laboratory.run_all([]) == 0
+    assert ran == []
+    assert laboratory.run_all(["--anew"]) == 0
+    assert ran == ["counting"]
 
 
 # Two runs

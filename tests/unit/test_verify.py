@@ -86,7 +86,7 @@ def test_the_command_ends_as_the_worst_row_says(
     word: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STATE_DIR", str(tmp_path))
-    monkeypatch.setattr(verify, "of_experiment", lambda name, state, draft: [Row(name, "g", "f", word)])
+    monkeypatch.setattr(verify, "of_experiment", lambda name, state, draft, anew: [Row(name, "g", "f", word)])
     assert verify.main(["--only", "trust"]) == code
     [written] = (tmp_path / "verify").glob("*.md")
     assert f"| trust | g | f | {word} |" in written.read_text()
@@ -94,5 +94,17 @@ def test_the_command_ends_as_the_worst_row_says(
 
 def test_an_experiment_that_cannot_be_made_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verify.sys, "executable", "false")
-    [row] = verify.of_experiment("trust", tmp_path, draft=True)
+    [row] = verify.of_experiment("trust", tmp_path, draft=True, anew=False)
+    assert row.word == "not made"
+
+
+def test_an_experiment_that_was_just_made_is_taken_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Folder.new(tmp_path, "trust", {})
+    folder.write("result.json", {"verdicts": [{"goal": "g", "found": "f", "met": True, "word": "met"}]})
+    monkeypatch.setattr(verify, "still_good", lambda *_: folder)
+    monkeypatch.setattr(verify.sys, "executable", "false")
+    assert verify.of_experiment("trust", tmp_path, draft=False, anew=False) == [Row("trust", "g", "f", "met")]
+    [row] = verify.of_experiment("trust", tmp_path, draft=False, anew=True)
     assert row.word == "not made"

@@ -7,6 +7,7 @@ was written, so that it can be drawn again. A run that may not be believed is ma
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -24,7 +26,7 @@ from rich.console import Console
 from benchmarks.report import BenchmarkError, load_settings
 from localfaas.settings import Settings, SettingsError
 from tests.experiments.common import index, proof
-from tests.experiments.common.folder import Folder
+from tests.experiments.common.folder import Folder, commit
 from tests.experiments.common.report import Figure, Report, Table, Verdict, write
 
 ATTEMPTS = 3
@@ -112,8 +114,7 @@ def main(experiment: Experiment, arguments: Sequence[str]) -> int:
         if options.resume:
             folder = _taken_up(options.resume, experiment)
         else:
-            asked = {**experiment.chosen(options), "full": options.full, "draft": draft}
-            folder = Folder.new(settings.state, experiment.name, asked)
+            folder = Folder.new(settings.state, experiment.name, _asked(experiment, options))
         make_runs(experiment, settings, folder, console)
         with console.status("drawing the conclusion"):
             told = conclude(experiment, folder)
@@ -129,6 +130,28 @@ def main(experiment: Experiment, arguments: Sequence[str]) -> int:
         console.print(f"{one.word:>11}  {one.goal}: {one.found}", markup=False, soft_wrap=True)
     console.print(f"{folder.path / 'report.html'}", soft_wrap=True)
     return 0
+
+
+def still_good(experiment: Experiment, state: Path, arguments: Sequence[str] = ()) -> Folder | None:
+    """The latest result that these arguments would only bring again.
+
+    It was made with the same settings, of this commit with nothing changed, on this machine since it started, and within
+    the time for which the harness' proof holds.
+    """
+    wanted = json.loads(json.dumps(_asked(experiment, _parser(experiment).parse_args(arguments))))
+    here, now = commit(), datetime.now(UTC)
+    if not here or here.endswith("+") or not (experiment.proven or proof.stands(state)):
+        return None
+    for path in sorted((state / "experiments").glob(f"{experiment.name}-2*/result.json"), reverse=True):
+        result = json.loads(path.read_text())
+        if (result.get("settings"), result.get("commit")) == (wanted, here) and proof.is_of_late(result, now):
+            return Folder(path.parent)
+    return None
+
+
+def _asked(experiment: Experiment, options: argparse.Namespace) -> dict[str, Any]:
+    """What settings.json says was asked for. Raises BenchmarkError for what cannot be."""
+    return {**experiment.chosen(options), "full": options.full, "draft": options.draft}
 
 
 def _parser(experiment: Experiment) -> argparse.ArgumentParser:

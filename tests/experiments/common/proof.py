@@ -27,9 +27,10 @@ def stands(state: Path, now: datetime | None = None) -> bool:
     return bool(results) and _holds(json.loads(results[-1].read_text()), now or datetime.now(UTC))
 
 
+def is_of_late(result: dict[str, Any], now: datetime) -> bool:
+    """Whether a result was made on this machine since it started, with the code as it is, and not long ago."""
+    return result.get("proof") == of_harness() and now - datetime.fromisoformat(result["at"]) < HOLDS
+
+
 def _holds(result: dict[str, Any], now: datetime) -> bool:
-    return (
-        result.get("proof") == of_harness()
-        and now - datetime.fromisoformat(result["at"]) < HOLDS
-        and all(one["word"] == "met" for one in result["verdicts"])
-    )
+    return is_of_late(result, now) and all(one["word"] == "met" for one in result["verdicts"])
