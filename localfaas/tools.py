@@ -11,6 +11,11 @@ from localfaas.locks import locked
 from localfaas.settings import Settings
 
 DOWNLOAD_SECONDS = 120
+GOGC = "50"
+"""For tools in Go: they collect their garbage when memory has grown by half, and not when it has doubled.
+
+What watches a shop does little, so that costs next to nothing (https://tip.golang.org/doc/gc-guide).
+"""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from localfaas.settings import LOOPBACK, Settings
 from localfaas.supervisor import Program
-from localfaas.tools import Tool, ToolMissingError
+from localfaas.tools import GOGC, Tool, ToolMissingError
 
 TOOL = Tool("Alertmanager", "prometheus-alertmanager", ("alertmanager", "prometheus-alertmanager"))
 PRIORITY = 700
@@ -51,6 +51,7 @@ def program(settings: Settings, binary: Path, running: Collection[str]) -> Progr
             f"--data.maintenance-interval={SNAPSHOT_INTERVAL}",
         ],
         directory=state,
+        environment={"GOGC": GOGC},
         about={"port": settings.port("alertmanager")},
         reads=(file,),
         priority=PRIORITY,

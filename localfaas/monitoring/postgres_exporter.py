@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 from localfaas.database import write_secret
 from localfaas.settings import LOOPBACK, Settings
 from localfaas.supervisor import Program
-from localfaas.tools import Tool
+from localfaas.tools import GOGC, Tool
 
 NAME = "postgres-exporter"
 TOOL = Tool(
@@ -53,6 +53,7 @@ def program(settings: Settings, binary: Path, running: Collection[str]) -> Progr
             "DATA_SOURCE_USER": user,
             "DATA_SOURCE_PASS_FILE": str(state / "password"),
             "DATA_SOURCE_URI": address,
+            "GOGC": GOGC,
         },
         about={"port": settings.port(NAME)},
         reads=(queries, state / "password"),

@@ -16,7 +16,7 @@ from localfaas import loopback
 from localfaas.monitoring.refused import RefusedError
 from localfaas.settings import LOOPBACK, Settings
 from localfaas.supervisor import Program
-from localfaas.tools import Tool
+from localfaas.tools import GOGC, Tool
 
 TOOL = Tool("Prometheus", "prometheus", ("prometheus",))
 SCRAPE_INTERVAL = "5s"
@@ -92,6 +92,7 @@ def program(settings: Settings, binary: Path, running: Collection[str]) -> Progr
             "--web.enable-lifecycle",
         ],
         directory=state,
+        environment={"GOGC": GOGC},
         about={"port": settings.port("prometheus")},
         priority=PRIORITY,
     )
