@@ -25,6 +25,16 @@ from localfaas.settings import LOOPBACK, Settings
 SUPERUSER = "postgres"
 MAX_CONNECTIONS = 200
 NOBODY = 65534
+LOGGING = {
+    "log_line_prefix": "%m [%p] %e %q%u %a ",
+    "log_error_verbosity": "terse",
+    "log_min_error_statement": "panic",
+}
+"""What keeps values out of the log: psycopg2 sends them within the statement, and details show whole rows and keys.
+
+The prefix has the SQLSTATE, the role and the replica; which statement it was, the function says (functions/shared/statements.py).
+Without `terse`, PostgreSQL tells what a process that was killed had been doing; so it is the server's, not a role's.
+"""
 
 
 class PostgresError(RuntimeError):
@@ -48,7 +58,7 @@ class Cluster:
             f"max_connections={MAX_CONNECTIONS}",
             "shared_buffers=64MB",
             "max_wal_size=256MB",
-            "log_min_duration_statement=500ms",
+            *(f"{name}={value}" for name, value in LOGGING.items()),
             *self._newer_options(),
             *options,
         ]

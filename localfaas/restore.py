@@ -117,8 +117,10 @@ def server(settings: Settings) -> Iterator[str]:
         database.write_secret(secret, postgres.new_password())
     cluster, password = platform.postgres_cluster(settings), secret.read_text()
     cluster.create(password)
-    settings.logs.mkdir(parents=True, exist_ok=True)
-    with (settings.logs / "postgres.log").open("ab") as log:
+    settings.logs.mkdir(mode=0o700, parents=True, exist_ok=True)
+    log_file = settings.logs / "postgres.log"
+    log_file.touch(mode=0o600)
+    with log_file.open("ab") as log:
         process = subprocess.Popen(
             cluster.command(),
             # With the mark, `up` and `down` find it should this process be killed.

@@ -12,7 +12,7 @@ from localfaas.supervisor import PLATFORM_MARK, Supervisor, SupervisorError, ini
 
 
 def render_main(settings: Settings) -> str:
-    """The text of supervisord.conf."""
+    """The text of supervisord.conf; what it and its programs write is for their user alone."""
     run, logs = ini_value(settings.run), ini_value(settings.logs)
     return f"""[supervisord]
 logfile={logs}/supervisord.log
@@ -21,6 +21,7 @@ logfile_backups=1
 pidfile={run}/supervisord.pid
 childlogdir={logs}
 directory={ini_value(settings.state)}
+umask=077
 minfds=4096
 silent=true
 
@@ -43,6 +44,7 @@ def start_supervisord(settings: Settings, timeout: float = 10.0) -> None:
     """Start supervisord as a daemon with what is written below `supervisor/`."""
     for folder in (settings.run, settings.logs, settings.supervisor / "conf.d"):
         folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)
     configuration = settings.supervisor / "supervisord.conf"
     configuration.write_text(render_main(settings))
     for starts in starts_file(settings, "").glob("*"):
@@ -54,6 +56,7 @@ def start_supervisord(settings: Settings, timeout: float = 10.0) -> None:
         check=True,
         env={**os.environ, PLATFORM_MARK: str(settings.state)},
         stdin=subprocess.DEVNULL,
+        umask=0o077,  # for its own log, which it opens before it does as its file says
         capture_output=True,
         text=True,
     )

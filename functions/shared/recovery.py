@@ -13,7 +13,7 @@ from .claims import claimed
 from .database import Connection
 from .errors import Problem, Unavailable
 from .statements import Row
-from .telemetry import current_trace
+from .telemetry import current_trace, said
 
 FAILURES_PER_CALL = 3
 """After so many documents that could not be settled, the cause is not the document."""
@@ -91,7 +91,7 @@ class Recovery:
         if connection.closed:
             raise error
         connection.rollback()
-        why = str(error.__cause__ or error)
+        why = said(error.__cause__ or error)
         _log.warning("%s %s could not be settled: %s", kind, document_id, why)
         self._recovered.labels(kind, "failed").inc()
         self._kinds[kind].touch(connection, document_id, why)

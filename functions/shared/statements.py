@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import psycopg2
 import psycopg2.extensions
 
 from . import metrics, tracing
@@ -14,6 +16,9 @@ from .database import Connection
 from .telemetry import current_trace
 
 Row = dict[str, Any]
+
+SLOW_SECONDS = 0.5
+"""A statement that takes longer is told in the log."""
 
 
 @dataclass(frozen=True)
@@ -50,15 +55,27 @@ class Prepared:
 
 
 def _run(cursor: psycopg2.extensions.cursor, statement: str, parameters: Any) -> None:
-    """Every statement that a function asks for passes through here."""
+    """Every statement that a function asks for passes through here.
+
+    One that PostgreSQL refuses, or that is slow, is told in the log by who asked for it: its values are nobody's concern.
+    """
     trace, started = current_trace(), time.perf_counter()
     try:
         if trace is None or not trace.is_sampled:
             cursor.execute(statement, parameters)
         else:
             tracing.execute(trace, cursor, statement, parameters)
+    except psycopg2.Error as error:
+        if error.pgcode:
+            refusal = {"sqlstate": error.pgcode, "constraint": error.diag.constraint_name}
+            _log.info("statement refused", extra={"statement": tracing.asker(), **refusal})
+        raise
     finally:
-        metrics.QUERY_SECONDS.observe(metrics.operation(statement), time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        metrics.QUERY_SECONDS.observe(metrics.operation(statement), seconds)
+        if seconds > SLOW_SECONDS:
+            slowness = {"statement": tracing.asker(), "milliseconds": round(seconds * 1000)}
+            _log.warning("slow statement", extra=slowness)
 
 
 def fetch_all(
@@ -98,3 +115,6 @@ def execute(
     with connection.cursor() as cursor:
         _run(cursor, statement, parameters)
         return int(cursor.rowcount)
+
+
+_log = logging.getLogger("magasin")

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+import psycopg2
+
 from . import later, metrics
 from .settings import Duration
 from .waiting import Waits
@@ -31,6 +33,8 @@ _KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OP
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:#+/=-]{1,128}\Z")
 _TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})\Z")
 _TRACESTATE = re.compile(r"[\x20-\x7e\t]{1,512}\Z")
+_MORE_FIELDS = ("statement", "sqlstate", "constraint", "milliseconds")
+"""What a record may say beside its message."""
 
 log = logging.getLogger("magasin")
 
@@ -212,11 +216,27 @@ class JsonLogHandler(logging.Handler):
         }
         if trace := current_trace():
             fields |= {"request_id": trace.request_id, "trace_id": trace.trace_id, "route": trace.route}
-        if constraint := getattr(record, "constraint", None):
-            fields["constraint"] = constraint
+        fields |= {name: told for name in _MORE_FIELDS if (told := getattr(record, name, None)) is not None}
         if record.exc_info:
-            fields["traceback"] = logging.Formatter().formatException(record.exc_info)
+            text = logging.Formatter().formatException(record.exc_info)
+            fields["traceback"] = _without_values(text, record.exc_info[1])
         write_line(**fields)
+
+
+def said(error: BaseException) -> str:
+    """What `error` says; of PostgreSQL's without the lines behind it, in which are keys, rows and parts of the statement."""
+    if isinstance(error, psycopg2.Error) and error.pgcode:
+        return f"{error.diag.message_primary} ({error.pgcode})"
+    return str(error)
+
+
+def _without_values(traceback: str, error: BaseException | None) -> str:
+    """The traceback of `error` and of those that led to it, each as it is `said`."""
+    while error is not None:
+        if full := str(error).strip():
+            traceback = traceback.replace(full, said(error).strip())
+        error = error.__cause__ or error.__context__
+    return traceback
 
 
 def configure_logging(function: str, replica: str, level: str) -> None:

@@ -95,16 +95,16 @@ def commit(trace: Trace, work: Callable[[], None]) -> None:
 def _begin_statement(trace: Trace, statement: str) -> Span | None:
     if trace.tracer is None:
         return None
-    operation, asker = statement.split(None, 1)[0].upper(), _asker()
+    operation, name = statement.split(None, 1)[0].upper(), asker()
     attributes = {
         "db.system.name": "postgresql",
         "db.operation.name": operation,
-        "code.function.name": asker,
+        "code.function.name": name,
     }
-    return trace.tracer.begin(trace, f"{operation} {asker}", attributes)
+    return trace.tracer.begin(trace, f"{operation} {name}", attributes)
 
 
-def _asker() -> str:
+def asker() -> str:
     """Whose statement is run, such as `store.open_cart`: the nearest caller outside of this module, statements.py and database.py."""
     frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_globals["__name__"] in _SHARED:

@@ -11,6 +11,7 @@ import yaml
 from deploy.kubernetes import connections, plan, tools, versions
 from localfaas.database import DATABASE
 from localfaas.monitoring import alertmanager, postgres_exporter, prometheus
+from localfaas.postgres import LOGGING
 from localfaas.settings import Settings
 from tests.support import kubernetes
 from tests.support.kubernetes import HERE, PROJECT, STACK, find, world
@@ -200,6 +201,14 @@ def test_connections_of_all_replicas_fit_into_both_databases() -> None:
         "max_connections"
     ]
     assert connections.needed(STACK) <= plain == int(operated)
+
+
+def test_no_database_logs_values() -> None:
+    arguments = set(container("postgres", "StatefulSet")["args"])
+    operated = find(world("existing"), "Cluster", "shop")["spec"]["postgresql"]["parameters"]
+    assert {f"-c{name}={value}" for name, value in LOGGING.items()} <= arguments
+    assert operated.items() >= {**LOGGING, "log_min_messages": "fatal"}.items()
+    assert not [text for text in [*arguments, *operated] if "log_min_duration" in text]
 
 
 def test_connections_are_counted_as_functions_open_them() -> None:

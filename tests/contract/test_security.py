@@ -19,10 +19,13 @@ from pydantic import BaseModel, Field
 from functions.shared import Api, Body, openapi
 from tests.support.hostile import Schema, unbounded
 from tests.support.postgres import PROJECT
+from tests.support.secret_search import shapes_in, tracked_files
 
 PAGE = (PROJECT / "docs" / "security.md").read_text()
 TESTS = PROJECT / "tests"
 FUNCTIONS = sorted(path.parent.name for path in (PROJECT / "functions").glob("*/handler.py"))
+MADE_UP = [TESTS / "integration" / "earlier_rows" / "0007_customers.sql"]
+"""Files with what looks like a secret and is none: the hash of a password that the tests know."""
 SOURCES = sorted([*(PROJECT / "functions").rglob("*.py"), *(PROJECT / "template").rglob("*.py")])
 RISKS = {f"API{number}:2023" for number in range(1, 11)}
 NAMED_TEST = re.compile(r"`([a-z0-9_/]+\.py)::(test_[a-z0-9_]+)`")
@@ -271,6 +274,12 @@ def test_the_edge_gives_no_stranger_a_customers_credentials() -> None:
     assert [
         origin for origin in cors["origins"] if not re.fullmatch(r"https?://[a-z0-9.]+(:\d+)?", origin)
     ] == []
+
+
+def test_nothing_in_the_repository_looks_like_a_secret() -> None:
+    """Whoever's it is; that each kind is found is tested in unit/test_secret_search.py."""
+    looks = shapes_in(tracked_files(PROJECT))
+    assert {path: kinds for path, kinds in looks.items() if path not in map(str, MADE_UP)} == {}
 
 
 def test_no_secret_has_a_value_in_what_is_deployed() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.platform import PROJECT, Deployed, Platform, discard, new_platform
+from tests.support.secret_search import found_in_files, tracked_files, values_in
 from tests.support.watching import Prometheus, trade_until_all_is_seen
 
 
@@ -21,6 +22,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     try:
         platform.run("up")
         yield platform
+        assert told_secrets(platform) == {}
     finally:
         discard(platform)
 
@@ -36,8 +38,15 @@ def shop() -> Iterator[Platform]:
     try:
         platform.run("up")
         yield platform
+        assert told_secrets(platform) == {}
     finally:
         discard(platform)
+
+
+def told_secrets(platform: Platform) -> dict[str, list[str]]:
+    """Logs and files of the repository that have a secret of this platform in them, once all tests have used it."""
+    values = {**values_in(platform.secrets), **platform.known}
+    return found_in_files(values, [*platform.settings.logs.rglob("*"), *tracked_files(PROJECT)])
 
 
 @pytest.fixture(scope="session")

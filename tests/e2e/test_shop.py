@@ -240,6 +240,13 @@ def test_secrets_are_readable_by_their_owner_alone(shop):
         assert path.stat().st_mode & 0o077 == 0, path.name
 
 
+def test_logs_and_sockets_are_their_owners_alone(shop):
+    folders = [shop.settings.logs, shop.settings.run]
+    files = [path for folder in folders for path in folder.rglob("*") if not path.is_dir()]
+    assert {path.suffix for path in files} >= {".log", ".sock"}
+    assert [str(path) for path in (*folders, *files) if path.stat().st_mode & 0o077] == []
+
+
 def test_nothing_listens_beyond_loopback(shop):
     import psutil
 
@@ -266,8 +273,20 @@ def secrets_of_a_purchase(shop):
     bought = check_out(person, cart, card_token=f"tok_ok_{once}")
     assert bought.status_code == 201, bought.text
     person.leave()
+    head, member = street.head_office(), f"{uuid4().hex}@example.com"
+    account = {
+        "email": member,
+        "password": password,
+        "name": f"Grace {uuid4().hex}",
+        "role": "staff",
+        "store": "S1",
+    }
+    head.done("POST", "/customers/staff", account)
+    assert head.ask("POST", "/customers/staff", account).status_code == 409, "PostgreSQL has refused a key"
+    head.leave()
     return {
-        "e-mail address": email, "password": password, "wrong password": wrong, "cart token": cart_token,
+        "e-mail address": email, "address of staff": member, "name of staff": account["name"],
+        "password": password, "wrong password": wrong, "cart token": cart_token,
         "card token": f"tok_ok_{once}", "access token": signed["access_token"], "refresh token": signed["refresh_token"],
     }, bought.headers["X-Request-Id"]  # fmt: skip
 

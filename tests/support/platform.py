@@ -44,6 +44,8 @@ class Platform:
     project: Path
     state: Path
     offset: int
+    known: dict[str, str] = field(default_factory=dict)
+    """What people of this platform know and nobody else is to read, by what it is (shoppers.py)."""
 
     @property
     def settings(self) -> Settings:
@@ -121,7 +123,7 @@ class Deployed(Platform):
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
-        self.project = PROJECT
+        self.project, self.known = PROJECT, {}
         self._environ = environ
 
     @staticmethod

@@ -1,7 +1,11 @@
-"""Secrets by name, and what is found of them in a text, in a folder, in the command lines of this machine."""
+"""Secrets by name, and what is found of them in a text, in a folder, in the command lines of this machine.
+
+And what looks like a secret, whoever's it is: for files that must have none.
+"""
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -11,6 +15,19 @@ NO_SECRETS = frozenset({"basic-auth-user", "token-public-keys"})
 SHORTEST = 8
 """Characters; a shorter secret would be found by chance."""
 LARGEST_FILE_BYTES = 64 * 1024 * 1024
+
+_RANDOM = r"(?=[\w+/%.-]*\d)(?=[\w+/%.-]*[A-Za-z])"
+"""What follows has a digit and a letter: words of an example have no digits."""
+SHAPES = {
+    "private key": r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----(?:\s|\\n|\\r)*[A-Za-z0-9+/]{40}",
+    "token": r"\beyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{20,}",
+    "password hash": r"\$argon2id?\$v=\d+\$m=\d+,t=\d+,p=\d+\$[A-Za-z0-9+/]{16,}\$[A-Za-z0-9+/]{32,}",
+    "password in an address": rf"://[\w.-]*:{_RANDOM}[\w+/%.-]{{12,}}@",
+    "named secret": rf"(?i:password|passwd|secret|token|api_?key)[\"']?\s*[:=]\s*[\"']?{_RANDOM}[\w+/-]{{24,}}",
+    "key of a service": r"\b(?:AKIA[0-9A-Z]{16}|gh[pousr]_\w{30,}|github_pat_\w{30,}|glpat-[\w-]{20,}|xox[abprs]-[\w-]{20,}|[rs]k_live_\w{20,})",
+}
+"""What secrets look like, by kind."""
+_SHAPES = {kind: re.compile(shape.encode()) for kind, shape in SHAPES.items()}
 
 Values = Mapping[str, str]
 """Each secret text by what it is."""
@@ -56,6 +73,14 @@ def _content(path: Path) -> bytes:
         return path.read_bytes()
     except FileNotFoundError:
         return b""
+
+
+def shapes_in(files: Iterable[Path]) -> dict[str, list[str]]:
+    """File to the kinds of secrets that something in it looks like."""
+    told = {
+        str(path): [kind for kind, shape in _SHAPES.items() if shape.search(_content(path))] for path in files
+    }
+    return {path: kinds for path, kinds in told.items() if kinds}
 
 
 def left_open(values: Values, directory: Path, without: Iterable[str] = ()) -> list[str]:

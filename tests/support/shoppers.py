@@ -61,6 +61,7 @@ class Person:
     def register(self, name: str) -> str:
         """Register, and sign in; the address that is the account's."""
         email = f"{uuid4()}@example.com"
+        self._knows("e-mail address", email)
         self.done("POST", "/customers", {"email": email, "password": PASSWORD, "name": name})
         self.sign_in(email)
         return email
@@ -68,6 +69,11 @@ class Person:
     def sign_in(self, email: str) -> None:
         signed = self.done("POST", "/customers/sessions", {"email": email, "password": PASSWORD})
         self.token = {"Authorization": f"Bearer {signed['access_token']}"}
+        for token in ("access_token", "refresh_token"):
+            self._knows(token, signed[token])
+
+    def _knows(self, what: str, value: str) -> None:
+        self.platform.known[f"{what} {len(self.platform.known)}"] = value
 
     def leave(self) -> None:
         self.browser.close()

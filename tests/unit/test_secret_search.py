@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 from pathlib import Path
+from secrets import token_hex, token_urlsafe
+
+import pytest
+from argon2 import PasswordHasher
 
 from db.seed.keys import ensure_private_key
+from tests.support.functions import Secrets
 from tests.support.secret_search import (
+    SHAPES,
     command_lines,
     found,
     found_in_files,
     left_open,
+    shapes_in,
     tracked_files,
     values_in,
 )
@@ -62,3 +71,35 @@ def test_every_process_and_every_tracked_file_is_looked_at() -> None:
         Path(__file__) in tracked_files(Path(__file__).parents[2])
         or not (Path(__file__).parents[2] / ".git").exists()
     )
+
+
+def planted(kind: str, directory: Path) -> str:
+    """A text with a secret of that kind, made as the platform and its users make theirs."""
+    ensure_private_key(directory / "key")
+    return {
+        "private key": (directory / "key").read_text,
+        "private key in JSON": lambda: json.dumps({"key": (directory / "key").read_text()}),
+        "token": lambda: str(Secrets.make(directory / "secrets").bearer("hq")),
+        "password hash": lambda: PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash("a password"),
+        "password in an address": lambda: f"postgresql://cart:{token_hex(24)}@127.0.0.1/magasin",
+        "named secret": lambda: f"API_KEY={token_urlsafe(24)}7a",
+        "key of a service": lambda: "ghp_" + token_hex(18),
+    }[kind]()
+
+
+KINDS = (*SHAPES, "private key in JSON")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_secret_that_was_committed_is_found_by_its_shape(tmp_path: Path, kind: str) -> None:
+    """Whoever's it is: here one that no platform of a test has made."""
+    repository = tmp_path / "repository"
+    subprocess.run(["git", "init", "-q", repository], check=True)
+    (repository / "plain").write_text(
+        "password: the one you chose\nDATABASE_URL=postgresql://user:password@host/name\n"
+    )
+    (repository / "notes.md").write_text(f"for later: {planted(kind, tmp_path)}\n")
+    subprocess.run(["git", "-C", repository, "add", "."], check=True)
+    assert shapes_in(tracked_files(repository)) == {
+        str(repository / "notes.md"): [kind.removesuffix(" in JSON")]
+    }
