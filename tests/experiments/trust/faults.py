@@ -40,6 +40,8 @@ BRIEF_SECONDS, SILENT_SECONDS = 3.0, 5.0
 POSTGRES, GATEWAY, PAYMENTS = "PostgreSQL", "the gateway", "the payment provider"
 DISK_FULL, ALL_KILLED = "disk-full", "all-killed"
 UP_SECONDS = 40.0
+SETTLED_SECONDS = 1.0
+"""What was due so long before the fault is calm; what came later may have met it."""
 
 
 @dataclass(frozen=True)
