@@ -50,6 +50,7 @@ class Trust(Failover):
         + ", ".join(f"{name} {rate:g} a second" for name, rate in ALL_RATES.items())
         + f"; a request has {PATIENCE_SECONDS:g} s.",
         f"Each fault is a run of its own: a calm as long as what is judged after it, the fault, {BACK_SECONDS:g} s in which all has to be well again, and {AFTER_SECONDS:g} s more.",
+        "A run in which the fault was not seen to take effect (a process gone or stopped, something held back on its line, the last block taken) is made again.",
         "Lines lead through a proxy of the experiment's own (tests/support/bad_network.py) while it is their turn: functions have its address in their secrets, the edge and the gateway among their endpoints.",
         "PostgreSQL without a connection: the database takes none of any function, and those that were open are ended. Without disk: its directory is a file system of 600 MB in memory, of which the last block is taken.",
         "Requests for each sent: repeats by the edge, the gateway and functions that call others that reached a function, over what clients sent from the fault until 5 s after it, and one.",
@@ -87,13 +88,15 @@ class Trust(Failover):
                 drive_only(folder, load_of(stage.requests(), ALL_RATES, self.seconds(fault)))
             finally:
                 happening.stop()
+            led = stage.is_led(fault)
             folder.write("repeats.json", repeats(before, count(stage.settings)))
         folder.write("fault.json", {"fault": fault.name, **asdict(happening.seen)})
         seen = results.read(folder)
         asked = {flow: len(seen.flows[flow]) for flow in (TILL_SALE, CHECKOUT) if flow in seen.flows}
         folder.write("books.json", stage.books(kept(folder), asked))
         # While everything starts, the client has hardly a processor and its requests pile up: that is what is told.
-        return objections(replace(seen, rejected=()) if fault.help_seconds else seen)
+        found = objections(replace(seen, rejected=()) if fault.help_seconds else seen)
+        return found if led else [*found, "the way led past the bad line in the end"]
 
     def conclude(self, folder: Folder) -> Conclusion:
         seen = results.by_fault([results.read(folder.run(name)) for name in folder.done_runs()])
