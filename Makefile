@@ -107,13 +107,13 @@ crash-points: $(VENV)/.ready ## the points at which a checkout can be killed
 	@$(PY) -m functions.checkout.points
 crash-test: $(VENV)/.ready ## kill -9 a checkout at every point, once and twice in a row, runs=10 times each
 	@CRASH_RUNS=$(or $(runs),10) $(PY) -m pytest tests/integration/test_checkout_crashes.py -n 2 --dist load --timeout 900
-verify: $(VENV)/.ready ## faults, overload, time, races and crashes against their goals, in one table: more="--only trust" (draft=1 anew=1)
+verify: $(VENV)/.ready ## faults, overload, time, races, crashes, leaks, data and roles against their goals, in one table: more="--only trust" (draft=1 anew=1)
 	@$(PY) -m tests.verify $(if $(draft),--draft) $(if $(anew),--anew) $(more)
 race-test: $(VENV)/.ready ## histories of stock and carts, and 64 clients at one cart and at one product's stock, rounds=204
 	@RACE_ROUNDS=$(or $(rounds),204) $(PY) -m pytest tests/integration/test_histories.py tests/integration/test_cart_races.py tests/integration/test_inventory_races.py --timeout 900
 verify-machines: $(VENV)/.ready ## long walks of the state machines, at random: runs=300
 	@VERIFY=1 VERIFY_RUNS=$(or $(runs),300) $(PY) -m pytest tests/integration/test_*_machine.py -n 3 --dist loadfile --timeout 7200
-leak-test: $(VENV)/.ready ## scale, deploy, up and down again and again: cycles=200
+leak-test: $(VENV)/.ready ## scale, deploy, up and down again and again, some half a minute each: cycles=200
 	@LEAK_CYCLES=$(or $(cycles),200) $(PY) -m pytest tests/e2e/test_leaks.py -n0 --timeout 7200
 check: $(VENV)/.ready ## what CI runs: lint, types, tests
 	@$(VENV)/bin/ruff check .

@@ -1,8 +1,9 @@
 """Everything that is to be trusted, put to the test: `python -m tests.verify`, or `make verify`.
 
-Runs the experiments about faults, overload and time in their short form, and the long forms of the tests that repeat a race
-or a crash many times, or ask at random. Each goal becomes a row of one table, which is printed and written to
-<STATE_DIR>/verify/ as Markdown. An experiment whose last result is still good is not made again.
+Runs the experiments about faults, overload and time in their short form, the long forms of the tests that repeat a race, a
+crash or a way up and down many times, or ask at random, and those tests of data, roles, secrets and doctor that have one form
+alone. Each goal becomes a row of one table, which is printed and written to <STATE_DIR>/verify/ as Markdown. An experiment
+whose last result is still good is not made again.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from xml.etree import ElementTree
@@ -36,24 +37,62 @@ LONG_FORMS: Mapping[str, str] = {
     "VERIFY_EXAMPLES": "500",
     "RACE_ROUNDS": "204",
     "CRASH_RUNS": "3",
+    "LEAK_CYCLES": "10",
 }
 """Variables that turn a test into its long form, and bound it to minutes; one that is set already stays as it is."""
 _READS_ONE = re.compile(
     rf"""environ(?:\.get\(|\[)\s*["'](?:{"|".join(LONG_FORMS)})["']|^from tests\.support\.(?:effort|machines) import""",
     re.MULTILINE,
 )
+ONLY_FORM = tuple(
+    PROJECT / "tests" / f"{name}.py"
+    for name in (
+        "integration/test_migrations", "integration/test_migrations_with_data", "integration/test_backup_restore", "e2e/test_data_care",
+        "contract/test_database_roles", "contract/test_security", "contract/test_authorisation", "contract/test_owasp",
+        "unit/test_secret_search", "e2e/test_shop", "integration/test_doctor_database", "e2e/test_doctor",
+    )
+)  # fmt: skip
+"""What else must hold, in files of tests that have no long form: data of every age, backups, roles, every kind of caller,
+secrets and attacks on the whole shop, and what finds faults. Some minutes."""
 TEST_SECONDS = 1800
-GOOD, BAD = ("met", "passed", "cannot tell"), ("missed", "failed", "not made")
+UNKNOWN, MISSED, ACCEPTED = "cannot tell", "missed", "accepted"
+COLOURS: Mapping[str, str] = {
+    "met": "green", "passed": "green", ACCEPTED: "yellow", UNKNOWN: "yellow", MISSED: "red", "failed": "red", "not made": "red",
+}  # fmt: skip
+"""Every word that a row may have; the red ones are bad."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A goal of one part, what was found, and a word out of GOOD or BAD."""
+    """A goal of one part, what was found, and a word out of COLOURS."""
 
     part: str
     goal: str
     found: str
     word: str
+
+    @property
+    def bad(self) -> bool:
+        return COLOURS[self.word] == "red"
+
+
+@dataclass(frozen=True)
+class Miss:
+    """A goal that is missed on purpose: by how much at most, and the decision that says why."""
+
+    part: str
+    goal: str
+    """What the goal's sentence holds."""
+    most: float
+    decision: int
+    why: str
+
+
+ON_PURPOSE = (
+    Miss("trust", "repeats on the way", 1.3, 103, "reads are asked again as Kong asks them"),
+    Miss("overload", "sales: who is refused knows it within", 1.3, 102, "a standing queue is left after 1 s"),
+)
+"""No more than there are decisions for; what becomes worse than this is missed, and what is met again is to be struck off."""
 
 
 def of_experiment(name: str, state: Path, *, draft: bool, anew: bool) -> list[Row]:
@@ -74,9 +113,28 @@ def of_experiment(name: str, state: Path, *, draft: bool, anew: bool) -> list[Ro
 
 
 def verdicts(name: str, folder: Folder) -> list[Row]:
-    return [
-        Row(name, one["goal"], one["found"], one["word"]) for one in folder.read("result.json")["verdicts"]
-    ]
+    found = folder.read("result.json")["verdicts"]
+    return [weighed(Row(name, one["goal"], one["found"], one["word"]), one.get("value")) for one in found]
+
+
+def weighed(row: Row, value: float | None) -> Row:
+    """The row, with what the decision about its goal says, where there is one."""
+    miss = next((one for one in ON_PURPOSE if one.part == row.part and one.goal in row.goal), None)
+    if miss is None or row.word == UNKNOWN:
+        return row
+    if row.word != MISSED:
+        return replace(
+            row, found=f"{row.found} (no longer missed: decision {miss.decision} need not accept it)"
+        )
+    if value is not None and value <= miss.most:
+        return replace(
+            row,
+            word=ACCEPTED,
+            found=f"{row.found} (up to {miss.most:g} by decision {miss.decision}: {miss.why})",
+        )
+    return replace(
+        row, found=f"{row.found} (worse than the {miss.most:g} that decision {miss.decision} accepts)"
+    )
 
 
 def _folders(state: Path, name: str) -> list[Path]:
@@ -88,10 +146,10 @@ def long_forms(root: Path = PROJECT / "tests") -> list[Path]:
     return [path for path in sorted(root.glob("*/test_*.py")) if _READS_ONE.search(path.read_text())]
 
 
-def of_tests(files: Sequence[Path], report: Path) -> list[Row]:
-    """Run them in their long form and read what came of each."""
+def of_tests(files: Sequence[Path], report: Path, dist: str) -> list[Row]:
+    """Run them in their long form, if they have one, and read what came of each; `dist` is xdist's."""
     command = [
-        sys.executable, "-m", "pytest", "-n", "2", "--dist", "load", f"--timeout={TEST_SECONDS}", f"--junitxml={report}",
+        sys.executable, "-m", "pytest", "-n", "2", "--dist", dist, f"--timeout={TEST_SECONDS}", f"--junitxml={report}",
         *(str(path.relative_to(PROJECT)) for path in files),
     ]  # fmt: skip
     code = subprocess.run(command, cwd=PROJECT, env={**LONG_FORMS, **os.environ}, check=False).returncode
@@ -113,7 +171,7 @@ def outcomes(report: Path) -> list[Row]:
             TESTS,
             module,
             ", ".join(f"{number} {word}" for word, number in sorted(its.items())),
-            "failed" if its["failed"] else "passed" if its["passed"] else "cannot tell",
+            "failed" if its["failed"] else "passed" if its["passed"] else UNKNOWN,
         )
         for module, its in sorted(counts.items())
     ]
@@ -128,11 +186,8 @@ def _outcome(case: ElementTree.Element) -> str:
 def markdown(rows: Sequence[Row], at: datetime, seconds: float) -> str:
     """The table with what it is about, as docs/reliability.md takes it."""
     about = machine()
-    words = Counter(row.word for row in rows)
     head = [
-        f"`make verify`, {at:%Y-%m-%d %H:%M} UTC, {seconds / 60:.0f} minutes, commit {commit() or 'unknown'}: "
-        + ", ".join(f"{number} {word}" for word, number in words.most_common())
-        + ".",
+        f"`make verify`, {at:%Y-%m-%d %H:%M} UTC, {seconds / 60:.0f} minutes, commit {commit() or 'unknown'}: {counted(rows)}.",
         f"{about['processors']} processors ({about['processor']}), {about['system']}, Python {about['python']}.",
         "",
         "| part | goal | found | |",
@@ -144,12 +199,18 @@ def markdown(rows: Sequence[Row], at: datetime, seconds: float) -> str:
     return "\n".join([*head, *lines, ""])
 
 
+def counted(rows: Sequence[Row]) -> str:
+    """How many rows there are of each word, in the order of COLOURS."""
+    words = Counter(row.word for row in rows)
+    return ", ".join(f"{words[word]} {word}" for word in COLOURS if words[word])
+
+
 def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
 def main(arguments: Sequence[str]) -> int:
-    """0 when no goal was missed and every part was made."""
+    """0 when every part was made and no goal was missed, but those that are on purpose; what cannot be told is counted."""
     options = _parser().parse_args(arguments)
     parts = [name for name in (*EXPERIMENTS, TESTS) if not options.only or name in options.only]
     state, console = load_settings().state, table_console()
@@ -163,13 +224,18 @@ def main(arguments: Sequence[str]) -> int:
         # After each part, so that what is stopped has left what it found.
         path.write_text(markdown(rows, at, time.monotonic() - started))
     console.print(_shown(rows))
+    print(counted(rows))
     print(path)
-    return 1 if any(row.word in BAD for row in rows) else 0
+    return int(any(row.bad for row in rows))
 
 
 def _made(part: str, state: Path, path: Path, *, draft: bool, anew: bool) -> list[Row]:
     if part == TESTS:
-        return of_tests(long_forms(), path.with_suffix(".xml"))
+        # A long form may be one file's and is spread; what has one form shares what a file sets up.
+        return [
+            *of_tests(long_forms(), path.with_suffix(".long.xml"), "load"),
+            *of_tests(ONLY_FORM, path.with_suffix(".xml"), "loadfile"),
+        ]
     return of_experiment(part, state, draft=draft, anew=anew)
 
 
@@ -178,14 +244,14 @@ def _shown(rows: Sequence[Row]) -> Table:
     for title in ("part", "goal", "found", ""):
         table.add_column(title)
     for row in rows:
-        table.add_row(row.part, row.goal, row.found, f"[{'red' if row.word in BAD else 'green'}]{row.word}")
+        table.add_row(row.part, row.goal, row.found, f"[{COLOURS[row.word]}]{row.word}")
     return table
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="make verify",
-        description="Faults, overload, time, races and crashes, each against its goals; takes the better part of an hour.",
+        description="Faults, overload, time, races, crashes, leaks, data, roles and secrets, each against its goals; takes some one and a half hours.",
     )
     parser.add_argument(
         "--only",

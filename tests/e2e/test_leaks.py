@@ -45,11 +45,11 @@ SHORT_CYCLES = 2
 SECONDS_PER_CYCLE = 60
 """Far more than one takes."""
 NEIGHBOURS = 20
-"""Files that others may add to /tmp meanwhile; who leaves one in each of many cycles leaves more."""
+"""Files that others may add to /tmp meanwhile; who leaves one in every third of many cycles leaves more."""
 
 
 def only_long(test: Callable[..., None]) -> Callable[..., None]:
-    skipped = pytest.mark.skipif(LONG_CYCLES == 0, reason="takes some ten seconds a cycle: LEAK_CYCLES=200")
+    skipped = pytest.mark.skipif(LONG_CYCLES == 0, reason="takes some half a minute a cycle: LEAK_CYCLES=200")
     bounded = pytest.mark.timeout(SECONDS_PER_CYCLE * (LONG_CYCLES + 1))
     decorated: Callable[..., None] = skipped(bounded(test))
     return decorated
@@ -100,7 +100,8 @@ def change(platform: Platform, function: str, path: str) -> None:
 
 
 def open_files(platform: Platform) -> Descriptors:
-    pids = {name: row["pid"] for name, row in platform.processes().items()}
+    """Of all that is no replica."""
+    pids = {name: row["pid"] for name, row in platform.processes().items() if not row["traffic"]}
     supervisord = int((platform.settings.run / "supervisord.pid").read_text())
     return descriptors({**pids, "supervisord": supervisord})
 
@@ -139,7 +140,7 @@ def check_changes_leave_nothing(
     """So many changes in one life of a platform; after each it holds what it held after the first."""
     change(platform, function, path)  # whatever is opened once is open now
     held_before, before = held_at_rest(platform), open_files(platform)
-    assert set(before) == set(LONG_LIVED)
+    assert set(before) >= set(LONG_LIVED)
     assert all(before.values())
     for number in range(2, cycles + 1):
         change(platform, function, path)
@@ -166,10 +167,11 @@ def test_scaling_and_deploying_leave_nothing_in_what_lives_on(shop: Platform):
 
 @pytest.fixture
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Platform]:
-    """A platform with two functions and a PostgreSQL, whose commands have a TMPDIR of their own."""
+    """A platform with two functions, a PostgreSQL and all that watches, whose commands have a TMPDIR of their own."""
     project = tmp_path / "project"
     shutil.copytree(Path(__file__).parent / "two_functions", project)
-    shutil.copytree(PROJECT / "template", project / "template")
+    for folder in ("template", "monitoring/alertmanager"):
+        shutil.copytree(PROJECT / folder, project / folder, dirs_exist_ok=True)
     migrations = project / "db" / "migrations"
     migrations.mkdir(parents=True)
     (migrations / "0001_nothing.sql").write_text("-- migrate:up\nSELECT;\n-- migrate:down\nSELECT;\n")
@@ -207,7 +209,7 @@ def test_cycles_of_up_and_down_leave_nothing_behind(own: Platform, tell: Callabl
         assert len(up.processes) == len(first[1].processes), up.processes
         tell(f"cycle {number} of {LONG_CYCLES}: {len(up.processes)} processes, {len(down.files)} files left")
     found = set(shared.iterdir()) - before
-    assert len(found) < max(LONG_CYCLES, NEIGHBOURS), found
+    assert len(found) < max(LONG_CYCLES // 3, NEIGHBOURS), found
 
 
 @pytest.fixture

@@ -118,6 +118,22 @@ def test_what_was_swallowed_arrives_once_the_line_is_mended(line: BadNetwork) ->
         assert answer(connection) == ASKED
 
 
+@pytest.mark.parametrize("how", ["delay", "cut", "reset", "blackhole"])
+def test_what_a_bad_line_has_done_to_somebody_is_counted(line: BadNetwork, how: str) -> None:
+    """Whatever passes when it is well, and a bad line that nobody uses, count nothing."""
+    with client(line) as early:
+        early.sendall(b"x")
+        assert early.recv(1)
+    wait_for(lambda: not line._ends, what="nobody on the line")
+    line.delay(0.01) if how == "delay" else getattr(line, how)()
+    assert line.touched == 0
+    with client(line) as asking, suppress(OSError):
+        asking.sendall(b"x")
+        wait_for(lambda: line.touched, what="somebody to be met")
+    assert line.touched
+    line.mend()
+
+
 def test_a_line_to_nobody_closes(echo: int) -> None:
     with closing(socket.socket()) as nobody:
         nobody.bind(("127.0.0.1", 0))

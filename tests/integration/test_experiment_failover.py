@@ -38,6 +38,20 @@ def test_a_fault_happens_under_load_and_its_leaving_and_returning_is_seen() -> N
     assert started + 0.2 <= seen.at <= seen.left <= seen.back
     assert seen.over >= seen.at + 0.5
     assert seen.returned is None
+    assert seen.shown
+
+
+def test_a_small_replica_that_ails_is_told_from_one_that_is_well() -> None:
+    with three_replicas() as (replica, *_):
+        small = Small(None, replica)  # type: ignore[arg-type]
+        assert not small.ails()
+        for name in ("replica-slow", "replica-500", "replica-500-well"):
+            fault = BY_NAME[name]
+            fault.begin(small)
+            assert small.ails()
+            assert fault.end
+            fault.end(small)
+            assert not small.ails()
 
 
 def test_a_fault_that_cannot_be_brought_about_is_told() -> None:

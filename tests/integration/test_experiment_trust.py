@@ -9,7 +9,7 @@ import psycopg2
 import pytest
 
 from tests.experiments.trust import faults, stage
-from tests.experiments.trust.faults import Disk, let_all_in, let_nobody_in
+from tests.experiments.trust.faults import Disk, let_all_in, let_nobody_in, nobody_is_in
 from tests.support.postgres import Database
 
 
@@ -19,7 +19,9 @@ def test_a_full_disk_takes_not_a_byte_until_it_is_emptied(monkeypatch: pytest.Mo
         if path is None:
             pytest.skip("only root may mount a file system")
         disk = Disk(path)
+        assert not disk.is_full()
         disk.fill()
+        assert disk.is_full()
         with pytest.raises(OSError, match="No space left"):
             (path / "more").write_bytes(b"x")
         disk.empty()
@@ -34,8 +36,10 @@ def test_a_function_finds_no_connection_and_loses_those_it_has(
     monkeypatch.setattr(faults, "DATABASE", database.name)
     program: Any = SimpleNamespace(settings=None)
     held = database.connect("products")
+    assert not nobody_is_in(program)
     let_nobody_in(program)
     try:
+        assert nobody_is_in(program)
         with pytest.raises(psycopg2.OperationalError):
             held.cursor().execute("SELECT 1")
         with pytest.raises(psycopg2.OperationalError, match="too many connections"):

@@ -30,6 +30,8 @@ class BadNetwork:
         self.port = port
         self.taken = 0
         """Connections so far."""
+        self.touched = 0
+        """Pieces that were delayed, cut or held back, and connections that were reset or held back, so far."""
         self._target = target
         self._delay_seconds = 0.0
         self._cuts = self._resets = self._stops = False
@@ -82,6 +84,7 @@ class BadNetwork:
         self._resets = True
         for end in list(self._ends):
             _break(end)
+            self.touched += 1
 
     def _mend(self) -> None:
         self._delay_seconds = 0.0
@@ -113,8 +116,9 @@ class BadNetwork:
         self._ends.add(writer)
         try:
             if self._resets:
+                self.touched += 1
                 return
-            await self._passing.wait()
+            await self._passed()
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
             ends.add(far_writer)
             self._ends.add(far_writer)
@@ -144,17 +148,24 @@ class BadNetwork:
     ) -> None:
         while chunk := await source.read(CHUNK_BYTES):
             if self._delay_seconds:
+                self.touched += 1
                 await asyncio.sleep(self._delay_seconds)
-            await self._passing.wait()
+            await self._passed()
             cut = is_answer and self._cuts
+            self.touched += cut
             sink.write(chunk[: len(chunk) // 2] if cut else chunk)
             await sink.drain()
             if cut:
                 await _closed(sink)
                 raise ConnectionAbortedError("cut")
-        await self._passing.wait()
+        await self._passed()
         if sink.can_write_eof():
             sink.write_eof()
+
+    async def _passed(self) -> None:
+        """When nothing is swallowed any more."""
+        self.touched += not self._passing.is_set()
+        await self._passing.wait()
 
 
 async def _closed(end: asyncio.StreamWriter) -> None:

@@ -23,9 +23,9 @@ from localfaas.supervisor import PLATFORM_MARK
 FIRST_PORT, PORTS = 8000, 500
 """Every port of a platform lies in these, plus its offset; offsets are as far apart (ports.py)."""
 LONG_LIVED = ("supervisord", "api", "edge", "gateway", "postgres")
-"""They live as long as the platform, whatever becomes of functions."""
-SPARE_SOCKETS = 4
-"""Connections that are kept for the next request come and go; nothing else may be more than before."""
+"""They live as long as the platform, whatever becomes of functions; so do those that watch it, where they are installed."""
+SPARE = {"socket": 4, "data": 4}
+"""Connections that are kept for the next request come and go, and so does Prometheus' data; nothing else may be more than before."""
 GROWING = ("alertmanager", "grafana", "logs", "postgres", "prometheus", "traces")
 """Folders below the state directory whose owners add files as time passes."""
 COMPILED = "__pycache__"
@@ -37,7 +37,7 @@ _HALF_WRITTEN = re.compile(
 """What is renamed into its place a moment later (build.py, envoy.py, registry.py, supervisor.py), and what Envoy is to judge."""
 
 Descriptors = Mapping[str, Counter[str]]
-"""Open files of each long-lived process, by their kind: `socket`, `pipe`, `anon_inode:[eventpoll]`, a path."""
+"""Open files of each process, by their kind: `socket`, `pipe`, `anon_inode:[eventpoll]`, `data` of Prometheus, a path."""
 
 
 @dataclass
@@ -123,8 +123,8 @@ def check_gone(settings: Settings, before: Held) -> Held:
 
 
 def descriptors(programs: Mapping[str, int]) -> Descriptors:
-    """Open files of the long-lived ones among these processes."""
-    return {name: _kinds(pid) for name, pid in programs.items() if name in LONG_LIVED}
+    """Open files of these processes."""
+    return {name: _kinds(pid) for name, pid in programs.items()}
 
 
 def grown(before: Descriptors, after: Descriptors) -> dict[str, dict[str, int]]:
@@ -134,7 +134,7 @@ def grown(before: Descriptors, after: Descriptors) -> dict[str, dict[str, int]]:
         more = {
             kind: count - before[name][kind]
             for kind, count in kinds.items()
-            if count - before[name][kind] > (SPARE_SOCKETS if kind == "socket" else 0)
+            if count - before[name][kind] > SPARE.get(kind, 0)
         }
         if more:
             found[name] = more
@@ -208,6 +208,11 @@ def _kinds(pid: int) -> Counter[str]:
     kinds: Counter[str] = Counter()
     for link in Path(f"/proc/{pid}/fd").iterdir():
         with suppress(OSError):  # closed meanwhile
-            target = str(link.readlink())
-            kinds[target if target.startswith(("/", "anon_inode")) else target.partition(":")[0]] += 1
+            kinds[_kind(str(link.readlink()))] += 1
     return kinds
+
+
+def _kind(target: str) -> str:
+    if "/prometheus/" in target:
+        return "data"
+    return target if target.startswith(("/", "anon_inode")) else target.partition(":")[0]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import signal
+import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,16 +12,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from localfaas.settings import Settings
 from localfaas.status import Row
 from tests.experiments.common.answers import Answers
 from tests.experiments.common.driving import Kept
 from tests.experiments.common.platforms import is_back
 from tests.experiments.failover import plots
 from tests.experiments.failover.experiment import EXPERIMENT, RATES
-from tests.experiments.failover.faults import BY_NAME, FAULTS, GET_CART, POST_CART, Happened, targets
+from tests.experiments.failover.faults import BY_NAME, FAULTS, GET_CART, POST_CART, Happened, Program, targets
 from tests.experiments.failover.results import by_fault, figures, tables, verdicts
 from tests.experiments.failover.seen import Books, Seen, cost_of, objections
 from tests.experiments.failover.stage import held_together
+from tests.support.waiting import wait_for
 
 AT = 1_000.0
 WELL = Books(acknowledged=50, insisted=2, missing=(), twice=(), invariants=True)
@@ -36,7 +40,7 @@ def answers(failing: Sequence[tuple[float, float]] = (), status: int = 503, took
 
 
 def happened(over: float = 0.0, turns: Sequence[tuple[float, bool]] = ()) -> Happened:
-    return Happened("x-1", AT, AT + over, AT + 1.2, [(AT + at, inside) for at, inside in turns])
+    return Happened("x-1", AT, AT + over, AT + 1.2, [(AT + at, inside) for at, inside in turns], shown=True)
 
 
 def seen(
@@ -169,6 +173,23 @@ def test_acknowledged_sales_are_looked_for_by_key_and_id() -> None:
 def test_a_run_in_which_something_failed_before_is_rejected() -> None:
     assert objections(seen("edge-killed")) == []
     assert objections(seen("edge-killed", [(-1, -0.8)])) == ["8 requests failed before anything had happened"]
+
+
+def test_a_run_in_which_the_fault_did_nothing_is_rejected() -> None:
+    run = seen("edge-killed")
+    idle = replace(run, happened=replace(run.happened, shown=False))
+    assert objections(idle) == ["the fault was not seen to take effect"]
+
+
+def test_whether_a_process_is_frozen_or_gone_is_seen(tmp_path: Path) -> None:
+    with subprocess.Popen(["sleep", "60"]) as process:
+        program = Program(Settings(tmp_path, tmp_path, 0), row("cart-1", pid=process.pid))
+        assert (program.is_frozen(), program.is_gone()) == (False, False)
+        program.signal(signal.SIGSTOP)
+        wait_for(program.is_frozen, what="it to be frozen")
+        program.signal(signal.SIGKILL)
+        wait_for(program.is_gone, what="it to be gone")
+    assert program.is_gone()
 
 
 def row(program: str, pid: int = 10, state: str = "RUNNING", traffic: str = "yes") -> Row:

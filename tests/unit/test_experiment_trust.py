@@ -11,33 +11,38 @@ import pytest
 
 from tests.experiments.common.answers import Answers
 from tests.experiments.failover.faults import PAGE, Happened
-from tests.experiments.failover.seen import Books
+from tests.experiments.failover.seen import BACK_SECONDS, Books
 from tests.experiments.trust.counts import GATEWAY_CLUSTER, Counts, repeats
 from tests.experiments.trust.experiment import ALL_RATES, EXPERIMENT
-from tests.experiments.trust.faults import ALL_KILLED, BY_NAME, FAULTS, FLOWS
+from tests.experiments.trust.faults import ALL_KILLED, BY_NAME, FAULTS, FLOWS, SETTLED_SECONDS
 from tests.experiments.trust.results import Tried, by_fault, figures, tables, verdicts
 
 AT = 1_000.0
 WELL = Books(acknowledged=50, insisted=2, missing=(), twice=(), invariants=True)
 
 
-def answers(failing: Sequence[tuple[float, float]] = (), slow: float = 0.01) -> Answers:
-    """Ten a second from six seconds before the fault until twelve after it; `slow` is how long those take that are due after it."""
-    due = AT + np.arange(-6, 12, 0.1) + 0.05
+def answers(
+    failing: Sequence[tuple[float, float]] = (), slow: float = 0.01, rate: float = 100, share: float = 1.0
+) -> Answers:
+    """`rate` a second from 20 seconds before the fault until 12 after it; `slow` is how long a share of those takes that are due after it."""
+    due = AT + np.arange(-20, 12, 1 / rate) + 0.5 / rate
     wrong = np.zeros(len(due), dtype=bool)
     for begin, end in failing:
         wrong |= (due >= AT + begin) & (due < AT + end)
-    took = np.where(due >= AT, slow, 0.01)
+    took = np.where((due >= AT) & (np.arange(len(due)) % round(1 / share) == 0), slow, 0.01)
     return Answers(due, np.zeros(len(due)), took, np.where(wrong, 503, 200), ~wrong)
 
 
 def tried(
     name: str, failing: Sequence[tuple[float, float]] = (), *, only: str = "", slow: float = 0.01, repeated: int | None = 0,
-    books: Books = WELL,
+    books: Books = WELL, rate: float = 100, share: float = 1.0,
 ) -> Tried:  # fmt: skip
     """All flows fail and are slow alike, or one alone."""
     fault = BY_NAME[name]
-    flows = {flow: answers(failing, slow) if only in {"", flow} else answers() for flow in FLOWS}
+    flows = {
+        flow: answers(failing, slow, rate, share) if only in {"", flow} else answers(rate=rate)
+        for flow in FLOWS
+    }
     happened = Happened(fault.program, AT, AT + fault.hold_seconds, AT + fault.hold_seconds + 1)
     return Tried(fault, happened, flows, books, (), repeated)
 
@@ -73,20 +78,47 @@ def test_a_process_that_does_not_come_back_misses() -> None:
 
 
 def test_repeats_count_against_what_was_sent_meanwhile() -> None:
-    sent = len(FLOWS) * 80
-    assert tried("gateway-reset", repeated=24).amplification == pytest.approx(1 + 24 / sent)
-    assert words(tried("gateway-reset", repeated=24))["repeats on the way"] == "met"
-    assert words(tried("gateway-reset", repeated=60))["repeats on the way"] == "missed"
+    sent = len(FLOWS) * 800
+    assert tried("gateway-reset", repeated=240).amplification == pytest.approx(1 + 240 / sent)
+    assert words(tried("gateway-reset", repeated=240))["repeats on the way"] == "met"
+    many = tried("gateway-reset", repeated=600)
+    [missed] = [one for one in verdicts(by_fault([many])) if one.goal.startswith("repeats")]
+    assert (missed.word, missed.value) == ("missed", many.amplification)
     assert tried("gateway-reset", repeated=None).amplification is None
 
 
 def test_others_may_neither_fail_nor_wait() -> None:
-    goal, wait = "no request fails that has no need of what fell sick", "nor does the p99"
+    goal = "no request fails that has no need of what fell sick"
     calm = words(tried("postgres-silent", [(0, 5)], only="till sale"))
     assert calm[goal] == "met"
     assert words(tried("postgres-silent", [(0, 0.1)], only=PAGE))[goal] == "missed"
-    slow = verdicts(by_fault([tried("postgres-silent", only=PAGE, slow=0.02)]))
-    assert [one.word for one in slow if one.goal.startswith(wait)] == ["missed"]
+
+
+@pytest.mark.parametrize(
+    ("rate", "slow", "share", "word"),
+    [
+        (100, 0.011, 1.0, "met"),
+        (100, 0.02, 1.0, "missed"),
+        (100, 0.02, 0.05, "missed"),
+        (100, 0.02, 0.01, "cannot tell"),
+        (5, 0.02, 0.01, "cannot tell"),
+        (5, 0.01, 1.0, "cannot tell"),
+    ],
+)
+def test_whether_others_wait_is_told_where_there_are_enough_of_them(
+    rate: float, slow: float, share: float, word: str
+) -> None:
+    run = tried("postgres-silent", only=PAGE, slow=slow, rate=rate, share=share)
+    [told] = [one for one in verdicts(by_fault([run])) if one.goal.startswith("nor does the p99")]
+    assert told.word == word
+
+
+def test_the_calm_is_as_long_as_what_is_held_to_it() -> None:
+    for fault in FAULTS:
+        judged = fault.hold_seconds + BACK_SECONDS
+        assert EXPERIMENT.before(fault) == judged + SETTLED_SECONDS
+        if PAGE in fault.others:
+            assert ALL_RATES[PAGE] * judged >= 368, "too few for an interval"
 
 
 @pytest.mark.parametrize(

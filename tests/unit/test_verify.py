@@ -10,7 +10,18 @@ import pytest
 from benchmarks.report import PROJECT
 from tests import verify
 from tests.experiments.common.folder import Folder
-from tests.verify import LONG_FORMS, Row, long_forms, markdown, outcomes, verdicts
+from tests.verify import (
+    LONG_FORMS,
+    ON_PURPOSE,
+    ONLY_FORM,
+    Miss,
+    Row,
+    long_forms,
+    markdown,
+    outcomes,
+    verdicts,
+    weighed,
+)
 
 REPORT = """<testsuites><testsuite>
 <testcase classname="tests.integration.test_a" name="one" />
@@ -65,8 +76,17 @@ def test_the_real_ones_are_among_them() -> None:
     machines = {"test_cart_machine", "test_inventory_machine", "test_orders_machine"}
     generated = {"test_conformance", "test_fuzz_files", "test_fuzz_requests"}
     found = {path.stem for path in long_forms()}
-    assert races | machines | generated <= found
+    assert races | machines | generated | {"test_leaks"} <= found
     assert "test_verify" not in found
+
+
+def test_what_has_one_form_is_there_and_is_run_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [path for path in ONLY_FORM if not path.is_file()] == []
+    assert not set(ONLY_FORM) & set(long_forms())
+    run: list[Path] = []
+    monkeypatch.setattr(verify, "of_tests", lambda files, report, dist: run.extend(files) or [])
+    verify._made(verify.TESTS, tmp_path, tmp_path / "x.md", draft=False, anew=False)
+    assert set(run) == {*long_forms(), *ONLY_FORM}
 
 
 def test_every_variable_of_a_long_form_is_read() -> None:
@@ -81,13 +101,61 @@ def test_a_table_keeps_its_columns() -> None:
     assert "1 met" in text.splitlines()[0]
 
 
-@pytest.mark.parametrize(("word", "code"), [("met", 0), ("cannot tell", 0), ("missed", 1), ("not made", 1)])
-def test_the_command_ends_as_the_worst_row_says(
-    word: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+REPEATS = "repeats on the way: at most 1.1 requests for each that was sent"
+
+
+@pytest.mark.parametrize(
+    ("part", "goal", "before", "value", "after"),
+    [
+        ("trust", REPEATS, "missed", 1.22, "accepted"),
+        ("trust", REPEATS, "missed", 1.31, "missed"),
+        ("trust", REPEATS, "missed", None, "missed"),
+        ("trust", REPEATS, "met", 1.0, "met"),
+        ("trust", REPEATS, "cannot tell", 1.22, "cannot tell"),
+        ("trust", "another goal", "missed", 1.0, "missed"),
+        ("failover", REPEATS, "missed", 1.0, "missed"),
+    ],
+)
+def test_a_goal_that_is_missed_on_purpose_is_accepted_until_it_is_worse(
+    part: str, goal: str, before: str, value: float | None, after: str
+) -> None:
+    assert weighed(Row(part, goal, "f", before), value).word == after
+
+
+def test_what_was_found_tells_what_its_decision_says_of_it(tmp_path: Path) -> None:
+    found = [
+        {"goal": REPEATS, "found": "f", "word": word, "value": value}
+        for word, value in (("missed", 1.22), ("missed", 1.31), ("met", 1.0))
+    ]
+    Folder(tmp_path).write("result.json", {"verdicts": found})
+    for row, said in zip(
+        verdicts("trust", Folder(tmp_path)),
+        ("up to 1.3", "worse than the 1.3", "no longer missed"),
+        strict=True,
+    ):
+        assert said in row.found
+        assert "decision 103" in row.found
+
+
+@pytest.mark.parametrize("miss", ON_PURPOSE, ids=lambda miss: f"{miss.part} {miss.decision}")
+def test_what_is_accepted_is_a_goal_and_has_its_decision(miss: Miss) -> None:
+    [decision] = (PROJECT / "docs" / "decisions").glob(f"{miss.decision:04d}-*.md")
+    assert "make verify" in decision.read_text()
+    source = (PROJECT / "tests" / "experiments" / miss.part / "results.py").read_text()
+    assert miss.goal.rpartition(": ")[2] in source
+
+
+@pytest.mark.parametrize(
+    ("word", "code"),
+    [("met", 0), ("cannot tell", 0), ("accepted", 0), ("missed", 1), ("failed", 1), ("not made", 1)],
+)
+def test_the_command_ends_as_the_worst_row_says_and_counts_every_word(
+    word: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("STATE_DIR", str(tmp_path))
     monkeypatch.setattr(verify, "of_experiment", lambda name, state, draft, anew: [Row(name, "g", "f", word)])
     assert verify.main(["--only", "trust"]) == code
+    assert f"\n1 {word}\n" in capsys.readouterr().out
     [written] = (tmp_path / "verify").glob("*.md")
     assert f"| trust | g | f | {word} |" in written.read_text()
 

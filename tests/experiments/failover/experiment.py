@@ -45,7 +45,6 @@ class Failover(Experiment):
 
     name = "failover"
     faults: ClassVar[Sequence[Fault]] = FAULTS
-    before_seconds: ClassVar[float] = BEFORE_SECONDS
     title = "What does each fault cost?"
     question = (
         "When a replica, a gateway, the edge, the database or what watches them dies, hangs, is slow or fails: which requests "
@@ -86,7 +85,11 @@ class Failover(Experiment):
 
     def seconds(self, fault: Fault) -> float:
         """How long the load lasts."""
-        return self.before_seconds + fault.hold_seconds + BACK_SECONDS + AFTER_SECONDS
+        return self.before(fault) + fault.hold_seconds + BACK_SECONDS + AFTER_SECONDS
+
+    def before(self, fault: Fault) -> float:
+        """How much of that is calm and comes first."""
+        return BEFORE_SECONDS
 
     @contextmanager
     def stage(self, settings: Settings, chosen: Mapping[str, Any]) -> Iterator[Stage]:
@@ -96,7 +99,7 @@ class Failover(Experiment):
     def run(self, stage: Stage, step: Step, folder: Folder) -> Sequence[str]:
         fault = BY_NAME[step.name.rpartition("-")[0]]
         victim, program = stage.victim(fault)
-        happening = Happening(fault, victim, program, stage.edge(fault), self.before_seconds)
+        happening = Happening(fault, victim, program, stage.edge(fault), self.before(fault))
         happening.start()
         try:
             drive_only(folder, load_of(stage.requests(fault), RATES, self.seconds(fault)))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import psutil
 import requests
 
 from benchmarks.own_edge import OwnEdge
@@ -61,6 +62,8 @@ class Fault:
     """Its own wrong answers that clients may see before it is left out: kong.yml's `http_failures`."""
     replaced: bool = True
     """Whether another process takes its place, where it is one of the platform's."""
+    shows: Callable[[Any], bool] = lambda program: bool(program.is_gone())
+    """Whether it is seen to have taken effect, asked until it has."""
 
     @property
     def flows(self) -> Sequence[str]:
@@ -77,6 +80,18 @@ class Program:
 
     def signal(self, number: int) -> None:
         os.kill(self.row.pid, number)
+
+    def is_gone(self) -> bool:
+        return self._status() in {None, psutil.STATUS_ZOMBIE}
+
+    def is_frozen(self) -> bool:
+        return self._status() == psutil.STATUS_STOPPED
+
+    def _status(self) -> str | None:
+        try:
+            return str(psutil.Process(self.row.pid).status())
+        except psutil.NoSuchProcess:
+            return None
 
     def stop(self) -> None:
         Supervisor(self.settings).stop(self.row.program)
@@ -102,6 +117,14 @@ class Small:
 
     own: OwnEdge
     replica: Replica
+
+    def ails(self) -> bool:
+        """Whether it answers wrong, or late."""
+        try:
+            url = f"http://127.0.0.1:{self.replica.port}/"
+            return requests.get(url, timeout=SLOW_SECONDS / 2).status_code != 200
+        except requests.RequestException:
+            return True
 
     def returned(self) -> bool | None:
         return None
@@ -149,16 +172,19 @@ FAULTS = (
     # So long that what it has caught until it leaves (5 s) is waited for to the end (20 s).
     Fault(
         "cart-frozen", "one of three carts frozen for 25 s (SIGSTOP)", "cart-", _signal(signal.SIGSTOP), _signal(signal.SIGCONT),
-        hold_seconds=25.0, spares=ALL_BUT_POST_CART, rotation=True,
+        hold_seconds=25.0, spares=ALL_BUT_POST_CART, rotation=True, shows=Program.is_frozen,
     ),
     Fault(
         "replica-slow", f"one of three replicas {SLOW_SECONDS:g} s slower, for 8 s", "", _slow(SLOW_SECONDS), _slow(0.0),
-        hold_seconds=8.0, spares=(GET_CART, POST_CART), rotation=True,
+        hold_seconds=8.0, spares=(GET_CART, POST_CART), rotation=True, shows=Small.ails,
     ),
-    Fault("replica-500", "one of three replicas answers 500, for 3 s", "", _answers(500), _answers(200), hold_seconds=3.0, rotation=True, answers=3),
+    Fault(
+        "replica-500", "one of three replicas answers 500, for 3 s", "", _answers(500), _answers(200),
+        hold_seconds=3.0, rotation=True, answers=3, shows=Small.ails,
+    ),
     Fault(
         "replica-500-well", "one of three replicas answers 500, for 3 s, its health check well", "", _answers(500, health=200), _answers(200),
-        hold_seconds=3.0, rotation=True, answers=3,
+        hold_seconds=3.0, rotation=True, answers=3, shows=Small.ails,
     ),
     Fault("products-killed", "the only replica of products killed", "products-", _signal(signal.SIGKILL)),
     Fault("gateway-killed", "function gateway killed", "gateway", _signal(signal.SIGKILL)),
@@ -183,6 +209,8 @@ class Happened:
     returned: float | None = None
     turns: list[tuple[float, bool]] = field(default_factory=list)
     """When it left the rotation (False) and came back into it (True)."""
+    shown: bool = False
+    """Whether it was seen to take effect."""
 
     @property
     def left(self) -> float | None:
@@ -249,6 +277,8 @@ class Happening(threading.Thread):
         self.seen.over = time.time()
 
     def _look(self) -> None:
+        if not self.seen.shown:
+            self.seen.shown = self._fault.shows(self._victim)
         if self._fault.rotation and (inside := self._victim.in_rotation()) is not None:
             was = self.seen.turns[-1][1] if self.seen.turns else True
             if inside != was:

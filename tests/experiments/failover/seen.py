@@ -133,6 +133,8 @@ def objections(seen: Seen) -> list[str]:
     found = list(seen.rejected)
     if not seen.happened.at:
         return [*found, "nothing happened"]
+    if not seen.happened.shown:
+        found.append("the fault was not seen to take effect")
     early = seen.all.where(seen.all.ended < seen.happened.at)
     if wrong := int(np.sum(~early.ok)):
         found.append(f"{wrong} requests failed before anything had happened")

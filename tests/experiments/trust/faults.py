@@ -40,6 +40,8 @@ BRIEF_SECONDS, SILENT_SECONDS = 3.0, 5.0
 POSTGRES, GATEWAY, PAYMENTS = "PostgreSQL", "the gateway", "the payment provider"
 DISK_FULL, ALL_KILLED = "disk-full", "all-killed"
 UP_SECONDS = 40.0
+SETTLED_SECONDS = 1.0
+"""What was due so long before the fault is calm; what came later may have met it."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,11 @@ class Line:
     """The way to a server."""
 
     network: BadNetwork
+    before: int = 0
+    """What it had touched earlier."""
+
+    def is_touched(self) -> bool:
+        return self.network.touched > self.before
 
     def returned(self) -> bool | None:
         return None
@@ -86,6 +93,9 @@ class Disk:
         with self._filler.open("wb") as file:
             free = os.statvfs(self.path)
             os.posix_fallocate(file.fileno(), 0, free.f_bavail * free.f_frsize)
+
+    def is_full(self) -> bool:
+        return os.statvfs(self.path).f_bavail == 0
 
     def empty(self) -> None:
         self._filler.unlink(missing_ok=True)
@@ -116,6 +126,9 @@ class Everything:
     def up(self) -> None:
         localfaas(self.settings, "up")
         Supervisor(self.settings).stop("alertmanager")
+
+    def is_away(self) -> bool:
+        return not self.returned()
 
     def returned(self) -> bool | None:
         with contextlib.suppress(OSError):
@@ -158,12 +171,23 @@ def let_all_in(program: Program) -> None:
     _as_superuser(program.settings, f"ALTER DATABASE {DATABASE} CONNECTION LIMIT -1")
 
 
-def _as_superuser(settings: Settings, *statements: str) -> None:
+def nobody_is_in(program: Program) -> bool:
+    """Whether no function has a connection."""
+    found = _as_superuser(
+        program.settings,
+        f"SELECT FROM pg_stat_activity WHERE datname = '{DATABASE}' AND usename <> 'postgres'",
+    )
+    return not found
+
+
+def _as_superuser(settings: Settings, *statements: str) -> Sequence[Any]:
+    """The rows of the last one."""
     with closing(psycopg2.connect(admin_url(settings))) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
             for statement in statements:
                 cursor.execute(statement)
+            return cursor.fetchall() if cursor.description is not None else ()
 
 
 def all_but(*flows: str) -> tuple[str, ...]:
@@ -185,7 +209,7 @@ def _on_lines() -> Iterator[Hard]:
         ):
             yield Hard(
                 f"{short}-{word}", f"the line to {server} {title} for {seconds:g} s", short, begin, _mend,
-                hold_seconds=seconds, replaced=False, line=server, others=others,
+                hold_seconds=seconds, replaced=False, line=server, others=others, shows=Line.is_touched,
             )  # fmt: skip
 
 
@@ -226,6 +250,7 @@ def _on_processes() -> Iterator[Hard]:
         yield Hard(
             f"{name}-frozen", f"{title} frozen for {BRIEF_SECONDS:g} s (SIGSTOP)", program,
             _all_of(signal.SIGSTOP), _all_of(signal.SIGCONT), hold_seconds=BRIEF_SECONDS, replaced=False, others=others,
+            shows=Program.is_frozen,
         )  # fmt: skip
         # SIGTERM has PostgreSQL wait until the last client has left; what ends it in order is failover's SIGINT.
         if program != "postgres":
@@ -240,11 +265,11 @@ FAULTS: Sequence[Hard] = (
     *_on_lines(),
     Hard(
         "connections-gone", f"PostgreSQL without a free connection for {BRIEF_SECONDS:g} s", "postgres", let_nobody_in, let_all_in,
-        hold_seconds=BRIEF_SECONDS, replaced=False, others=(PAGE,),
+        hold_seconds=BRIEF_SECONDS, replaced=False, others=(PAGE,), shows=nobody_is_in,
     ),
     Hard(
         DISK_FULL, f"PostgreSQL's disk full for {SILENT_SECONDS:g} s", "postgres", Disk.fill, Disk.empty,
-        hold_seconds=SILENT_SECONDS, replaced=False, others=(PAGE,),
+        hold_seconds=SILENT_SECONDS, replaced=False, others=(PAGE,), shows=Disk.is_full,
     ),
     Hard(
         "postgres-stopped-10", "PostgreSQL stopped for 10 s", "postgres", Program.stop, Program.start,
@@ -254,7 +279,7 @@ FAULTS: Sequence[Hard] = (
     # After a second, so that nothing of it is left running.
     Hard(
         ALL_KILLED, "every process killed at once, and `up` a second later", "all", Everything.kill, Everything.up,
-        hold_seconds=1.0, help_seconds=UP_SECONDS,
+        hold_seconds=1.0, help_seconds=UP_SECONDS, shows=Everything.is_away,
     ),
 )  # fmt: skip
 BY_NAME: dict[str, Hard] = {fault.name: fault for fault in FAULTS}

@@ -67,9 +67,14 @@ class Stage:
         with self._led(fault.line):
             yield self._victim(fault), fault.program
 
+    def is_led(self, fault: Hard) -> bool:
+        """Whether the way still leads through the fault's line, where it has one."""
+        node, cluster, _ = self._way(fault.line)
+        return not node or _knows(self.settings, node, cluster, self.lines[fault.line].port)
+
     def _victim(self, fault: Hard) -> Victim:
         if fault.line:
-            return Line(self.lines[fault.line])
+            return Line(self.lines[fault.line], self.lines[fault.line].touched)
         if fault.name == ALL_KILLED:
             return Everything(self.settings)
         if fault.name == DISK_FULL:
@@ -124,10 +129,7 @@ class Stage:
     @contextmanager
     def _led(self, line: str) -> Iterator[None]:
         """The edge reaches the gateway, or the gateway the payment provider, through the line, by their endpoints."""
-        node, cluster, port = {
-            GATEWAY: ("edge", GATEWAY_CLUSTER, self.settings.port("gateway")),
-            PAYMENTS: ("gateway", "payments", self._port_of("payments-1")),
-        }.get(line, ("", "", 0))
+        node, cluster, port = self._way(line)
         if not node:
             yield
             return
@@ -138,6 +140,14 @@ class Stage:
         finally:
             self.lines[line].mend()
             self._endpoint(node, cluster, path, self.lines[line].port, port)
+
+    def _way(self, line: str) -> tuple[str, str, int]:
+        """The Envoy that uses it, its name for the server, and the server's port; empty for a line that no Envoy uses."""
+        if line == GATEWAY:
+            return "edge", GATEWAY_CLUSTER, self.settings.port("gateway")
+        if line == PAYMENTS:
+            return "gateway", "payments", self._port_of("payments-1")
+        return "", "", 0
 
     def _endpoint(self, node: str, cluster: str, path: Path, old: int, new: int) -> None:
         text = path.read_text().replace(f'"port_value": {old}', f'"port_value": {new}')
