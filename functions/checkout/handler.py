@@ -5,6 +5,7 @@ What a checkout does, step by step, is in saga.py.
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -55,6 +56,8 @@ from .domain import Rules
 
 WIDE = ("hq", "service")
 RETRY_AFTER_SECONDS = 2
+
+_log = logging.getLogger("magasin")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,18 +165,28 @@ def _told(answer: StoredAnswer | None, *, replayed: bool = False) -> Response:
 
 @contextmanager
 def _saga_connection() -> Iterator[Connection]:
-    """A connection on which each statement is a commit. What cannot be known inside is told as unfinished."""
+    """A connection on which each statement is a commit. What cannot be known inside is told as unfinished.
+
+    No error of the database is a checkout's outcome: a record that is refused leaves it as it was.
+    """
     try:
         with current().database.transaction() as connection:
             connection.autocommit = True
             yield connection
     except (Unavailable, UpstreamTimeout, psycopg2.OperationalError, psycopg2.InterfaceError) as away:
-        raise Unavailable(
-            "The checkout is not finished yet. Send the same again with the same key for its outcome; "
-            "it is finished or undone by itself, and the card is charged at most once.",
-            code="checkout_unfinished",
-            retry_after_seconds=RETRY_AFTER_SECONDS,
-        ) from away
+        raise _unfinished() from away
+    except psycopg2.Error as defect:
+        _log.exception("the database refused a record of a checkout")
+        raise _unfinished() from defect
+
+
+def _unfinished() -> Unavailable:
+    return Unavailable(
+        "The checkout is not finished yet. Send the same again with the same key for its outcome; "
+        "it is finished or undone by itself, and the card is charged at most once.",
+        code="checkout_unfinished",
+        retry_after_seconds=RETRY_AFTER_SECONDS,
+    )
 
 
 @api.get(

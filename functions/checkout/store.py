@@ -4,6 +4,8 @@ Whoever changes a checkout holds its claim; each change also names the state and
 answers False when the checkout is no longer there. Three commits of a checkout wait for the disk: its beginning, so
 that nothing is done for a checkout that nobody knows; the record before the order and the charge; and the end, so
 that what is told is true. The others may be forgotten by a crash of PostgreSQL, and are then found out by asking again.
+
+A clock that steps back must not stop a checkout: what ends never ends before it began.
 """
 
 from __future__ import annotations
@@ -220,7 +222,7 @@ WITH moved AS (
     RETURNING checkout_id
 ), done AS (
     UPDATE steps
-    SET done_at = clock_timestamp()
+    SET done_at = greatest(clock_timestamp(), begun_at)
     FROM moved
     WHERE steps.checkout_id = moved.checkout_id AND steps.step = $2::text
 ), begun AS (
@@ -243,7 +245,7 @@ WITH moved AS (
     RETURNING checkout_id, settled_at
 )
 UPDATE steps
-SET done_at = moved.settled_at
+SET done_at = greatest(moved.settled_at, begun_at)
 FROM moved
 WHERE steps.checkout_id = moved.checkout_id AND steps.step = %(step)s
 """
@@ -271,7 +273,7 @@ WITH moved AS (
     RETURNING checkout_id
 ), done AS (
     UPDATE steps
-    SET done_at = clock_timestamp()
+    SET done_at = greatest(clock_timestamp(), begun_at)
     FROM moved
     WHERE steps.checkout_id = moved.checkout_id AND steps.step = %(done)s
 )
@@ -288,7 +290,7 @@ WITH moved AS (
     RETURNING checkout_id
 ), undone AS (
     UPDATE steps
-    SET undone_at = clock_timestamp()
+    SET undone_at = greatest(clock_timestamp(), undo_begun_at)
     FROM moved
     WHERE steps.checkout_id = moved.checkout_id AND steps.step = %(step)s
 ), begun AS (
@@ -309,7 +311,7 @@ WITH moved AS (
     RETURNING checkout_id, settled_at, code
 ), undone AS (
     UPDATE steps
-    SET undone_at = moved.settled_at
+    SET undone_at = greatest(moved.settled_at, undo_begun_at)
     FROM moved
     WHERE steps.checkout_id = moved.checkout_id AND steps.step = %(step)s
 )

@@ -121,6 +121,64 @@ def test_taking_back_without_an_answer_is_asked_again(
     assert (shop.stock("A", "W1"), shop.stock("B", "W1")) == (10_000, 10_000)
 
 
+def step_the_clock_back(shop: WebShop) -> None:
+    """What is under way was begun at a time that is still to come, as the clock has it now."""
+    shop.execute("UPDATE checkout.steps SET begun_at = begun_at + interval '1 hour' WHERE done_at IS NULL")
+    shop.execute(
+        "UPDATE checkout.steps SET undo_begun_at = undo_begun_at + interval '1 hour' WHERE undone_at IS NULL"
+    )
+
+
+@pytest.mark.parametrize("step", CALLS)
+def test_a_clock_that_steps_back_does_not_stop_a_checkout(
+    shop: WebShop, ada: dict[str, str], step: str
+) -> None:
+    cart = shop.cart(ada)
+    break_calls(shop, "failed", CALLS[step])
+    assert shop.check_out(ada, cart, "k").status_code == 503
+    step_the_clock_back(shop)
+    shop.gateway.mend()
+    assert shop.check_out(ada, cart, "k").status_code == 201
+
+
+@pytest.mark.parametrize("step", UNDOING)
+def test_a_clock_that_steps_back_does_not_stop_taking_back(
+    shop: WebShop, ada: dict[str, str], step: str
+) -> None:
+    cart = shop.cart(ada)
+    break_calls(shop, "failed", UNDOING[step])
+    card = {"card_token": "tok_capture_refused"}
+    assert shop.check_out(ada, cart, "k", **card).status_code == 503
+    step_the_clock_back(shop)
+    shop.gateway.mend()
+    assert code_of(shop.check_out(ada, cart, "k", **card)) == (402, "card_declined")
+
+
+def test_a_clock_that_steps_back_does_not_stop_what_turns_forward_again(
+    shop: WebShop, ada: dict[str, str]
+) -> None:
+    cart = shop.cart(ada)
+    break_calls(shop, "lost", CALLS["capture"])
+    assert shop.check_out(ada, cart, "k").status_code == 503
+    step_the_clock_back(shop)
+    let_time_pass(shop)
+    shop.gateway.mend()
+    assert shop.check_out(ada, cart, "k").status_code == 201
+
+
+def test_a_record_that_the_database_refuses_is_no_outcome(
+    shop: WebShop, ada: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    cart = shop.cart(ada)
+    shop.execute("ALTER TABLE checkout.steps ADD CONSTRAINT no_capture CHECK (step <> 'capture') NOT VALID")
+    try:
+        assert problem(shop.check_out(ada, cart, "k")) == (503, "checkout_unfinished")
+    finally:
+        shop.execute("ALTER TABLE checkout.steps DROP CONSTRAINT no_capture")
+    assert "no_capture" in caplog.text
+    assert shop.check_out(ada, cart, "k").status_code == 201
+
+
 @pytest.mark.parametrize("step", CALLS)
 def test_what_cannot_be_finished_in_time_is_undone_unless_the_money_is_taken(
     shop: WebShop, ada: dict[str, str], step: str
