@@ -255,7 +255,7 @@ def _function_cluster(one: Desired, settings: Settings) -> Resource:
     No health check and no ejection: a saturated replica is not dead, and the only one must never be taken out.
     Who is ready is decided by the reconciler.
     """
-    limit = one.deployment.max_inflight * one.replicas or UNLIMITED
+    limit = min(one.deployment.max_inflight * one.replicas or UNLIMITED, UNLIMITED)
     eds = EnvoyFiles(settings.envoy("gateway")).eds_source(one.name)
     return {
         "@type": _TYPE + "config.cluster.v3.Cluster",

@@ -38,19 +38,38 @@ def apply_update(files: EnvoyFiles, admin: Path, update: Update) -> None:
         return
     wanted = {cluster["name"] for cluster in update.clusters}
     leaving = [cluster for cluster in clusters if cluster["name"] not in wanted]
-    _step(admin, CLUSTER_STATS, lambda: files.write_clusters([*update.clusters, *leaving]))
-    _step(admin, ROUTE_STATS, lambda: files.write_routes(update.routes))
+    both = [*update.clusters, *leaving]
+    _step(admin, CLUSTER_STATS, files.write_clusters, both, clusters)
+    _step(admin, ROUTE_STATS, files.write_routes, update.routes, routes)
     if leaving:
-        _step(admin, CLUSTER_STATS, lambda: files.write_clusters(update.clusters))
+        _step(admin, CLUSTER_STATS, files.write_clusters, update.clusters, both)
     for cluster in leaving:
         shutil.rmtree(files.eds_path(cluster["name"]).parent, ignore_errors=True)
 
 
-def _step(admin: Path, stats: str, write: Callable[[], bool]) -> None:
-    """Write one file and wait until Envoy, if it runs, has read it."""
+def _step(
+    admin: Path,
+    stats: str,
+    write: Callable[[Sequence[Resource]], bool],
+    wanted: Sequence[Resource],
+    former: Sequence[Resource],
+) -> None:
+    """Write one file and wait until Envoy, if it runs, has read it.
+
+    What Envoy does not take gives way to the former file: else the next call would take it for done, and the next
+    Envoy would start with it.
+    """
     before = _counters(admin, stats)
-    if not write() or before is None:
+    if not write(wanted) or before is None:
         return
+    try:
+        _await(admin, stats, before)
+    except GatewayRefused:
+        write(former)
+        raise
+
+
+def _await(admin: Path, stats: str, before: dict[str, int]) -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
         now = _counters(admin, stats)

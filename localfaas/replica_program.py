@@ -11,9 +11,9 @@ from localfaas import private_mount, watchdog
 from localfaas.build import interpreter_for
 from localfaas.deployment import MAX_REPLICAS, PORT_ANNOTATION
 from localfaas.images import FORK, SEARCHED, workload
-from localfaas.registry import Desired
+from localfaas.registry import Desired, Registry
 from localfaas.settings import LOOPBACK, PORTS, REPLICA_PORT_STEP, Settings
-from localfaas.supervisor import Program
+from localfaas.supervisor import Program, abouts
 from localfaas.whole_files import write_whole
 
 FREE_PORTS_FROM = 8200
@@ -24,18 +24,27 @@ SECRETS = "/var/openfaas/secrets"
 
 
 def base_port(settings: Settings, desired: Desired) -> int:
-    """The annotated port, or a free one that stays the function's own; with the offset."""
+    """The annotated port, or a free one that stays the function's own while it is deployed; with the offset."""
     annotated = desired.deployment.annotations.get(PORT_ANNOTATION)
     if annotated:
         return int(annotated) + settings.port_offset
     record = settings.state / "ports.json"
     ports: dict[str, int] = json.loads(record.read_text()) if record.exists() else {}
     if desired.name not in ports:
-        taken = {*ports.values(), *PORTS.values()}
-        candidates = (base + 100 * hundred for hundred in range(20) for base in FREE_PORTS)
-        ports[desired.name] = next(base for base in candidates if not taken & _of_replicas(base))
+        deployed = {one.name: one.deployment.annotations for one in Registry(settings.deployments).all()}
+        needed = {*deployed, *(about.get("function") for about in abouts(settings).values())}
+        ports = {name: port for name, port in ports.items() if name in needed}
+        annotations = [found[PORT_ANNOTATION] for found in deployed.values() if found.get(PORT_ANNOTATION)]
+        ports[desired.name] = _free_base({*ports.values(), *map(int, annotations)})
         write_whole(record, json.dumps(ports))
     return ports[desired.name] + settings.port_offset
+
+
+def _free_base(bases: set[int]) -> int:
+    """A base port whose replicas meet neither a part of the platform nor those of functions on `bases`."""
+    taken = set(PORTS.values()).union(*map(_of_replicas, bases))
+    candidates = (base + 100 * hundred for hundred in range(20) for base in FREE_PORTS)
+    return next(base for base in candidates if not taken & _of_replicas(base))
 
 
 def _of_replicas(base: int) -> set[int]:

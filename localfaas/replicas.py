@@ -160,6 +160,8 @@ class Reconciler:
                 self._act(function, action, desired)
         except (SupervisorError, InterpreterError, BuildError, OSError, ValueError) as exc:
             log.error("%s: %s", function, exc)  # noqa: TRY400 - the message says all there is to know
+        except Exception:  # a defect, which is not the others' either
+            log.exception("%s", function)
         return bool(actions)
 
     def _plan(self, function: str, desired: Desired | None) -> list[Action]:

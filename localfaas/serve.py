@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 from waitress.server import create_server
@@ -76,17 +77,23 @@ def _servers(settings: Settings, registry: Registry, edge: Edge, reconciler: Rec
         resolve_image=lambda image: resolve(settings.project, settings.builds, image),
         programs=reconciler.programs,
     )
-    settings.api_socket.unlink(missing_ok=True)
     return [
-        create_server(
-            create_app(context),
-            unix_socket=str(settings.api_socket),
-            unix_socket_perms="600",
-            threads=API_THREADS,
-        ),
+        api_server(create_app(context), settings.api_socket),
         _on_loopback(create_admin_app(edge), settings.port("edge-admin")),
         _on_loopback(create_metrics_app(context), settings.port("gateway-metrics")),
     ]
+
+
+def api_server(app: Any, path: Path) -> Any:
+    """waitress on a Unix socket in place of whatever was there; it tells the application when a client has left."""
+    path.unlink(missing_ok=True)
+    return create_server(
+        app,
+        unix_socket=str(path),
+        unix_socket_perms="600",
+        threads=API_THREADS,
+        channel_request_lookahead=1,  # with less, waitress does not look at the connection of a request that it serves
+    )
 
 
 def _on_loopback(app: Any, port: int) -> Any:

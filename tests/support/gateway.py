@@ -15,6 +15,7 @@ from typing import Any
 
 from localfaas import gateway
 from localfaas.envoy import admin_request
+from localfaas.serve import api_server
 from localfaas.settings import Settings
 from tests.support.api import BASIC, Api
 from tests.support.serving import Served
@@ -117,9 +118,7 @@ def running_gateway(api: Api) -> Iterator[RunningGateway]:
 
 def serve_api(api: Api) -> Served:
     """The API on its Unix socket, as `localfaas serve` runs it, until it is stopped."""
-    path = api.settings.api_socket
-    path.unlink(missing_ok=True)
-    return Served(api.app, unix_socket=str(path), threads=8, channel_request_lookahead=1)
+    return Served(api_server(api.app, api.settings.api_socket))
 
 
 def gateway_bootstrap(settings: Settings) -> Path:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from waitress.server import create_server
-
 
 class Served:
-    """A WSGI application being served; `options` are waitress'."""
+    """A server of waitress' that runs until it is stopped."""
 
-    def __init__(self, app: Any, **options: Any) -> None:
-        self.server: Any = create_server(app, **options)
+    def __init__(self, server: Any) -> None:
+        self.server = server
         self._thread = threading.Thread(target=self.server.run, daemon=True)
         self._thread.start()
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from waitress.server import create_server
+
 from functions.shared import FunctionApp, later
 from functions.shared.telemetry import Telemetry
 from functions.shared.tracer import Tracer
@@ -28,7 +30,7 @@ from tests.support.webshop import FUNCTIONS, WebShop, running_webshop
 @contextmanager
 def served(app: Any, port: int = 0) -> Iterator[int]:
     """A WSGI application on a port of this machine, until the block ends."""
-    serving = Served(app, host="127.0.0.1", port=port, threads=4)
+    serving = Served(create_server(app, host="127.0.0.1", port=port, threads=4))
     try:
         yield serving.server.effective_port
     finally:

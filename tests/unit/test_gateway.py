@@ -5,6 +5,7 @@ After an intended change: `UPDATE_GOLDEN=1 python -m pytest tests/unit/test_gate
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from datetime import UTC, datetime
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from localfaas import gateway
+from localfaas import gateway, gateway_update
 from localfaas.deployment import FunctionDeployment
 from localfaas.envoy import EnvoyFiles
 from localfaas.registry import Desired
@@ -81,6 +82,12 @@ def test_max_inflight_bounds_a_function_by_its_replicas() -> None:
     assert limits("products")["max_requests"] == gateway.UNLIMITED
 
 
+def test_a_max_inflight_that_means_no_limit_stays_within_envoys_numbers() -> None:
+    (_, cluster) = gateway.clusters([desired("cart", 3, max_inflight="2147483647")], SETTINGS)
+    (threshold,) = cluster["circuit_breakers"]["thresholds"]
+    assert threshold["max_requests"] == gateway.UNLIMITED
+
+
 @pytest.mark.parametrize("name", ["cart", "products"])
 def test_so_many_wait_for_a_replica_and_no_more(name: str) -> None:
     """Far more than Envoy's default, which is 3."""
@@ -142,3 +149,20 @@ def test_writing_what_is_there_touches_no_file(settings: Settings) -> None:
     before = {path: path.stat().st_ino for path in files(settings).root.rglob("*.json")}
     gateway.write_gateway(settings, SHOP)
     assert {path: path.stat().st_ino for path in files(settings).root.rglob("*.json")} == before
+
+
+def test_what_envoy_refuses_is_neither_kept_nor_taken_for_done(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway.write_gateway(settings, [desired("cart")])
+    served = files(settings).clusters()
+    asked = itertools.count()
+    monkeypatch.setattr(
+        gateway_update,
+        "admin_request",
+        lambda *_: f"{gateway_update.CLUSTER_STATS}.update_failure: {next(asked)}\n",
+    )
+    for _ in range(2):
+        with pytest.raises(gateway_update.GatewayRefused, match="refused"):
+            gateway.write_gateway(settings, [desired("cart"), desired("products")])
+        assert files(settings).clusters() == served

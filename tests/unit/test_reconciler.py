@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from localfaas import replicas
-from localfaas.deployment import validate
+from localfaas.deployment import PORT_ANNOTATION, FunctionDeployment, validate
 from localfaas.envoy import Membership
 from localfaas.registry import Desired, Registry
-from localfaas.replica_program import base_port
+from localfaas.replica_program import FREE_PORTS_FROM, base_port
 from localfaas.replicas import Reconciler
 from localfaas.settings import PORTS, REPLICA_PORT_STEP, Settings
 from localfaas.supervisor import Process, Program, Supervisor, abouts, write_program
-
-NOW = datetime(2026, 11, 28, tzinfo=UTC)
 
 
 class Recorded(Supervisor):
@@ -104,12 +101,46 @@ def test_what_one_function_cannot_stops_no_other(
     assert "bad: template.yml: fprocess: expected a text" in caplog.text
 
 
+def test_a_defect_with_one_function_stops_no_other(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def made(settings: Settings, desired: Desired, slot: int, port: int) -> Program:
+        if desired.name == "bad":
+            raise LookupError("nobody thought of this")
+        return program_of(settings, desired, slot, port)
+
+    monkeypatch.setattr(replicas, "replica_program", made)
+    supervisor = Recorded(settings, {})
+    found, _ = reconciler(settings, deployed(settings, "bad", "good"), supervisor)
+    found.step()
+    assert set(supervisor.known) == {"good-1"}
+    assert "nobody thought of this" in caplog.text
+
+
+def with_port(name: str, port: int) -> FunctionDeployment:
+    return validate({"service": name, "image": name, "annotations": {PORT_ANNOTATION: str(port)}})
+
+
 def test_no_function_gets_a_port_of_another_or_of_a_part(settings: Settings) -> None:
-    settings.state.mkdir(parents=True)
-    bases = [
-        base_port(settings, Desired(validate({"service": f"f{number}", "image": "i"}), Path(), 1, "", NOW))
-        for number in range(60)
-    ]
+    registry = Registry(settings.deployments)
+    registry.put(with_port("annotated", FREE_PORTS_FROM), Path(), 1)
+    for number in range(60):
+        registry.put(validate({"service": f"f{number}", "image": "i"}), Path(), 1)
+    bases = [base_port(settings, desired) for desired in registry.all()]
     of_all = [base + REPLICA_PORT_STEP * slot for base in bases for slot in range(6)]
     assert len(set(of_all)) == len(of_all)
     assert not set(of_all) & set(PORTS.values())
+    assert [base_port(settings, desired) for desired in registry.all()] == bases
+
+
+def test_a_removed_functions_port_is_free_for_the_next_once_its_replicas_are_gone(settings: Settings) -> None:
+    registry, bases = Registry(settings.deployments), {}
+    for number in range(300):
+        name = f"pr-{number}"
+        desired = registry.create(validate({"service": name, "image": "i"}), Path())
+        bases[name] = base_port(settings, desired)
+        if number == 0:
+            write_program(settings, program_of(settings, desired, 1, bases[name]))
+        registry.delete(name)
+    assert set(bases.values()) == {FREE_PORTS_FROM, FREE_PORTS_FROM + 1}
+    assert bases["pr-1"] != bases["pr-0"]
