@@ -304,7 +304,7 @@ def _from_original(connection: Connection, document: ImportedReturn, original: s
         for line in document.lines
     ]
     sold = return_store.sold_lines(connection, sale["sale_id"])
-    return take_lines(connection, sale, domain.matched(sold, asked))
+    return take_lines(connection, sale, sold, domain.matched(sold, asked))
 
 
 def _without_original(document: ImportedReturn, products: Products) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from functions.shared import (
     identity,
 )
 from functions.shared.idempotency import NamedRequest
-from functions.shared.returns import Returned, Wanted, refund_taxes, take_back
+from functions.shared.returns import Returned, Sold, Wanted, refund_taxes, take_back
 from functions.shared.taxes import Tax, show_taxes
 
 from . import counting, domain, people, register_store, return_store, stock, store
@@ -81,9 +81,12 @@ def _till_return(
         Wanted(line.line, line.quantity, line.restock, f"lines.{place}")
         for place, line in enumerate(body.lines)
     ]
+    sold = return_store.sold_lines(connection, sale_id)
+    content = take_lines(connection, sale, sold, wanted)
+    _check_left(sold, content["subtotal_cents"] + content["tax_cents"])
     now = datetime.now(UTC)
     return {
-        **take_lines(connection, sale, wanted),
+        **content,
         "return_id": str(uuid.uuid4()),
         "origin": "till",
         "store": sale["store"],
@@ -104,13 +107,26 @@ def _till_return(
     }
 
 
-def take_lines(connection: Connection, sale: Row, wanted: Sequence[Wanted]) -> dict[str, Any]:
+def _check_left(sold: Sequence[Sold], total_cents: int) -> None:
+    """Raise Conflict when goods come back without the discount that they were sold with."""
+    left_cents = sum(line.left_cents for line in sold)
+    if total_cents > left_cents:
+        raise Conflict(
+            "More would be paid back than is left of what was paid; take the sale's discount back with its goods.",
+            code="discount_left",
+            errors=[{"field": "lines", "message": f"add up to {total_cents} cents, {left_cents} are left"}],
+        )
+
+
+def take_lines(
+    connection: Connection, sale: Row, sold: Sequence[Sold], wanted: Sequence[Wanted]
+) -> dict[str, Any]:
     """Take lines from a locked sale: what a return says of them. Raises Invalid, Conflict."""
-    returned, sold = take_back(return_store.sold_lines(connection, sale["sale_id"]), wanted)
+    returned, changed = take_back(sold, wanted)
     names = [(tax["name"], Decimal(tax["percent"])) for tax in sale["taxes"]]
     columns = line_columns(returned, refund_taxes(names, returned))
     _check_total(columns["subtotal_cents"] + columns["tax_cents"])
-    return_store.take_from_sale(connection, sale["sale_id"], sold)
+    return_store.take_from_sale(connection, sale["sale_id"], changed)
     return {"sale_id": sale["sale_id"], **columns}
 
 

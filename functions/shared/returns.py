@@ -51,6 +51,11 @@ class Sold:
     def left(self) -> int:
         return self.quantity - self.returned_quantity
 
+    @property
+    def left_cents(self) -> int:
+        """What was paid for the line with its taxes, less what has gone back."""
+        return self.left * self.unit_price_cents + sum(self.tax_parts) - sum(self.returned_tax_parts)
+
 
 @dataclass(frozen=True)
 class Wanted:

@@ -145,6 +145,17 @@ def test_discount_alone_does_not_come_back_at_the_till(till: Till):
     assert till.take_back(sold, (1, 2), (2, 1)).get_json()["total_cents"] == 210
 
 
+def test_goods_without_their_discount_give_back_no_more_than_was_paid(till: Till):
+    (item,) = send(till, sale("1", line("A", 6, 255), line("D", 1, -300, charge=True)))
+    sold = {"sale_id": item["id"]}
+    assert problem(till.take_back(sold, (1, 6))) == (409, "discount_left")
+    response = till.take_back(sold, (1, 5))
+    assert problem(response) == (409, "discount_left")
+    assert faulty_fields(response) == ["lines"]
+    assert till.take_back(sold, (1, 4)).get_json()["total_cents"] == 1020
+    assert till.take_back(sold, (1, 2), (2, 1)).get_json()["total_cents"] == 210
+
+
 def test_taxed_documents_give_back_the_taxes_they_took(till: Till):
     items = send(
         till, sale("1", taxed=True), back("C1", line("A", 6, 255), original="1"), back("C2", taxed=True)

@@ -131,6 +131,11 @@ BOOKS = {
             WHERE (back.sale_id, back.sale_line) = (sold.sale_id, sold.line) AND returns.status <> 'refused'
         )
     """,
+    "tills give back no more than was paid": """
+        SELECT sale_id FROM sales.sales JOIN sales.returns USING (sale_id)
+        WHERE returns.origin = 'till' AND returns.status <> 'refused'
+        GROUP BY sale_id, sales.total_cents HAVING sum(returns.total_cents) > sales.total_cents
+    """,
     "gift cards are their entries": """
         SELECT gift_card_id FROM sales.gift_cards JOIN sales.gift_card_entries USING (gift_card_id)
         GROUP BY gift_card_id HAVING sum(amount_cents) <> balance_cents
