@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -36,6 +37,7 @@ from tests.experiments.common.experiment import (
     Experiment,
     Step,
     conclude,
+    main,
     make_runs,
     still_good,
 )
@@ -222,6 +224,80 @@ def test_an_interrupted_experiment_goes_on_where_it_stopped(tmp_path: Path) -> N
     assert Folder(path).done_runs() == ["one", "two"]
 
 
+@pytest.fixture
+def typed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[..., int]]:
+    """Types a command for an experiment that keeps its folders in `tmp_path`; the keys for stopping stay as they are."""
+    monkeypatch.setenv("STATE_DIR", str(tmp_path))
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    yield main
+    for number, handler in kept.items():
+        signal.signal(number, handler)
+
+
+def the_folder(tmp_path: Path) -> Folder:
+    (path,) = (tmp_path / "experiments").glob("counting-*")
+    return Folder(path)
+
+
+def stopped(tmp_path: Path, typed: Callable[..., int], *arguments: str) -> Folder:
+    """The folder of an experiment that did not get beyond its first run."""
+    assert typed(Counting({"two": 3}), arguments) == NOT_MADE
+    return the_folder(tmp_path)
+
+
+def test_a_folder_is_gone_on_in_with_its_own_settings_alone(
+    tmp_path: Path, typed: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    prove(tmp_path)
+    folder = stopped(tmp_path, typed)
+    for other in ("--draft", "--full"):
+        assert typed(Counting({}), ["--resume", str(folder.path), other]) == NOT_MADE
+    assert "was begun with other settings" in capsys.readouterr().out
+    assert typed(Counting({}), ["--resume", str(folder.path)]) == 0
+
+
+def test_a_draft_stays_one_and_asks_for_no_proof(tmp_path: Path, typed: Callable[..., int]) -> None:
+    class Failing(Counting):
+        def run(self, stage: None, step: Step, folder: Folder) -> Sequence[str]:
+            raise BenchmarkError("no")
+
+    assert typed(Failing({}), ["--draft"]) == NOT_MADE
+    folder = the_folder(tmp_path)
+    assert typed(Counting({}), ["--resume", str(folder.path)]) == 0
+    assert [one["word"] for one in folder.read("result.json")["verdicts"]] == ["cannot tell"]
+
+
+@pytest.mark.parametrize("what", ["commit", "processor"])
+def test_runs_of_two_commits_or_machines_are_no_one_result(
+    tmp_path: Path, typed: Callable[..., int], capsys: pytest.CaptureFixture[str], what: str
+) -> None:
+    prove(tmp_path)
+    folder = stopped(tmp_path, typed)
+    about = folder.settings
+    changed = (
+        {"commit": "another"} if what == "commit" else {"machine": {**about["machine"], what: "another"}}
+    )
+    folder.write("settings.json", {**about, **changed})
+    assert typed(Counting({}), ["--resume", str(folder.path)]) == NOT_MADE
+    assert f"was begun with another {what}" in capsys.readouterr().out
+
+
+def test_a_conclusion_is_drawn_anew_without_a_proof(tmp_path: Path, typed: Callable[..., int]) -> None:
+    folder = made(tmp_path, Counting({}), draft=False)
+    folder.write("settings.json", {**folder.settings, "commit": "another"})
+    assert typed(Counting({}), ["--resume", str(folder.path)]) == 0
+
+
+def test_a_report_tells_the_whole_command(tmp_path: Path, typed: Callable[..., int]) -> None:
+    class Choosing(Counting):
+        def options(self, parser: argparse.ArgumentParser) -> None:
+            parser.add_argument("--subjects")
+
+    assert typed(Choosing({}), ["--full", "--draft", "--subjects", "a,b"]) == 0
+    command = "make experiment name=counting full=1 draft=1 more=&#34;--subjects a,b&#34;"
+    assert command in (the_folder(tmp_path).path / "report.html").read_text()
+
+
 def test_a_run_is_left_out_once_those_before_tell_enough(tmp_path: Path) -> None:
     class Satisfied(Counting):
         def needless(self, step: Step, folder: Folder) -> bool:
@@ -302,6 +378,21 @@ def test_a_conclusion_drawn_anew_does_not_renew_the_proof(
     monkeypatch.setattr(proof, "_CODE", ("load.js",))
     conclude(Harness({}), folder)
     assert not proof.stands(tmp_path)
+
+
+def test_a_harness_that_cannot_be_made_ends_as_one_that_failed(
+    tmp_path: Path,
+    typed: Callable[..., int],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Spoilt(Harness):
+        def briefly(self) -> dict[str, Any]:
+            return {}
+
+    monkeypatch.setattr("tests.experiments.harness.experiment.EXPERIMENT", Spoilt({"two": 9}))
+    assert typed(Counting({}), []) == UNPROVEN
+    assert "Go on with: make experiment name=harness resume=" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import shutil
 import signal
 import subprocess
@@ -23,7 +24,7 @@ from typing import Any, ClassVar
 import requests
 from rich.console import Console
 
-from benchmarks.report import BenchmarkError, load_settings
+from benchmarks.report import BenchmarkError, load_settings, machine
 from localfaas.settings import Settings, SettingsError
 from tests.experiments.common import index, proof
 from tests.experiments.common.folder import Folder, commit
@@ -33,6 +34,8 @@ ATTEMPTS = 3
 """How often a run is tried before the experiment gives up."""
 NOT_MADE, UNPROVEN, STOPPED = 1, 3, 130
 """Exit codes."""
+_FAILURES = (BenchmarkError, SettingsError, subprocess.TimeoutExpired, requests.RequestException)
+"""What a run may fail with; anything else is a mistake in the code."""
 
 
 class Unproven(BenchmarkError):
@@ -108,17 +111,15 @@ def main(experiment: Experiment, arguments: Sequence[str]) -> int:
     folder = None
     try:
         settings = load_settings()
-        draft = options.draft
-        if experiment.proven and not draft:
+        begun = _taken_up(experiment, options, arguments) if options.resume else None
+        draft = begun.settings["settings"].get("draft") if begun else options.draft
+        if experiment.proven and not draft and not (begun and not left_of(experiment, begun)):
             prove(settings, console)
-        if options.resume:
-            folder = _taken_up(options.resume, experiment)
-        else:
-            folder = Folder.new(settings.state, experiment.name, _asked(experiment, options))
+        folder = begun or _new(experiment, settings, options, arguments)
         make_runs(experiment, settings, folder, console)
         with console.status("drawing the conclusion"):
             told = conclude(experiment, folder)
-    except (BenchmarkError, SettingsError, subprocess.TimeoutExpired, requests.RequestException) as error:
+    except _FAILURES as error:
         console.print(f"experiment: {error}", markup=False, soft_wrap=True)
         _say_how_to_go_on(console, experiment, folder)
         return UNPROVEN if isinstance(error, Unproven) else NOT_MADE
@@ -175,10 +176,36 @@ def _parser(experiment: Experiment) -> argparse.ArgumentParser:
     return parser
 
 
-def _taken_up(path: Path, experiment: Experiment) -> Folder:
-    folder = Folder(path.absolute())
+def _new(
+    experiment: Experiment, settings: Settings, options: argparse.Namespace, arguments: Sequence[str]
+) -> Folder:
+    """A fresh folder, which also keeps what was typed."""
+    folder = Folder.new(settings.state, experiment.name, _asked(experiment, options))
+    folder.write("settings.json", {**folder.settings, "arguments": list(arguments)})
+    return folder
+
+
+def _taken_up(experiment: Experiment, options: argparse.Namespace, arguments: Sequence[str]) -> Folder:
+    """The folder that is to be gone on in. Raises BenchmarkError where what is added would not be of one piece with it."""
+    folder = Folder(options.resume.absolute())
     if not (folder.path / "settings.json").is_file() or folder.settings["experiment"] != experiment.name:
-        raise BenchmarkError(f"{path} is not a folder of the experiment {experiment.name}")
+        raise BenchmarkError(f"{options.resume} is not a folder of the experiment {experiment.name}")
+    about = folder.settings
+    alone = vars(_parser(experiment).parse_args([])) | {"resume": options.resume}
+    asked = json.loads(json.dumps(_asked(experiment, options)))
+    if vars(options) != alone and asked != about["settings"]:
+        raise BenchmarkError(
+            f"{options.resume} was begun with other settings, which stay as they are; give resume alone"
+        )
+    if left_of(experiment, folder):
+        then, now = (
+            {"commit": of, **{name: value for name, value in where.items() if name != "load_average"}}
+            for of, where in ((about["commit"], about["machine"]), (commit(), machine()))
+        )
+        if changed := [name for name in then if then[name] != now.get(name)]:
+            raise BenchmarkError(
+                f"{options.resume} was begun with another {', '.join(changed)}, and runs of both are no one result; begin anew"
+            )
     return folder
 
 
@@ -203,7 +230,13 @@ def prove(settings: Settings, console: Console) -> None:
         soft_wrap=True,
     )
     folder = Folder.new(settings.state, EXPERIMENT.name, brief)
-    make_runs(EXPERIMENT, settings, folder, console)
+    try:
+        make_runs(EXPERIMENT, settings, folder, console)
+    except _FAILURES as error:
+        raise Unproven(
+            f"the harness could not prove itself, so nothing else is measured: {error}\n"
+            f"Go on with: make experiment name={EXPERIMENT.name} resume={folder.path}"
+        ) from error
     conclude(EXPERIMENT, folder)
     if not proof.stands(settings.state):
         failed = [
@@ -218,10 +251,20 @@ def prove(settings: Settings, console: Console) -> None:
         )
 
 
+def left_of(experiment: Experiment, folder: Folder) -> list[Step]:
+    """The runs that are still to be made in the folder."""
+    done = folder.done_runs()
+    return [
+        step
+        for step in experiment.steps(folder.settings["settings"])
+        if step.name not in done and not experiment.needless(step, folder)
+    ]
+
+
 def make_runs(experiment: Experiment, settings: Settings, folder: Folder, console: Console) -> None:
     """Every run that is not there yet, with what is left to wait for."""
     chosen = folder.settings["settings"]
-    left = [step for step in experiment.steps(chosen) if step.name not in folder.done_runs()]
+    left = left_of(experiment, folder)
     if not left:
         return
     pace = _Pace(left)
@@ -313,6 +356,14 @@ def conclude(experiment: Experiment, folder: Folder) -> Conclusion:
     return Conclusion(verdicts, found.figures, found.tables, found.pictures, found.threats, found.more)
 
 
+def command_of(name: str, arguments: Sequence[str]) -> str:
+    """What is to be typed for an experiment with these arguments."""
+    more = [one for one in arguments if one not in ("--full", "--draft")]
+    words = ["make experiment", f"name={name}"]
+    words += [f"{flag}=1" for flag in ("full", "draft") if f"--{flag}" in arguments]
+    return " ".join([*words, *([f'more="{shlex.join(more)}"'] if more else [])])
+
+
 def _doubted(verdict: Verdict) -> Verdict:
     return Verdict(verdict.goal, f"{verdict.found} (a draft: the harness was not proved)", None)
 
@@ -324,7 +375,9 @@ def _report(experiment: Experiment, folder: Folder, found: Conclusion, verdicts:
     repeated = [f"Rejected and {became}: {one['step']} ({'; '.join(one['why'])})." for one in rejected]
     draft = ["A draft: the harness had not proved itself."] if about["settings"].get("draft") else []
     where = {**about["machine"], "commit": about["commit"], "at": about["at"], **about["settings"]}
-    command = f"make experiment name={experiment.name}" + (" full=1" if about["settings"].get("full") else "")
+    command = command_of(
+        experiment.name, about.get("arguments") or (["--full"] if about["settings"].get("full") else [])
+    )
     return Report(
         title=experiment.title,
         question=experiment.question,
