@@ -42,7 +42,12 @@ PORTS = {
 REPLICA_PORT_STEP = 10
 """Replica i (from 1) of a function listens on its base port + (i - 1) * this."""
 
-LOOPBACK = "127.0.0.1"
+BOUND = frozenset({"edge", "edge-tls"})
+"""The parts that listen at `BIND`."""
+
+LOOPBACK, LOOPBACK_V6 = "127.0.0.1", "::1"
+EVERYWHERE, EVERYWHERE_V6 = "0.0.0.0", "::"  # noqa: S104 - compared with, not listened at
+"""Values of `BIND`: every address of this machine, of IPv4 or of IPv6."""
 
 
 @dataclass(frozen=True)
@@ -97,8 +102,15 @@ class Settings:
         return PORTS[name] + self.port_offset
 
     def url(self, name: str) -> str:
-        """The base address of a fixed part, without a trailing slash."""
-        return f"http://{LOOPBACK}:{self.port(name)}"
+        """The base address of a fixed part for who is on this machine, without a trailing slash."""
+        return f"http://{self._host(name)}:{self.port(name)}"
+
+    def _host(self, name: str) -> str:
+        """The edge may listen at one address that is not 127.0.0.1, and then nowhere else."""
+        if name not in BOUND or self.bind in (LOOPBACK, EVERYWHERE):
+            return LOOPBACK
+        address = LOOPBACK_V6 if self.bind == EVERYWHERE_V6 else self.bind
+        return f"[{address}]" if ":" in address else address
 
     def stack_variables(self, environ: Mapping[str, str]) -> dict[str, str]:
         """What stack.yml is read with: this platform's own addresses, which `environ` may replace, and its traces."""
@@ -108,7 +120,7 @@ class Settings:
             "TRACES_RATIO": f"{self.traces.ratio:g}" if self.traces else "",
         }
         return {
-            **{name: f"http://localhost:{self.port(part)}" for name, part in own.items()},
+            **{name: self.url(part).replace(LOOPBACK, "localhost") for name, part in own.items()},
             **environ,
             **traces,
         }

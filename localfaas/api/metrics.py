@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import Flask, Response
 
-from localfaas import gateway_metrics, own_metrics
+from localfaas import gateway_metrics, loopback, own_metrics
 from localfaas.api import answers
 from localfaas.api.app import as_plain_text
 from localfaas.api.context import ApiContext
@@ -17,6 +17,7 @@ PROMETHEUS_TEXT = "text/plain; version=0.0.4; charset=utf-8"
 def create_metrics_app(context: ApiContext) -> Flask:
     """`/metrics` and `/healthz` as OpenFaaS' gateway has them, and `/system/localfaas/targets`; none needs a password."""
     app = Flask("localfaas.metrics", static_folder=None)
+    app.config["TRUSTED_HOSTS"] = loopback.HOSTS
     as_plain_text(app)
     app.add_url_rule("/metrics", "metrics", lambda: metrics(context))
     app.add_url_rule("/healthz", "healthz", lambda: answers.empty(200))

@@ -13,7 +13,7 @@ from localfaas import loopback
 from localfaas.commands import as_typed
 from localfaas.dashboards import files
 from localfaas.monitoring.prometheus import SCRAPE_INTERVAL
-from localfaas.settings import LOOPBACK, Settings
+from localfaas.settings import Settings
 
 TIMEOUT_SECONDS = (2, 30)
 """To connect to Prometheus, and between two parts of its answer."""
@@ -39,7 +39,7 @@ class Link:
 def create_app(settings: Settings) -> Flask:
     """The application for the project and the ports of `settings`. It changes nothing, so it asks for no password."""
     app = Flask("localfaas.dashboards", root_path=str(Path(__file__).parent))
-    app.config["TRUSTED_HOSTS"] = ["localhost", LOOPBACK, "[::1]"]  # else any site could ask by another name
+    app.config["TRUSTED_HOSTS"] = loopback.HOSTS
     app.config["MAX_CONTENT_LENGTH"] = LARGEST_QUESTION_BYTES
     app.jinja_env.globals["links"] = _links(settings)
     _add_pages(app, settings)

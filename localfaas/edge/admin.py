@@ -17,6 +17,7 @@ import flask
 from flask import Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
+from localfaas import loopback
 from localfaas.edge import admin_config, admin_entities, admin_node, admin_schemas
 from localfaas.edge.admin_answers import answer
 from localfaas.edge.edge import Edge
@@ -39,6 +40,7 @@ def create_admin_app(edge: Edge) -> flask.Flask:
     """The application; it reads the edge's state at each request."""
     app = flask.Flask(__name__, static_folder=None)
     app.url_map.strict_slashes = False
+    app.config["TRUSTED_HOSTS"] = loopback.HOSTS
     app.json.compact = True  # type: ignore[attr-defined]
     for path, view in _routes(edge).items():
         app.add_url_rule(path, path, view, methods=["GET"], provide_automatic_options=False)

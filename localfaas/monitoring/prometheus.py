@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import time
 from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import yaml
 from localfaas import loopback
 from localfaas.monitoring.refused import RefusedError
 from localfaas.settings import LOOPBACK, Settings
-from localfaas.supervisor import Program
+from localfaas.supervisor import Program, Supervisor
 from localfaas.tools import GOGC, Tool
 
 TOOL = Tool("Prometheus", "prometheus", ("prometheus",))
@@ -34,6 +36,12 @@ RELABELLED = {
 """By job; why `_now` goes is said in monitoring/postgres_exporter/queries.yml."""
 CHECK_SECONDS = 30
 RELOAD_SECONDS = 10.0
+RELOAD_POLL_SECONDS = 0.1
+OWN_PAGES = r"https?://(localhost|127\.0\.0\.1)(:\d+)?"
+"""Whose scripts may read what Prometheus answers; by its own default, any page's in a browser here."""
+_LAST_RELOAD = re.compile(
+    r"^prometheus_config_last_reload_(successful|success_timestamp_seconds) (\S+)$", re.MULTILINE
+)
 
 
 def configuration(settings: Settings, running: Collection[str]) -> dict[str, Any]:
@@ -89,7 +97,7 @@ def program(settings: Settings, binary: Path, running: Collection[str]) -> Progr
             f"--storage.tsdb.path={state / 'data'}",
             f"--storage.tsdb.retention.time={RETENTION}",
             f"--web.listen-address={LOOPBACK}:{settings.port('prometheus')}",
-            "--web.enable-lifecycle",
+            f"--web.cors.origin={OWN_PAGES}",
         ],
         directory=state,
         environment={"GOGC": GOGC},
@@ -115,19 +123,45 @@ def rules_in_force(settings: Settings) -> Path:
 def reload(settings: Settings) -> None:
     """Have the running Prometheus read its files again. Raises RefusedError when it will not have them.
 
-    One that does not answer is starting, and reads them then.
+    One that does not answer is starting, and reads them then. It is told by a signal: over HTTP, any page in a browser
+    on this machine could tell it too, or end it.
     """
     deadline = time.monotonic() + RELOAD_SECONDS
+    before = None
+    while before is None:
+        if time.monotonic() > deadline:
+            return
+        before = _last_reload(settings)
+    Supervisor(settings).signal("prometheus", "HUP")
     while time.monotonic() < deadline:
-        try:
-            with loopback.session() as session:
-                response = session.post(settings.url("prometheus") + "/-/reload", timeout=CHECK_SECONDS)
-        except requests.ConnectionError:
-            time.sleep(0.2)
-            continue
-        if response.status_code != 200:
-            raise RefusedError(f"Prometheus goes on with what it had: {response.text.strip()}")
-        return
+        now = _last_reload(settings)
+        if now and now.read_at > before.read_at:
+            return
+        if now and before.successful and not now.successful:
+            break
+    raise RefusedError("Prometheus goes on with what it had; `localfaas logs prometheus` says why")
+
+
+@dataclass(frozen=True)
+class _Reload:
+    """Whether Prometheus took its files the last time, and when it last did (seconds since 1970)."""
+
+    successful: bool
+    read_at: float
+
+
+def _last_reload(settings: Settings) -> _Reload | None:
+    """What Prometheus says of itself, asked a few times a second; None while it does not answer."""
+    time.sleep(RELOAD_POLL_SECONDS)
+    try:
+        with loopback.session() as session:
+            text = session.get(settings.url("prometheus") + "/metrics", timeout=CHECK_SECONDS).text
+    except requests.RequestException:
+        return None
+    found = {name: float(value) for name, value in _LAST_RELOAD.findall(text)}
+    if len(found) < 2:
+        return None
+    return _Reload(found["successful"] == 1, found["success_timestamp_seconds"])
 
 
 def _write(settings: Settings, folder: Path, running: Collection[str]) -> None:

@@ -226,3 +226,13 @@ def test_what_the_files_services_share_is_told_of_each_and_not_of_itself(edge: R
     shown = json.dumps(create_admin_app(edge.edge).test_client().get("/config").get_json())
     assert "_ignore" not in shown
     assert "waiting" not in shown
+
+
+@pytest.mark.parametrize("path", ["/", "/config", "/metrics", "/nothing/here"])
+def test_the_admin_port_answers_to_this_machines_names_alone(edge: RunningEdge, path: str) -> None:
+    """Else a site could point its own name here and read the configuration (DNS rebinding)."""
+    client = create_admin_app(edge.edge).test_client()
+    for method in ("GET", "POST"):
+        assert client.open(path, method=method, headers={"Host": "rebound.example:8001"}).status_code == 400
+    for host in ("localhost:8001", "127.0.0.1:8001"):
+        assert client.get(path, headers={"Host": host}).status_code in (200, 404)

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
-import requests
 
+from localfaas.monitoring import prometheus
 from tests.experiments.autoscale.platform import lay_out
 from tests.support.platform import Platform, discard, new_platform, steady_load
 from tests.support.waiting import wait_for
@@ -38,7 +38,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
             platform.state / "prometheus" / "configuration" / "prometheus.yml",
             {"interval: 5s": "interval: 1s"},
         )
-        requests.post(platform.settings.url("prometheus") + "/-/reload", timeout=10).raise_for_status()
+        prometheus.reload(platform.settings)
         yield platform
     finally:
         discard(platform)

@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from tests.support.leaks import check_gone, held
-from tests.support.platform import discard, new_platform, steady_load
+from tests.support.platform import discard, listening, new_platform, steady_load
 from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.e2e
@@ -65,6 +65,37 @@ def test_up_again_has_prometheus_take_changed_rules_and_refuse_faulty_ones(small
     write("{record: 'own:three', expr: sum(up)}")
     small.run("up")
     assert recorded() == ["own:three"]
+
+
+def test_no_page_from_elsewhere_reads_prometheus_or_ends_it(small):
+    if "prometheus" not in small.processes():
+        pytest.skip("neither a Prometheus on PATH nor Debian's package is to be had here")
+    url = small.settings.url("prometheus")
+
+    def who_may_read(origin):
+        question = requests.get(f"{url}/api/v1/query?query=up", headers={"Origin": origin}, timeout=10)
+        return question.headers.get("Access-Control-Allow-Origin")
+
+    assert who_may_read("https://evil.example") is None
+    assert who_may_read("http://localhost.evil.example:8011") is None
+    assert who_may_read("http://localhost:8011") == "http://localhost:8011"
+    for path in ("/-/quit", "/-/reload"):
+        assert requests.post(url + path, timeout=10).status_code == 403
+
+
+def test_the_edge_listens_at_the_address_that_bind_names_and_all_else_at_home(small):
+    platform = new_platform(small.project)
+    platform.bind = "127.0.0.2"
+    try:
+        shown = platform.run("up").stdout
+        assert f"http://127.0.0.2:{platform.settings.port('edge')}" in shown
+        assert requests.get(platform.edge("/api/echo"), timeout=10).ok
+        elsewhere = {port for address, port in listening(platform) if address != "127.0.0.1"}
+        assert elsewhere == {platform.settings.port("edge"), platform.settings.port("edge-tls")}
+        assert {address for address, _ in listening(platform)} == {"127.0.0.1", "127.0.0.2"}
+        assert "127.0.0.2" in platform.run("doctor", check=False).stdout
+    finally:
+        discard(platform)
 
 
 def test_up_ends_with_the_addresses_and_what_to_try(small):

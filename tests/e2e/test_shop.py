@@ -16,7 +16,7 @@ import requests
 from requests.structures import CaseInsensitiveDict
 
 from functions.shared.auth import ServiceTokens
-from tests.support.platform import PROJECT, Deployed, steady_load
+from tests.support.platform import PROJECT, Deployed, listening, steady_load
 from tests.support.secret_search import (
     command_lines,
     found,
@@ -248,15 +248,7 @@ def test_logs_and_sockets_are_their_owners_alone(shop):
 
 
 def test_nothing_listens_beyond_loopback(shop):
-    import psutil
-
-    pids = {row["pid"] for row in shop.processes().values()}
-    family = {child.pid for pid in pids for child in psutil.Process(pid).children(recursive=True)} | pids
-    listening = [
-        c for c in psutil.net_connections("inet") if c.status == psutil.CONN_LISTEN and c.pid in family
-    ]
-    assert listening
-    assert {connection.laddr.ip for connection in listening} == {"127.0.0.1"}
+    assert {address for address, _ in listening(shop)} == {"127.0.0.1"}
 
 
 def secrets_of_a_purchase(shop):

@@ -22,10 +22,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
+import psutil
 import pytest
 import requests
 
-from localfaas.settings import Settings
+from localfaas.settings import LOOPBACK, Settings
 from localfaas.status import rows
 from localfaas.supervisor import SupervisorError
 from tests.support.ports import free_offset
@@ -46,19 +47,19 @@ class Platform:
     offset: int
     known: dict[str, str] = field(default_factory=dict)
     """What people of this platform know and nobody else is to read, by what it is (shoppers.py)."""
+    bind: str = LOOPBACK
 
     @property
     def settings(self) -> Settings:
-        return Settings(project=self.project, state=self.state, port_offset=self.offset)
+        return Settings(project=self.project, state=self.state, port_offset=self.offset, bind=self.bind)
 
     def environment(self) -> dict[str, str]:
-        inherited = {
-            key: value for key, value in os.environ.items() if key not in ("PG_BIN", "DATABASE_URL", "BIND")
-        }
+        inherited = {key: value for key, value in os.environ.items() if key not in ("PG_BIN", "DATABASE_URL")}
         return {
             **inherited,
             "STATE_DIR": str(self.state),
             "PORT_OFFSET": str(self.offset),
+            "BIND": self.bind,
             "RATE_LIMITS": "off",
             "PYTHONPATH": str(PROJECT),
         }
@@ -192,6 +193,17 @@ def new_platform(project: Path) -> Platform:
         pytest.skip("starts a platform of its own; a shop that runs already was named")
     state = Path(tempfile.mkdtemp(prefix="mg-", dir="/tmp"))
     return Platform(project, state, free_offset())
+
+
+def listening(platform: Platform) -> set[tuple[str, int]]:
+    """Address and port of everything at which a process of this platform listens."""
+    pids = {row["pid"] for row in platform.processes().values() if row["pid"]}
+    family = {child.pid for pid in pids for child in psutil.Process(pid).children(recursive=True)} | pids
+    return {
+        (found.laddr.ip, found.laddr.port)
+        for found in psutil.net_connections("inet")
+        if found.status == psutil.CONN_LISTEN and found.pid in family
+    }
 
 
 def discard(platform: Platform) -> None:

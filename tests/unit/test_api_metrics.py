@@ -34,3 +34,11 @@ def test_health_and_nothing_else(api: Api) -> None:
     assert api.metrics_client.get("/healthz").status_code == 200
     response = api.metrics_client.get("/system/functions")
     assert (response.status_code, response.text) == (404, "404 page not found\n")
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/healthz", "/system/localfaas/targets"])
+def test_only_this_machines_names_are_answered_to(api: Api, path: str) -> None:
+    """Else a site could point its own name here and read all that is measured (DNS rebinding)."""
+    assert api.metrics_client.get(path, headers={"Host": "rebound.example:8082"}).status_code == 400
+    for host in ("localhost:8082", "127.0.0.1:8082"):
+        assert api.metrics_client.get(path, headers={"Host": host}).status_code != 400

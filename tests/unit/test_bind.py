@@ -6,8 +6,10 @@ import ast
 import json
 from pathlib import Path
 
+import pytest
+
 from localfaas import edge, gateway
-from localfaas.settings import Settings
+from localfaas.settings import PORTS, Settings
 from tests.support.postgres import PROJECT
 
 ELSEWHERE = "192.0.2.1"
@@ -22,6 +24,30 @@ def reads_bind(source: str) -> bool:
         and ast.unparse(node.value).endswith("settings")
         for node in ast.walk(ast.parse(source))
     )
+
+
+@pytest.mark.parametrize(
+    ("bind", "host"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("0.0.0.0", "127.0.0.1"),
+        ("::", "[::1]"),
+        (ELSEWHERE, ELSEWHERE),
+        ("2001:db8::1", "[2001:db8::1]"),
+    ],
+)
+def test_the_edge_is_asked_where_it_listens_and_all_else_at_home(bind: str, host: str) -> None:
+    settings = Settings(project=PROJECT, state=PROJECT, bind=bind)
+    assert settings.url("edge") == f"http://{host}:8000"
+    assert settings.url("edge-tls") == f"http://{host}:8443"
+    others = {
+        settings.url(name).rsplit(":", 1)[0]
+        for name in PORTS
+        if not name.startswith("edge") or name == "edge-admin"
+    }
+    assert others == {"http://127.0.0.1"}
+    shown = settings.stack_variables({})["EDGE_URL"]
+    assert shown == f"http://{host.replace('127.0.0.1', 'localhost')}:8000"
 
 
 def test_only_the_edge_is_told_of_it(tmp_path: Path) -> None:

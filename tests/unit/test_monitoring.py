@@ -171,22 +171,44 @@ def test_part_that_nobody_has_a_use_for_any_more_is_taken_away(monkeypatch):
     assert (watching.running, supervisor.removed) == ({}, ["eye"])
 
 
-def test_prometheus_that_will_not_have_its_files_says_why(monkeypatch):
-    answer = requests.Response()
-    answer.status_code, answer._content = 500, b"failed to reload config: a fault\n"
-    monkeypatch.setattr(requests.Session, "post", lambda *_, **__: answer)
-    with pytest.raises(RefusedError, match="a fault"):
+class RunningPrometheus:
+    """One that answers what it says of its last reload, before a signal and after it."""
+
+    def __init__(self, monkeypatch, before, after):
+        self.signals, self._said = [], [before, after]
+        monkeypatch.setattr(requests.Session, "get", self._get)
+        monkeypatch.setattr(prometheus.Supervisor, "signal", lambda _, *told: self.signals.append(told))
+        monkeypatch.setattr(prometheus, "RELOAD_SECONDS", 0.3)
+        monkeypatch.setattr(prometheus, "RELOAD_POLL_SECONDS", 0.01)
+
+    def _get(self, *_, **__):
+        said = self._said[bool(self.signals)]
+        if said is None:
+            raise requests.ConnectionError
+        answer = requests.Response()
+        names = ("successful", "success_timestamp_seconds")
+        answer._content = "".join(
+            f"prometheus_config_last_reload_{name} {value}\n" for name, value in zip(names, said, strict=True)
+        ).encode()
+        return answer
+
+
+@pytest.mark.parametrize("before", [("1", "1.7e+09"), ("0", "1.7e+09")])
+def test_prometheus_is_told_by_a_signal_to_read_its_files(monkeypatch, before):
+    running = RunningPrometheus(monkeypatch, before, ("1", "1.7000000005e+09"))
+    prometheus.reload(SETTINGS)
+    assert running.signals == [("prometheus", "HUP")]
+
+
+@pytest.mark.parametrize("before", [("1", "1.7e+09"), ("0", "1.7e+09")])
+def test_prometheus_that_will_not_have_its_files_is_told_of(monkeypatch, before):
+    running = RunningPrometheus(monkeypatch, before, ("0", "1.7e+09"))
+    with pytest.raises(RefusedError, match="goes on with what it had"):
         prometheus.reload(SETTINGS)
+    assert running.signals
 
 
 def test_prometheus_that_is_starting_is_waited_for_and_then_left_alone(monkeypatch):
-    asked = []
-
-    def refuse(_, url, **__):
-        asked.append(url)
-        raise requests.ConnectionError
-
-    monkeypatch.setattr(requests.Session, "post", refuse)
-    monkeypatch.setattr(prometheus, "RELOAD_SECONDS", 0.3)
+    running = RunningPrometheus(monkeypatch, None, None)
     prometheus.reload(SETTINGS)
-    assert set(asked) == {"http://127.0.0.1:9010/-/reload"}
+    assert not running.signals
