@@ -164,7 +164,7 @@ def _worst(
     worst, title = max(known)
     above = sum(value > most for value, _ in known)
     yield Verdict(
-        goal, f"at most {worst:.2f} ({title}); above with {above} of {len(known)} faults", above == 0, worst
+        goal, f"at most {worst:.2f} ({title}); above with {above} of {len(known)} faults", above == 0
     )
 
 
@@ -175,7 +175,7 @@ def _books(runs: Sequence[Tried]) -> Iterator[Verdict]:
     wrong = list(dict.fromkeys(word for one in books for word in one.missing))
     acknowledged, insisted = sum(one.acknowledged for one in books), sum(one.insisted for one in books)
     yield Verdict(
-        "after each fault every acknowledged sale and order is there once, stock is its ledger, money is what the provider has",
+        "after each fault every acknowledged sale, order and movement is there once, stock is its ledger, money is what the provider has",
         "; ".join(wrong[:3])
         or f"{acknowledged:,} acknowledged, {insisted} of them not at the first try; nothing amiss",
         not wrong,
