@@ -48,7 +48,7 @@ from tests.support.bad_network import BadNetwork, bad_network
 
 KEPT = (TILL_SALE, CHECKOUT, MOVEMENT)
 """Flows whose acknowledged documents are held to the tables."""
-MOVED = "experiment trust"
+MOVED = "experiment-trust"
 """The reference of every movement that is asked for."""
 DISK_BYTES = 600 * 1024 * 1024
 """PostgreSQL needs 50 MB, and up to 300 MB of log ahead of it."""
@@ -101,17 +101,8 @@ class Stage:
             **of_the_shop(self.shop, self.carts),
             CHECKOUT: bought,
             PAGE: page,
-            MOVEMENT: self._movement(),
+            MOVEMENT: movement(self.shop),
         }
-
-    def _movement(self) -> Request:
-        """A unit that comes to where nobody but checkout sells."""
-        lines = [{"sku": self.shop.skus[0], "quantity": 1}]
-        body = json.dumps({"location": WAREHOUSE, "lines": lines, "reference": MOVED})
-        return Request(
-            f"{self.settings.url('edge')}/api/inventory/receipts", "POST", {**JSON, "Authorization": self.shop.head}, body,
-            statuses=(201,), key=True, keep="movements.0.movement_id", insist=INSIST_SECONDS,
-        )  # fmt: skip
 
     def books(self, its: Sequence[Kept], asked: Mapping[str, int]) -> dict[str, Any]:
         """What the tables say of all runs so far, with this one, once all is well: every difference in words."""
@@ -190,6 +181,16 @@ class Stage:
 
     def _port_of(self, program: str) -> int:
         return next(row.port for row in rows(self.settings) if row.program == program)
+
+
+def movement(shop: Shop) -> Request:
+    """A unit that comes to where nobody but checkout sells."""
+    lines = [{"sku": shop.skus[0], "quantity": 1}]
+    body = json.dumps({"location": WAREHOUSE, "lines": lines, "reference": MOVED})
+    return Request(
+        f"{shop.settings.url('edge')}/api/inventory/receipts", "POST", {**JSON, "Authorization": shop.head}, body,
+        statuses=(201,), key=True, keep="movements.0.movement_id", insist=INSIST_SECONDS,
+    )  # fmt: skip
 
 
 def moved(settings: Settings) -> list[int]:
