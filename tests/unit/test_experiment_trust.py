@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from benchmarks.quantiles import quantile
 from tests.experiments.common.answers import Answers
 from tests.experiments.failover.faults import PAGE, Happened
 from tests.experiments.failover.seen import Books
@@ -87,6 +88,18 @@ def test_others_may_neither_fail_nor_wait() -> None:
     assert words(tried("postgres-silent", [(0, 0.1)], only=PAGE))[goal] == "missed"
     slow = verdicts(by_fault([tried("postgres-silent", only=PAGE, slow=0.02)]))
     assert [one.word for one in slow if one.goal.startswith(wait)] == ["missed"]
+
+
+def test_the_p99_of_the_others_is_that_of_all_runs_of_a_fault_together() -> None:
+    once, slow = tried("postgres-silent"), tried("postgres-silent", only=PAGE, slow=0.1)
+    assert once.of_others
+    assert slow.of_others
+    during, calm = (np.concatenate(both) for both in zip(once.of_others, slow.of_others, strict=True))
+    found = by_fault([once, slow])
+    [times] = [one for one in figures(found) if one.name.endswith("p99 of others, times")]
+    assert times.value == quantile(during, 0.99) / quantile(calm, 0.99) == 10
+    [word] = [one.found for one in verdicts(found) if one.goal.startswith("nor does the p99")]
+    assert word.endswith("above with 1 of 1 faults")
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from benchmarks.quantiles import quantile
-from tests.experiments.common.answers import joined
+from benchmarks.quantiles import Ratio, ratio_of_quantiles
+from tests.experiments.common.answers import Floats, joined
 from tests.experiments.common.folder import Folder
 from tests.experiments.common.intervals import interval, said
 from tests.experiments.common.report import Figure, Table, Verdict
@@ -43,17 +43,15 @@ class Tried(Seen):
         return 1 + self.repeats / max(1, sent)
 
     @property
-    def slower(self) -> float | None:
-        """The p99 of the others meanwhile, over theirs in the calm before."""
+    def of_others(self) -> tuple[Floats, Floats] | None:
+        """How long the others took meanwhile and in the calm before, in seconds; None where either is unknown."""
         its = [self.flows[flow] for flow in self.hard.others if flow in self.flows]
         if not its:
             return None
         answers = joined(its)
         calm = answers.where(answers.due < self.happened.at - SETTLED_SECONDS)
         during = answers.between(self.happened.at, self.happened.over + BACK_SECONDS)
-        if not len(calm) or not len(during):
-            return None
-        return quantile(during.seconds, 0.99) / quantile(calm.seconds, 0.99)
+        return (during.seconds, calm.seconds) if len(calm) and len(during) else None
 
     @property
     def others_failed(self) -> int:
@@ -61,6 +59,15 @@ class Tried(Seen):
 
 
 ByFault = Mapping[Fault, Sequence[Tried]]
+
+
+def slower(runs: Sequence[Tried]) -> Ratio | None:
+    """The p99 of the others meanwhile, over theirs in the calm before: of all runs of a fault together."""
+    known = [its for one in runs if (its := one.of_others)]
+    if not known:
+        return None
+    during, calm = zip(*known, strict=True)
+    return ratio_of_quantiles(during, calm, 0.99)
 
 
 def read(folder: Folder) -> Tried:
@@ -80,7 +87,7 @@ def verdicts(seen: ByFault) -> list[Verdict]:
     return [
         *(_recovers(fault, some) for fault, some in seen.items()),
         *_amplification(runs),
-        *_others(runs),
+        *_others(seen),
         *_books(runs),
     ]
 
@@ -107,15 +114,14 @@ def _kinds(runs: Sequence[Tried]) -> dict[str, int]:
 
 def _amplification(runs: Sequence[Tried]) -> Iterator[Verdict]:
     yield from _worst(
-        runs,
-        lambda one: one.amplification,
+        [(value, one.fault.title) for one in runs if (value := one.amplification) is not None],
         f"repeats on the way: at most {MOST_AMPLIFICATION:g} requests for each that was sent",
         MOST_AMPLIFICATION,
     )
 
 
-def _others(runs: Sequence[Tried]) -> Iterator[Verdict]:
-    concerned = [one for one in runs if one.hard.others]
+def _others(seen: ByFault) -> Iterator[Verdict]:
+    concerned = [one for runs in seen.values() for one in runs if one.hard.others]
     if not concerned:
         return
     failed = {one.fault.title: one.others_failed for one in concerned if one.others_failed}
@@ -126,17 +132,13 @@ def _others(runs: Sequence[Tried]) -> Iterator[Verdict]:
         not failed,
     )
     yield from _worst(
-        concerned,
-        lambda one: one.slower,
+        [(times.value, fault.title) for fault, runs in seen.items() if (times := slower(runs))],
         f"nor does the p99 of such requests become more than {MOST_SLOWER:g} times that of the calm before",
         MOST_SLOWER,
     )
 
 
-def _worst(
-    runs: Sequence[Tried], of: Callable[[Tried], float | None], goal: str, most: float
-) -> Iterator[Verdict]:
-    known = [(value, one.fault.title) for one in runs if (value := of(one)) is not None]
+def _worst(known: Sequence[tuple[float, str]], goal: str, most: float) -> Iterator[Verdict]:
     if not known:
         return
     worst, title = max(known)
@@ -173,7 +175,6 @@ def figures(seen: ByFault) -> list[Figure]:
             "failed requests": ("", lambda one: float(one.cost().failures)),
             "failing after it": ("s", lambda one: max(0.0, one.cost().until - failover.held(one))),
             "requests for each sent": ("", lambda one: one.amplification),
-            "p99 of others, times": ("", lambda one: one.slower),
         }
         for name, (unit, of) in measured.items():
             values = [value for one in runs if (value := of(one)) is not None and math.isfinite(value)]
@@ -181,6 +182,10 @@ def figures(seen: ByFault) -> list[Figure]:
                 found.append(
                     Figure(f"{fault.title}: {name}", unit, sum(values) / len(values), *interval(values))
                 )
+        if times := slower(runs):
+            found.append(
+                Figure(f"{fault.title}: p99 of others, times", "", times.value, times.low, times.high)
+            )
     return found
 
 
@@ -193,7 +198,7 @@ def tables(seen: ByFault) -> list[Table]:
             said([max(0.0, one.cost().until - failover.held(one)) for one in runs], 1),
             said([value for one in runs if (value := one.amplification) is not None], 2),
             ", ".join(runs[0].hard.others),
-            said([value for one in runs if (value := one.slower) is not None], 2),
+            f"{times.value:.2f}" if (times := slower(runs)) else "–",
         ]
         for fault, runs in seen.items()
     ]  # fmt: skip
