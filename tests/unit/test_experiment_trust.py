@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.quantiles import quantile
 from benchmarks.report import PROJECT, BenchmarkError
 from localfaas.settings import Settings
 from tests.experiments.common.answers import Answers
@@ -135,6 +136,18 @@ def test_the_calm_is_as_long_as_what_is_held_to_it() -> None:
         assert EXPERIMENT.before(fault) == judged + SETTLED_SECONDS
         if PAGE in fault.others:
             assert ALL_RATES[PAGE] * judged >= 368, "too few for an interval"
+
+
+def test_the_p99_of_the_others_is_that_of_all_runs_of_a_fault_together() -> None:
+    once, slow = tried("postgres-silent"), tried("postgres-silent", only=PAGE, slow=0.1)
+    assert once.of_others
+    assert slow.of_others
+    during, calm = (np.concatenate(both) for both in zip(once.of_others, slow.of_others, strict=True))
+    found = by_fault([once, slow])
+    [times] = [one for one in figures(found) if one.name.endswith("p99 of others, times")]
+    assert times.value == quantile(during, 0.99) / quantile(calm, 0.99) == 10
+    [word] = [one.found for one in verdicts(found) if one.goal.startswith("nor does the p99")]
+    assert word.startswith("surely above with 1")
 
 
 @pytest.mark.parametrize(

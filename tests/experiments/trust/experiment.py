@@ -56,7 +56,7 @@ class Trust(Failover):
         "Lines lead through a proxy of the experiment's own (tests/support/bad_network.py) while it is their turn: functions have its address in their secrets or settings, the edge and the gateway among their endpoints.",
         "PostgreSQL without a connection: the database takes none of any function, and those that were open are ended. Without disk: its directory is a file system of 600 MB in memory, of which the last block is taken.",
         "Requests for each sent: repeats by the edge, the gateway and functions that call others that reached a function, over what clients sent from the fault until 5 s after it, and one.",
-        "Others are flows that have no need of what fell sick: their p99 from the fault until 5 s after it, over that of as long a calm just before. Both have an interval by order statistics; where the two do not decide, nothing is told.",
+        "Others are flows that have no need of what fell sick: their p99 from the fault until 5 s after it, over that of as long a calm just before; each of all runs of a fault together. Both have an interval by order statistics; where the two do not decide, nothing is told.",
         "Who buys, sells or takes in goods asks again with the same Idempotency-Key, every second for up to 20 s. After each run every answer of all runs is held to the tables: documents by their keys, movements by their ids, stock, its ledger, money, and the provider's ledger.",
     )
 
