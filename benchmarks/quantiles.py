@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,17 +13,21 @@ from scipy import stats
 Block = Sequence[float] | NDArray[np.float64]
 """Samples of one arm that were taken together; block i of every arm belongs to the same moment."""
 
-RESAMPLES = 400
+RESAMPLES = 1_000
 LEVEL = 0.95
+FEWEST_BLOCKS = 5
+"""Of fewer blocks a bootstrap has hardly more to draw than their range."""
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """A figure, such as a ratio of two quantiles, and its 95 % interval."""
+    """A figure, such as a ratio of two quantiles, and its 95 % interval; an end that is not known is infinite."""
 
     value: float
     low: float
     high: float
+    few: bool = field(default=False, kw_only=True)
+    """Made of fewer than FEWEST_BLOCKS blocks: the ends are a range, which holds the truth less often than 95 times of 100."""
 
     def holds(self, goal: float) -> str:
         """Whether the ratio is at most `goal`, as far as the measurement can tell."""
@@ -31,8 +36,19 @@ class Ratio:
         return "missed" if self.low > goal else "missed, within the noise"
 
     def said(self, digits: int = 2) -> str:
-        """`value (low–high)`, as tables show it."""
-        return f"{self.value:.{digits}f} ({self.low:.{digits}f}–{self.high:.{digits}f})"
+        """`value (low–high)`, as tables show it; `value (range low–high)` of few blocks, and `value` where neither end is known."""
+        value, low, high = (f"{end:.{digits}f}" for end in (self.value, self.low, self.high))
+        if math.isinf(self.low) and math.isinf(self.high):
+            return value
+        if math.isinf(self.high):
+            return f"{value} ({low} or more)"
+        if math.isinf(self.low):
+            return f"{value} ({high} or less)"
+        return f"{value} ({'range ' if self.few else ''}{low}–{high})"
+
+    def times(self, factor: float) -> Ratio:
+        """In another unit."""
+        return replace(self, value=self.value * factor, low=self.low * factor, high=self.high * factor)
 
 
 def quantile(samples: ArrayLike, share: float) -> float:
@@ -40,7 +56,9 @@ def quantile(samples: ArrayLike, share: float) -> float:
     values = np.asarray(samples, dtype=float)
     if not values.size:
         raise ValueError("no samples")
-    return float(np.quantile(values, share, method="inverted_cdf"))
+    rank = max(1, math.ceil(share * values.size))
+    # As np.quantile(…, method="inverted_cdf"), in a tenth of its time: a bootstrap asks a thousand times.
+    return float(np.partition(values, rank - 1)[rank - 1])
 
 
 def quantile_interval(samples: ArrayLike, share: float) -> Ratio:
@@ -65,14 +83,25 @@ def pooled(blocks: Sequence[Block]) -> list[float]:
     return [float(sample) for block in blocks for sample in block]
 
 
+def expanded(level: float, blocks: int, freedom: int) -> float:
+    """The level at which percentiles of a bootstrap have to be read to be as wide as Student's interval of so few blocks.
+
+    A bootstrap of n blocks scatters by √((n − 1)/n) too little, and its percentiles are those of a normal distribution:
+    T. C. Hesterberg, What Teachers Should Know About the Bootstrap, 2015, section 5.3.
+    """
+    t = stats.t.ppf((1 + level) / 2, freedom)
+    return float(1 - 2 * stats.norm.sf(math.sqrt(blocks / (blocks - 1)) * t))
+
+
 def over_blocks(
     arms: Sequence[Sequence[Block]],
     figure: Callable[[Sequence[NDArray[np.float64]]], float],
     resamples: int = RESAMPLES,
 ) -> Ratio:
-    """`figure` of the arms' pooled samples, with a percentile bootstrap over blocks (Efron, 1979).
+    """`figure` of the arms' pooled samples, with a percentile bootstrap over blocks (Efron, 1979), `expanded`.
 
-    Whole blocks are drawn, the same ones for all arms, because samples of one moment resemble each other.
+    Whole blocks are drawn, the same ones for all arms, because samples of one moment resemble each other. Of fewer than
+    FEWEST_BLOCKS the ends are their range, of one block they are infinite. Raises ValueError for arms of different length.
     """
     rounds = len(arms[0])
     if any(len(arm) != rounds for arm in arms):
@@ -87,11 +116,11 @@ def over_blocks(
         value = of(everything)
         return Ratio(value, -np.inf, np.inf)
     drawn = stats.bootstrap(
-        (everything,), of, vectorized=False, n_resamples=resamples, confidence_level=LEVEL, method="percentile",
-        rng=np.random.default_rng(rounds),
+        (everything,), of, vectorized=False, n_resamples=resamples, method="percentile",
+        confidence_level=expanded(LEVEL, rounds, rounds - 1), rng=np.random.default_rng(rounds),
     )  # fmt: skip
     limits = drawn.confidence_interval
-    return Ratio(of(everything), float(limits.low), float(limits.high))
+    return Ratio(of(everything), float(limits.low), float(limits.high), few=rounds < FEWEST_BLOCKS)
 
 
 def block_quantile(blocks: Sequence[Block], share: float) -> Ratio:

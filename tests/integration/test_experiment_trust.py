@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 
 from tests.experiments.trust import faults, stage
 from tests.experiments.trust.faults import Disk, let_all_in, let_nobody_in, nobody_is_in
-from tests.support.postgres import Database
+from tests.support.postgres import Database, PostgresServer
+from tests.support.stockroom import stockroom
 
 
 def test_a_full_disk_takes_not_a_byte_until_it_is_emptied(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,3 +50,18 @@ def test_a_function_finds_no_connection_and_loses_those_it_has(
         held.close()
         let_all_in(program)
     database.connect("products").close()
+
+
+def test_a_receipt_of_goods_is_taken_and_found_in_the_ledger_by_what_is_kept(
+    postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings: Any = SimpleNamespace(url=lambda part: f"http://{part}")
+    with stockroom(postgres_server) as room:
+        monkeypatch.setattr(stage, "admin_url", lambda settings: room.database.url())
+        shop: Any = SimpleNamespace(settings=settings, skus=["A"], head="")
+        asked = stage.movement(shop)
+        assert asked.url == "http://edge/api/inventory/receipts"
+        answer = room.post("/receipts", json.loads(asked.body or ""))
+        assert answer.status_code in asked.statuses, answer.get_json()
+        assert asked.keep == "movements.0.movement_id"
+        assert stage.moved(settings) == [answer.get_json()["movements"][0]["movement_id"]]

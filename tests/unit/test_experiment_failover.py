@@ -21,7 +21,7 @@ from tests.experiments.failover import plots
 from tests.experiments.failover.experiment import EXPERIMENT, RATES
 from tests.experiments.failover.faults import BY_NAME, FAULTS, GET_CART, POST_CART, Happened, Program, targets
 from tests.experiments.failover.results import by_fault, figures, tables, verdicts
-from tests.experiments.failover.seen import Books, Seen, cost_of, objections
+from tests.experiments.failover.seen import Books, Seen, cost_of, objections, parts_of
 from tests.experiments.failover.stage import held_together
 from tests.support.waiting import wait_for
 
@@ -90,9 +90,24 @@ def test_no_answer_is_a_kind_of_its_own() -> None:
 
 
 def test_the_time_that_a_fault_is_held_belongs_to_it() -> None:
-    parts = cost_of(answers(), happened(over=3)).p99
-    assert set(parts) == {"before", "during", "after"}
-    assert set(cost_of(answers(), happened(over=6)).p99) == {"before", "during"}
+    assert [len(part) for part in parts_of(answers(), happened(over=3)).values()] == [30, 80, 20]
+    assert [len(part) for part in parts_of(answers(), happened(over=6)).values()] == [30, 100, 0]
+
+
+def test_the_p99_of_a_fault_is_that_of_all_its_runs_together() -> None:
+    few, many = seen("replica-slow"), seen("replica-slow")
+    due = np.linspace(AT, AT + 4.9, 1_000)
+    slow = Answers(due, np.zeros(1_000), np.full(1_000, 2.0), np.full(1_000, 200), np.ones(1_000, dtype=bool))
+    found = by_fault([few, few, replace(many, flows={GET_CART: slow})])
+    [p99] = [one for one in figures(found) if one.name.endswith("p99 during")]
+    assert (p99.value, p99.low) == (2_000, 10)
+    row = dict(zip(tables(found)[0].head, tables(found)[0].rows[0], strict=True))
+    assert row["during"].startswith("2000 ")
+
+
+def test_the_p99_of_one_run_has_no_interval() -> None:
+    [p99] = [one for one in figures(by_fault([seen("edge-killed")])) if one.name.endswith("p99 during")]
+    assert (p99.low, p99.high) == (-np.inf, np.inf)
 
 
 # How it is judged

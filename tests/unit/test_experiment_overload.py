@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from localfaas.edge.clusters import AT_ONCE, TO_GATEWAY, WAITING
+from localfaas.settings import Settings
 from tests.experiments.capacity.subjects import Part
 from tests.experiments.common.answers import Answers, joined
 from tests.experiments.common.driving import Request
+from tests.experiments.overload import experiment, watching
 from tests.experiments.overload.experiment import AFTER_SECONDS, CALM_SECONDS, EXPERIMENT, load_of
 from tests.experiments.overload.plots import draw_overload
 from tests.experiments.overload.results import figures, tables, verdicts
@@ -113,6 +117,41 @@ def test_calm_overload_and_calm_follow_each_other_in_every_part() -> None:
     blocks = load_of(parts, 100.0, 15.0)
     assert [round(one.rate or 0) for one in blocks] == [45, 450, 45, 5, 50, 5]
     assert [one.start for one in blocks][:3] == [0.3, 0.3 + CALM_SECONDS, 0.3 + CALM_SECONDS + 15]
+
+
+@pytest.mark.parametrize(
+    ("function", "node", "name"),
+    [
+        ("", "edge", "http.edge.downstream_rq_active"),
+        ("sales", "gateway", "cluster.sales.upstream_rq_active"),
+    ],
+)
+def test_what_is_in_flight_is_read_where_it_is_asked_and_not_taken_for_nothing(
+    function: str, node: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, told = Settings(tmp_path, tmp_path), {f"^{name}$": f"{name}: 65\n"}
+
+    def answered(socket: Path, _method: str, path: str) -> str:
+        assert socket == settings.envoy_admin_socket(node)
+        return told.get(path.partition("filter=")[2], "")
+
+    monkeypatch.setattr(watching, "admin_request", answered)
+    assert watching.in_flight(settings, function) == 65
+    told.clear()
+    with pytest.raises(RuntimeError, match="does not count"):
+        watching.in_flight(settings, function)
+
+
+def test_a_function_may_have_as_many_as_its_replicas_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = SimpleNamespace(describe=lambda _: {"envVars": {"max_inflight": "64"}}, close=lambda: None)
+    monkeypatch.setattr(experiment, "gateway_client", lambda _: client)
+    monkeypatch.setattr(experiment, "replicas_of", lambda _: {"sales": [1, 2], "cart": [3]})
+    settings = Settings(tmp_path, tmp_path)
+    assert experiment.most_in_flight(settings, "sales") == 128
+    assert experiment.most_in_flight(settings) == TO_GATEWAY + AT_ONCE + WAITING
+    assert any("in flight" in goal for goal in missed(replace(seen(in_flight=129), limit=128)))
 
 
 def test_each_subject_is_a_run() -> None:

@@ -11,11 +11,12 @@ import pytest
 
 from tests.experiments.common.answers import Answers
 from tests.experiments.common.driving import Kept
-from tests.experiments.soak.drift import ALLOWED, Drift, of_programs, share
+from tests.experiments.soak import results
+from tests.experiments.soak.drift import ALLOWED, Drift, of_programs, share, slope_of
 from tests.experiments.soak.experiment import schedule
 from tests.experiments.soak.faults import Fault
 from tests.experiments.soak.reckoning import Document, Ledgers, differences
-from tests.experiments.soak.seen import near, windows_of
+from tests.experiments.soak.seen import Seen, near, windows_of
 from tests.experiments.soak.watching import MEASURES, Held, _established, _parts, own_bytes
 
 MEGABYTE = 1_000_000
@@ -127,6 +128,20 @@ def test_windows_tell_rate_wrong_answers_and_p99_and_which_met_a_fault() -> None
     assert [one.p99 > 1 for one in windows] == [place == 3 for place in range(len(windows))]
     assert [one.near_fault for one in windows][:2] == [False, False]
     assert windows[3].near_fault
+
+
+def test_the_p99_away_from_faults_is_of_all_such_requests_and_not_of_windows() -> None:
+    """Nine windows with two requests that take 10 ms, one with a hundred that take 2 s."""
+    due = np.concatenate(
+        [np.linspace(100 * n, 100 * n + 9, 2) for n in range(9)] + [np.linspace(900, 909, 100)]
+    )
+    took = np.where(due < 900, 0.01, 2.0)
+    answers = Answers(due, 0 * due, took, np.full(len(due), 200), np.ones(len(due), dtype=bool))
+    p99 = Drift("all requests", "p99", 0.01, slope_of([], [], 0.05), 0.0025)
+    seen = Seen(0.0, {"view": answers}, [], [], [], [], [p99], BOOKS, True, {}, 0, ())
+    [figure] = [one for one in results.figures(seen) if one.name == "p99 away from faults"]
+    assert figure.value == 2_000
+    assert figure.low <= 2_000 <= figure.high
 
 
 # Books

@@ -4,18 +4,37 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from benchmarks.quantiles import quantile
+from benchmarks.report import PROJECT, BenchmarkError
+from localfaas.settings import Settings
 from tests.experiments.common.answers import Answers
-from tests.experiments.failover.faults import PAGE, Happened
+from tests.experiments.common.driving import Kept
+from tests.experiments.failover.faults import MOVEMENT, PAGE, Happened
 from tests.experiments.failover.seen import BACK_SECONDS, Books
+from tests.experiments.trust import stage
 from tests.experiments.trust.counts import GATEWAY_CLUSTER, Counts, repeats
 from tests.experiments.trust.experiment import ALL_RATES, EXPERIMENT
-from tests.experiments.trust.faults import ALL_KILLED, BY_NAME, FAULTS, FLOWS, SETTLED_SECONDS
+from tests.experiments.trust.faults import (
+    ALL_KILLED,
+    BY_NAME,
+    CALLS,
+    DISK_FULL,
+    FAULTS,
+    FLOWS,
+    POSTGRES,
+    SETTLED_SECONDS,
+)
 from tests.experiments.trust.results import Tried, by_fault, figures, tables, verdicts
+from tests.experiments.trust.stage import may_mount, movements_differ, small_disk
 
 AT = 1_000.0
 WELL = Books(acknowledged=50, insisted=2, missing=(), twice=(), invariants=True)
@@ -81,9 +100,7 @@ def test_repeats_count_against_what_was_sent_meanwhile() -> None:
     sent = len(FLOWS) * 800
     assert tried("gateway-reset", repeated=240).amplification == pytest.approx(1 + 240 / sent)
     assert words(tried("gateway-reset", repeated=240))["repeats on the way"] == "met"
-    many = tried("gateway-reset", repeated=600)
-    [missed] = [one for one in verdicts(by_fault([many])) if one.goal.startswith("repeats")]
-    assert (missed.word, missed.value) == ("missed", many.amplification)
+    assert words(tried("gateway-reset", repeated=600))["repeats on the way"] == "missed"
     assert tried("gateway-reset", repeated=None).amplification is None
 
 
@@ -119,6 +136,18 @@ def test_the_calm_is_as_long_as_what_is_held_to_it() -> None:
         assert EXPERIMENT.before(fault) == judged + SETTLED_SECONDS
         if PAGE in fault.others:
             assert ALL_RATES[PAGE] * judged >= 368, "too few for an interval"
+
+
+def test_the_p99_of_the_others_is_that_of_all_runs_of_a_fault_together() -> None:
+    once, slow = tried("postgres-silent"), tried("postgres-silent", only=PAGE, slow=0.1)
+    assert once.of_others
+    assert slow.of_others
+    during, calm = (np.concatenate(both) for both in zip(once.of_others, slow.of_others, strict=True))
+    found = by_fault([once, slow])
+    [times] = [one for one in figures(found) if one.name.endswith("p99 of others, times")]
+    assert times.value == quantile(during, 0.99) / quantile(calm, 0.99) == 10
+    [word] = [one.found for one in verdicts(found) if one.goal.startswith("nor does the p99")]
+    assert word.startswith("surely above with 1")
 
 
 @pytest.mark.parametrize(
@@ -185,11 +214,82 @@ def test_each_fault_has_its_time_and_its_flows() -> None:
     assert all(set(fault.others) <= set(FLOWS) for fault in FAULTS)
 
 
-def test_a_disk_that_cannot_be_made_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    options = argparse.Namespace(full=False, only=None)
-    for user, there in ((0, True), (1000, False)):
-        monkeypatch.setattr("os.geteuid", lambda user=user: user)
-        assert ("disk-full" in EXPERIMENT.chosen(options)["faults"]) is there
+@pytest.mark.parametrize(("refusal", "there"), [(0, True), (32, False)])
+def test_a_disk_that_cannot_be_mounted_is_left_out_and_told(
+    refusal: int, there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by root in a container without the right to mount."""
+    for name in ("mount", "umount"):
+        (tmp_path / name).write_text(f"#!/bin/sh\nexit {refusal}\n")
+        (tmp_path / name).chmod(0o700)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    may_mount.cache_clear()
+    try:
+        assert (DISK_FULL in EXPERIMENT.chosen(argparse.Namespace(full=False, only=None))["faults"]) is there
+        with small_disk() as (_, disk):
+            assert (disk is not None) is there
+        with nullcontext() if there else pytest.raises(BenchmarkError, match="A full disk is left out"):
+            EXPERIMENT.chosen(argparse.Namespace(full=False, only=[DISK_FULL]))
+    finally:
+        may_mount.cache_clear()
+
+
+@pytest.mark.parametrize("name", ["sales", "orders", "checkout", "inventory", "products", "payments", "site"])
+def test_every_function_that_is_asked_is_frozen_ended_and_killed(name: str) -> None:
+    assert {f"{name}-frozen", f"{name}-ended", f"{name}-killed"} <= BY_NAME.keys()
+
+
+def movement(number: int | None, key: str) -> Kept:
+    return Kept(MOVEMENT, key, 201 if number else 503, 1, number)
+
+
+def test_movements_that_were_acknowledged_and_are_not_there_once_are_found() -> None:
+    its = [movement(1, "a"), movement(2, "b"), movement(None, "c")]
+    assert movements_differ(its, [1, 2], 1) == []
+    assert movements_differ(its, [1, 2, 3], 1) == []
+    assert movements_differ(its, [2], 1) == ["the movement 1 was acknowledged and is not there"]
+    assert movements_differ([*its, movement(2, "d")], [1, 2], 1) == [
+        "the movement 2 was acknowledged to 2 requests"
+    ]
+    assert movements_differ(its, [1, 2, 3, 4], 1) == [
+        "2 movements are there that nobody was told of, of at most 1"
+    ]
+
+
+def test_functions_are_led_through_a_line_by_what_they_read_and_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(PROJECT, tmp_path)
+    scripts = settings.supervisor / "conf.d"
+    scripts.mkdir(parents=True)
+    settings.secrets.mkdir()
+    script, secret, other = scripts / "sales-1.sh", settings.secrets / "sales-db", scripts / "api.sh"
+    texts = {
+        script: "exec env -i gateway_url=http://127.0.0.1:8080 secret_mount_path=/x python\n",
+        secret: "postgresql://sales:8080@127.0.0.1:8432/shop",
+        other: "exec env -i HOME=/8080 python\n",
+    }
+    for path, text in texts.items():
+        path.write_text(text)
+    restarted: list[Settings] = []
+    monkeypatch.setattr(stage, "restart", restarted.append)
+    lines: Any = {CALLS: SimpleNamespace(port=40_001), POSTGRES: SimpleNamespace(port=40_002)}
+    led = stage.Stage(SimpleNamespace(settings=settings), lines, None, ())  # type: ignore[arg-type]
+    led._lead_functions(CALLS)
+    assert {path: path.read_text() for path in texts} == {
+        **texts,
+        script: texts[script].replace("8080", "40001"),
+    }
+    led._lead_functions(POSTGRES)
+    assert {path: path.read_text() for path in texts} == {
+        **texts,
+        secret: texts[secret].replace("8432", "40002"),
+    }
+    led._lead_functions("")
+    assert {path: path.read_text() for path in texts} == texts
+    assert len(restarted) == 3
+    led._lead_functions("")
+    assert len(restarted) == 3
 
 
 def test_each_fault_has_its_rows() -> None:

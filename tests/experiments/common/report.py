@@ -19,8 +19,6 @@ class Verdict:
     goal: str
     found: str
     met: bool | None
-    value: float | None = None
-    """The figure that was held to the goal, where `make verify` may accept that it misses."""
 
     @property
     def word(self) -> str:

@@ -6,10 +6,11 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+from benchmarks.quantiles import Ratio
 from tests.experiments.common.intervals import interval, said
 from tests.experiments.common.report import Figure, Table, Verdict
 from tests.experiments.failover.faults import FAULTS, POST_CART, Fault
-from tests.experiments.failover.seen import BACK_SECONDS, Seen
+from tests.experiments.failover.seen import BACK_SECONDS, Seen, p99_of
 
 OUT_SECONDS = 5.5
 """What kong.yml promises, two probes of an interval of 1 s and a timeout of 1.5 s each, and half a second to see it."""
@@ -170,11 +171,13 @@ def figures(seen: ByFault) -> list[Figure]:
             "failed requests": ("", lambda one: float(one.cost().failures)),
             "failing until": ("s", lambda one: one.cost().until),
             "longest without a success": ("s", lambda one: one.longest_silence),
-            "p99 during": ("ms", lambda one: one.cost().p99["during"] * 1000),
         }
         for name, (unit, of) in measured.items():
             values = [of(one) for one in runs]
             found.append(Figure(f"{fault.title}: {name}", unit, sum(values) / len(values), *interval(values)))
+        if p99 := p99_of(runs, "during"):
+            p99 = p99.times(1000)
+            found.append(Figure(f"{fault.title}: p99 during", "ms", p99.value, p99.low, p99.high))
     return found
 
 
@@ -190,7 +193,7 @@ def _by_fault(seen: ByFault) -> Table:
             _first([one.cost().first for one in runs]),
             said([one.cost().until for one in runs], 1),
             said([one.longest_silence for one in runs], 1),
-            *(said([one.cost().p99[part] * 1000 for one in runs if part in one.cost().p99]) for part in ("before", "during", "after")),
+            *(_ms(p99_of(runs, part)) for part in ("before", "during", "after")),
             _seconds([one.happened.returned and one.happened.returned - one.happened.over for one in runs]) if _has_process(fault) and not _stays(runs) else "",
             _seconds(_left(runs)) if fault.rotation else "",
             _seconds(_back(runs)) if fault.rotation else "",
@@ -199,9 +202,13 @@ def _by_fault(seen: ByFault) -> Table:
     ]  # fmt: skip
     head = [
         "fault", "failed", "first failure after s", "failing until s", "longest without a success s",
-        "p99 before ms", "during", "after", "process back after", "left the rotation after", "back in it after",
+        "p99 of all runs together, before, ms", "during", "after", "process back after", "left the rotation after", "back in it after",
     ]  # fmt: skip
     return Table("What each fault cost", head, rows)
+
+
+def _ms(p99: Ratio | None) -> str:
+    return p99.times(1000).said(0) if p99 else "–"
 
 
 def _stays(runs: Sequence[Seen]) -> bool:

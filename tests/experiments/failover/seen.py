@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.quantiles import quantile
+from benchmarks.quantiles import Ratio, block_quantile
 from tests.experiments.common.answers import Answers, joined
 from tests.experiments.common.driving import load
 from tests.experiments.common.folder import Folder
@@ -74,8 +74,6 @@ class Cost:
     silence: float
     """The longest time without a success."""
     slowest: float
-    p99: Mapping[str, float]
-    """Of those due `before` it, `during` it and in the BACK_SECONDS after it was over, and `after` that."""
 
     @property
     def failures(self) -> int:
@@ -93,8 +91,7 @@ def cost_of(answers: Answers, happened: Happened) -> Cost:
         until=max(0.0, float(wrong.due.max()) - happened.at) if len(wrong) else 0.0,
         silence=_silence(met, happened.at),
         slowest=float(met.seconds.max()) if len(met) else 0.0,
-        p99={name: quantile(part.seconds, 0.99) for name, part in _parts(answers, happened).items() if len(part)},
-    )  # fmt: skip
+    )
 
 
 def _kind(status: int) -> str:
@@ -109,7 +106,15 @@ def _silence(met: Answers, at: float) -> float:
     return float(np.diff(ends).max())
 
 
-def _parts(answers: Answers, happened: Happened) -> dict[str, Answers]:
+def p99_of(runs: Sequence[Seen], part: str) -> Ratio | None:
+    """In seconds, of a part of all runs together, with an interval over runs, which one alone does not have; None where nothing was due."""
+    parts = [parts_of(one.all, one.happened)[part].seconds for one in runs]
+    its = [seconds for seconds in parts if len(seconds)]
+    return block_quantile(its, 0.99) if its else None
+
+
+def parts_of(answers: Answers, happened: Happened) -> dict[str, Answers]:
+    """Those due `before` it, `during` it and in the BACK_SECONDS after it was over, and `after` that."""
     well = happened.over + BACK_SECONDS
     return {
         "before": answers.where(answers.due < happened.at),

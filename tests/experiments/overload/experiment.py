@@ -12,6 +12,7 @@ from benchmarks.report import BenchmarkError
 from localfaas.edge.clusters import AT_ONCE, TO_GATEWAY, WAITING
 from localfaas.settings import Settings
 from localfaas.supervisor import Supervisor
+from localfaas.up import gateway_client
 from tests.experiments.capacity.cells import TO_ITS_LIMIT, read_cell
 from tests.experiments.capacity.experiment import measure
 from tests.experiments.capacity.subjects import JOURNEY, SUBJECTS, Part, parts_of
@@ -39,7 +40,8 @@ Each of MOST_OPEN users of k6 reads them all: with 4,000 it does not begin withi
 REFUSED_WITHIN = 0.5
 """There are connections for as many requests as are due within this, MOST_OPEN at most."""
 ASKED_BY_THE_EDGE = "cart"
-SHORT, FULL = (JOURNEY,), (JOURNEY, "products", "sales", "checkout")
+SHORT, FULL = ("sales",), (JOURNEY, "products", "sales", "checkout")
+"""Of the short one so much can be sent that something is decided; two processors are too few for that with the journey."""
 
 
 class Overload(Experiment):
@@ -56,11 +58,11 @@ class Overload(Experiment):
     )
     method = (
         f"The knee is looked for first, as the experiment capacity does: closed users for the throughput, then a ladder of open rates ({', '.join(f'{share:g}' for share in LADDER['rungs'])} of it); the highest that is borne.",
-        f"Then one open run: {CALM_SHARE:.0%} of the knee for {CALM_SECONDS:g} s, {TIMES:g} times the knee, and {CALM_SHARE:.0%} of it again for {AFTER_SECONDS:g} s. Visitors ask for the journey `shop` in its proportions; a request has {PATIENCE_SECONDS:g} s.",
+        f"Then one open run: {CALM_SHARE:.0%} of the knee for {CALM_SECONDS:g} s, {TIMES:g} times the knee, and {CALM_SHARE:.0%} of it again for {AFTER_SECONDS:g} s. Visitors ask for the journey `shop` in its proportions, `sales` is asked for quotes; a request has {PATIENCE_SECONDS:g} s.",
         f"At most {MOST_OPEN:,} requests are open at once; what cannot be sent for that reason is not sent. What was really sent is told.",
         f"Where less than {results.LEAST_TIMES:g} times the knee could be sent, nothing is decided.",
         "Useful: right answers that came during the overload, without its first second. Refused: 429 and 503, timed from when the request left.",
-        "Beside it a client that looks at headers asks some ten times a second; what is inside of the edge and the memory of all programs (anonymous and shared, by PSS) are read twice a second.",
+        "Beside it a client that looks at headers asks some ten times a second; what is in flight (inside of the edge, or with the replicas of the function that is asked at the gateway) and the memory of all programs (anonymous and shared, by PSS) are read twice a second.",
         "Back: the last request after the overload that failed or took longer than its bound (0.1 s, a purchase 1 s) from when it left, one in a hundred aside.",
     )
 
@@ -91,6 +93,7 @@ class Overload(Experiment):
 
     def run(self, stage: Shop, step: Step, folder: Folder) -> Sequence[str]:
         subject, seconds = step.name, self._chosen["seconds"]
+        function = "" if subject == JOURNEY else subject
         if rejected := measure(stage, subject, folder, LADDER):
             return rejected
         knee = read_cell(folder, subject, 1).knee.value
@@ -101,17 +104,17 @@ class Overload(Experiment):
             "overload.json",
             {
                 "times": TIMES, "calm_seconds": CALM_SECONDS, "seconds": seconds,
-                "limit": most_in_flight(stage.settings),
+                "limit": most_in_flight(stage.settings, function),
                 "parts": [{"name": part.name, "bound_seconds": part.bound_seconds} for part in parts],
             },
         )  # fmt: skip
         over = Folder(folder.path / "over")
         over.path.mkdir(exist_ok=True)
         looked_at = [request for _, request in parts[0].requests]
-        with Watching(stage.settings, looked_at) as watching:
+        with Watching(stage.settings, looked_at, function) as watching:
             driven = drive(over, load_of(parts, knee, seconds), limits=TO_ITS_LIMIT)
         folder.write("watched.json", watching.as_json())
-        return driven.rejected
+        return [*driven.rejected, *([] if watching.held else ["nobody counted what is in flight"])]
 
     def conclude(self, folder: Folder) -> Conclusion:
         seen = [read(folder.run(name), name) for name in folder.done_runs()]
@@ -142,9 +145,20 @@ def load_of(parts: Sequence[Part], knee: float, seconds: float) -> list[Block]:
     return blocks
 
 
-def most_in_flight(settings: Settings) -> int:
-    """What the edge may give to the gateway and to the replicas that it asks itself, and what may wait for these."""
-    return TO_GATEWAY + AT_ONCE * len(replicas_of(settings)[ASKED_BY_THE_EDGE]) + WAITING
+def most_in_flight(settings: Settings, function: str = "") -> int:
+    """What the edge may give to the gateway and to the replicas that it asks itself, and what may wait for these.
+
+    Where a function is asked at the gateway: what that may give to its replicas.
+    """
+    replicas = replicas_of(settings)
+    if not function:
+        return TO_GATEWAY + AT_ONCE * len(replicas[ASKED_BY_THE_EDGE]) + WAITING
+    client = gateway_client(settings)
+    try:
+        each = int(client.describe(function)["envVars"]["max_inflight"])
+    finally:
+        client.close()
+    return each * len(replicas[function])
 
 
 EXPERIMENT = Overload()

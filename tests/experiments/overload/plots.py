@@ -51,7 +51,7 @@ def draw_overload(path: Path, seen: Seen) -> tuple[str, Path]:
     for one in axes:
         one.axvspan(0, seen.ended - seen.began, color="#e0a030", alpha=0.08, linewidth=0)
         one.legend(frameon=False, fontsize=7, ncols=4, loc="upper left")
-    axes[0].set_title(seen.subject, fontsize=10, loc="left")
+    axes[0].set_title(seen.name, fontsize=10, loc="left")
     figure.savefig(path, dpi=110)
     plt.close(figure)
-    return f"{seen.subject}: what was sent, done and refused, how long it took, and what piled up", path
+    return f"{seen.name}: what was sent, done and refused, how long it took, and what piled up", path

@@ -29,9 +29,9 @@ def _open(verdict: Verdict) -> Verdict:
 
 
 def _about(one: Seen) -> Iterator[Verdict]:
-    name, share = one.subject, one.useful / one.knee
+    name, share = one.name, one.useful / one.knee
     yield Verdict(
-        f"{name}: at {one.times:g} times the knee at least {KEPT_SHARE:.0%} of the knee's right answers",
+        f"{name}: at {LEAST_TIMES:g} to {one.times:g} times the knee at least {KEPT_SHARE:.0%} of the knee's right answers",
         f"{share:.0%}: {one.useful:.0f} of {one.knee:.0f} a second, with {one.offered:.0f} a second sent",
         share >= KEPT_SHARE,
     )
@@ -52,7 +52,7 @@ def _about(one: Seen) -> Iterator[Verdict]:
         one.without_word == 0 if refused else None,
     )
     yield Verdict(
-        f"{name}: no more in flight than the edge is to hold, and memory stays within {MOST_GROWTH:g} times",
+        f"{name}: no more in flight than there is to be, and memory stays within {MOST_GROWTH:g} times",
         f"at most {one.most_in_flight:,} of {one.limit:,} in flight; {one.grown:.2f} times the memory",
         one.most_in_flight <= one.limit and one.grown <= MOST_GROWTH,
     )
@@ -76,7 +76,7 @@ def figures(seen: Sequence[Seen]) -> list[Figure]:
             "back after": ("s", one.recovered, "lower"),
         }
         found += [
-            Figure(f"{one.subject}: {name}", unit, value, value, value, better)
+            Figure(f"{one.name}: {name}", unit, value, value, value, better)
             for name, (unit, value, better) in measured.items()
             if not math.isnan(value)
         ]
@@ -90,7 +90,7 @@ def tables(seen: Sequence[Seen]) -> list[Table]:
     ]  # fmt: skip
     rows = [
         [
-            one.subject, f"{one.knee:.0f}", f"{one.offered:.0f}", f"{one.useful:.0f} ({one.useful / one.knee:.0%})",
+            one.name, f"{one.knee:.0f}", f"{one.offered:.0f}", f"{one.useful:.0f} ({one.useful / one.knee:.0%})",
             f"{len(one.refused) / one.seconds:.0f}", f"{one.refused_p99:.2f}", f"{one.late:,}",
             f"{one.most_in_flight:,}", f"{one.grown:.2f}", f"{one.recovered:.1f}",
         ]

@@ -40,7 +40,12 @@ class Seen:
     held: Sequence[Held]
     told: Sequence[Told]
     limit: int
-    """What the edge may hold: with the gateway, with the replicas that it asks itself, and waiting for these."""
+    """What may be in flight where it was asked."""
+
+    @property
+    def name(self) -> str:
+        """What was asked for: of sales it is quotes, which write nothing."""
+        return {"sales": "quotes"}.get(self.subject, self.subject)
 
     @property
     def over(self) -> Answers:

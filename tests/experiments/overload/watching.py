@@ -25,12 +25,11 @@ MEMORY_EVERY = 5
 PAUSE_SECONDS = 0.1
 CLIENTS = 4
 PATIENCE_SECONDS = 25.0
-_ACTIVE = "http.edge.downstream_rq_active"
 
 
 @dataclass(frozen=True)
 class Held:
-    """At one moment (Unix time): requests inside of the edge, and bytes that all programs have for themselves."""
+    """At one moment (Unix time): requests in flight where they are asked, and bytes that all programs have for themselves."""
 
     at: float
     in_flight: int
@@ -53,6 +52,8 @@ class Watching:
 
     settings: Settings
     requests: Sequence[Request]
+    function: str = ""
+    """The one that is asked at the function gateway; without it the edge is asked."""
     held: list[Held] = field(default_factory=list)
     told: list[Told] = field(default_factory=list)
 
@@ -78,7 +79,7 @@ class Watching:
             with contextlib.suppress(OSError, RuntimeError, SupervisorError):
                 if turn % MEMORY_EVERY == 0:
                     memory = sum(one.own_bytes for one in look(self.settings))
-                self.held.append(Held(time.time(), in_flight(self.settings), memory))
+                self.held.append(Held(time.time(), in_flight(self.settings, self.function), memory))
             if self._done.wait(PERIOD_SECONDS):
                 return
 
@@ -90,9 +91,20 @@ class Watching:
                     return
 
 
-def in_flight(settings: Settings) -> int:
-    text = admin_request(settings.envoy_admin_socket("edge"), "GET", f"/stats?filter=^{_ACTIVE}$")
-    return int(text.partition(": ")[2] or 0)
+def in_flight(settings: Settings, function: str = "") -> int:
+    """Requests inside of the edge; or those that the function gateway has given to the replicas of `function`.
+
+    Raises RuntimeError where nobody counts them.
+    """
+    node, name = (
+        ("gateway", f"cluster.{function}.upstream_rq_active")
+        if function
+        else ("edge", "http.edge.downstream_rq_active")
+    )
+    text = admin_request(settings.envoy_admin_socket(node), "GET", f"/stats?filter=^{name}$")
+    if not text.startswith(f"{name}: "):
+        raise RuntimeError(f"the {node} does not count {name}")
+    return int(text.removeprefix(f"{name}: "))
 
 
 def told(session: requests.Session, request: Request) -> Told:

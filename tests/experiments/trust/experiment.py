@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Any, ClassVar
 
+from benchmarks.report import BenchmarkError
 from localfaas.settings import Settings
 from tests.experiments.common.driving import drive_only, kept
 from tests.experiments.common.experiment import Conclusion, Step
@@ -20,15 +21,16 @@ from tests.experiments.failover.experiment import (
     Failover,
     load_of,
 )
-from tests.experiments.failover.faults import CHECKOUT, PAGE, TILL_SALE, Fault, Happening
+from tests.experiments.failover.faults import CHECKOUT, MOVEMENT, PAGE, Fault, Happening
 from tests.experiments.failover.seen import BACK_SECONDS, objections
 from tests.experiments.trust import results
 from tests.experiments.trust.counts import count, repeats
 from tests.experiments.trust.faults import BY_NAME, DISK_FULL, FAULTS, SETTLED_SECONDS, Hard
-from tests.experiments.trust.stage import Stage, built, may_mount
+from tests.experiments.trust.stage import KEPT, Stage, built, may_mount
 
-ALL_RATES: Mapping[str, float] = {**RATES, CHECKOUT: 2.0, PAGE: 80.0}
+ALL_RATES: Mapping[str, float] = {**RATES, CHECKOUT: 2.0, PAGE: 80.0, MOVEMENT: 2.0}
 """So many pages that where these alone are others there are enough for an interval of their p99 (368) within BACK_SECONDS."""
+NO_DISK = "A full disk is left out: no file system can be mounted for it here, which takes root with the right to mount."
 
 
 class Trust(Failover):
@@ -51,17 +53,19 @@ class Trust(Failover):
         + f"; a request has {PATIENCE_SECONDS:g} s.",
         f"Each fault is a run of its own: a calm as long as what is judged after it, the fault, {BACK_SECONDS:g} s in which all has to be well again, and {AFTER_SECONDS:g} s more.",
         "A run in which the fault was not seen to take effect (a process gone or stopped, something held back on its line, the last block taken) is made again.",
-        "Lines lead through a proxy of the experiment's own (tests/support/bad_network.py) while it is their turn: functions have its address in their secrets, the edge and the gateway among their endpoints.",
+        "Lines lead through a proxy of the experiment's own (tests/support/bad_network.py) while it is their turn: functions have its address in their secrets or settings, the edge and the gateway among their endpoints.",
         "PostgreSQL without a connection: the database takes none of any function, and those that were open are ended. Without disk: its directory is a file system of 600 MB in memory, of which the last block is taken.",
         "Requests for each sent: repeats by the edge, the gateway and functions that call others that reached a function, over what clients sent from the fault until 5 s after it, and one.",
-        "Others are flows that have no need of what fell sick: their p99 from the fault until 5 s after it, over that of as long a calm just before. Both have an interval by order statistics; where the two do not decide, nothing is told.",
-        "Who buys or sells asks again with the same Idempotency-Key, every second for up to 20 s. After each run every answer of all runs is held to the tables: documents by their keys, stock, its ledger, money, and the provider's ledger.",
+        "Others are flows that have no need of what fell sick: their p99 from the fault until 5 s after it, over that of as long a calm just before; each of all runs of a fault together. Both have an interval by order statistics; where the two do not decide, nothing is told.",
+        "Who buys, sells or takes in goods asks again with the same Idempotency-Key, every second for up to 20 s. After each run every answer of all runs is held to the tables: documents by their keys, movements by their ids, stock, its ledger, money, and the provider's ledger.",
     )
 
     def chosen(self, options: argparse.Namespace) -> dict[str, Any]:
         chosen = super().chosen(options)
         if not may_mount():
             chosen["faults"] = [name for name in chosen["faults"] if name != DISK_FULL]
+        if not chosen["faults"]:
+            raise BenchmarkError(NO_DISK)
         return chosen
 
     def before(self, fault: Fault) -> float:
@@ -78,8 +82,6 @@ class Trust(Failover):
 
     def run(self, stage: Stage, step: Step, folder: Folder) -> Sequence[str]:  # type: ignore[override]
         fault = BY_NAME[step.name.rpartition("-")[0]]
-        if fault.name == DISK_FULL and not stage.disk:
-            return ["no file system can be mounted here"]
         with stage.victim(fault) as (victim, program):
             before = count(stage.settings)
             happening = Happening(fault, victim, program, stage.settings, self.before(fault))
@@ -92,7 +94,7 @@ class Trust(Failover):
             folder.write("repeats.json", repeats(before, count(stage.settings)))
         folder.write("fault.json", {"fault": fault.name, **asdict(happening.seen)})
         seen = results.read(folder)
-        asked = {flow: len(seen.flows[flow]) for flow in (TILL_SALE, CHECKOUT) if flow in seen.flows}
+        asked = {flow: len(seen.flows[flow]) for flow in KEPT if flow in seen.flows}
         folder.write("books.json", stage.books(kept(folder), asked))
         # While everything starts, the client has hardly a processor and its requests pile up: that is what is told.
         found = objections(replace(seen, rejected=()) if fault.help_seconds else seen)
@@ -100,16 +102,13 @@ class Trust(Failover):
 
     def conclude(self, folder: Folder) -> Conclusion:
         seen = results.by_fault([results.read(folder.run(name)) for name in folder.done_runs()])
-        left_out = (
-            [] if may_mount() else ["A full disk was left out: only root may mount a file system for it."]
-        )
         return Conclusion(
             results.verdicts(seen),
             results.figures(seen),
             results.tables(seen),
             plots.draw(folder.path, seen),
             threats=[
-                *left_out,
+                *([] if may_mount() else [NO_DISK]),
                 "A proxy has TCP's view of a bad network: on this machine no packet is ever lost, and what was swallowed arrives in the end.",
                 "The calm before and the fault are seconds apart, but the intervals of their p99 take requests for independent, which those of one busy moment are not.",
                 "Everything is on one machine: a process that starts again takes processor time from those that serve.",

@@ -25,6 +25,7 @@ from tests.experiments.failover.faults import (
     CHECKOUT,
     GET_CART,
     GET_PRODUCT,
+    MOVEMENT,
     PAGE,
     POST_CART,
     TILL_SALE,
@@ -34,10 +35,11 @@ from tests.experiments.failover.faults import (
 from tests.experiments.failover.stage import all_is_well
 from tests.support.bad_network import BadNetwork
 
-FLOWS = (GET_CART, POST_CART, GET_PRODUCT, TILL_SALE, CHECKOUT, PAGE)
+FLOWS = (GET_CART, POST_CART, GET_PRODUCT, TILL_SALE, CHECKOUT, PAGE, MOVEMENT)
 SLOW_SECONDS = 0.05
 BRIEF_SECONDS, SILENT_SECONDS = 3.0, 5.0
 POSTGRES, GATEWAY, PAYMENTS = "PostgreSQL", "the gateway", "the payment provider"
+CALLS = "the gateway for functions"
 DISK_FULL, ALL_KILLED = "disk-full", "all-killed"
 UP_SECONDS = 40.0
 SETTLED_SECONDS = 1.0
@@ -199,6 +201,7 @@ def _on_lines() -> Iterator[Hard]:
     for server, short, others in (
         (POSTGRES, "postgres", (PAGE,)),
         (GATEWAY, "gateway", (GET_CART, POST_CART)),
+        (CALLS, "calls", (GET_PRODUCT, PAGE, MOVEMENT)),
         (PAYMENTS, "payments", all_but(CHECKOUT)),
     ):
         for word, title, begin, seconds in (
@@ -234,12 +237,16 @@ def _mend(line: Line) -> None:
 
 
 def _on_processes() -> Iterator[Hard]:
-    """Frozen for a while, or ended in order, those that failover leaves out."""
+    """Each frozen for a while, ended in order, and killed; those that nobody asks meanwhile are killed alone."""
     for program, title, others in (
         # Carts are shown at prices that products is asked for, within a time.
         ("products-", "the only replica of products", (PAGE,)),
         ("inventory-", "the only replica of inventory", (GET_CART, POST_CART, GET_PRODUCT, PAGE)),
+        ("sales-", "the only replica of sales", all_but(TILL_SALE)),
+        ("orders-", "the only replica of orders", all_but(CHECKOUT)),
+        ("checkout-", "the only replica of checkout", all_but(CHECKOUT)),
         ("payments-", "the payment provider", all_but(CHECKOUT)),
+        ("site-", "the only replica of site", all_but(PAGE)),
         ("gateway", "function gateway", ()),
         ("edge", "edge", ()),
         ("postgres", "PostgreSQL", (PAGE,)),
@@ -252,13 +259,22 @@ def _on_processes() -> Iterator[Hard]:
             _all_of(signal.SIGSTOP), _all_of(signal.SIGCONT), hold_seconds=BRIEF_SECONDS, replaced=False, others=others,
             shows=Program.is_frozen,
         )  # fmt: skip
-        # SIGTERM has PostgreSQL wait until the last client has left; what ends it in order is failover's SIGINT.
-        if program != "postgres":
-            yield Hard(f"{name}-ended", f"{title} ended (SIGTERM)", program, _ended, others=others)
+        # SIGTERM has PostgreSQL wait until the last client has left; what ends it in order is SIGINT.
+        ends = signal.SIGINT if program == "postgres" else signal.SIGTERM
+        yield Hard(f"{name}-ended", f"{title} ended ({ends.name})", program, _given(ends), others=others)
+        yield _killed(program, title, others)
+    for program in ("customers-", "reports-", "maintenance-", "dashboards"):
+        only = "the only replica of " if program.endswith("-") else ""
+        yield _killed(program, f"{only}{program.removesuffix('-')}", FLOWS)
 
 
-def _ended(program: Program) -> None:
-    program.signal(signal.SIGTERM)
+def _killed(program: str, title: str, others: Sequence[str]) -> Hard:
+    name = f"{program.removesuffix('-')}-killed"
+    return Hard(name, f"{title} killed (SIGKILL)", program, _given(signal.SIGKILL), others=others)
+
+
+def _given(number: signal.Signals) -> Callable[[Program], None]:
+    return lambda program: program.signal(number)
 
 
 FAULTS: Sequence[Hard] = (

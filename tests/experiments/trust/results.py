@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from benchmarks.quantiles import Ratio, quantile_interval
-from tests.experiments.common.answers import joined
+from benchmarks.quantiles import Ratio, pooled, quantile_interval
+from tests.experiments.common.answers import Floats, joined
 from tests.experiments.common.folder import Folder
 from tests.experiments.common.intervals import interval, said
 from tests.experiments.common.report import Figure, Table, Verdict
@@ -41,15 +41,8 @@ class Tried(Seen):
         return 1 + self.repeats / max(1, sent)
 
     @property
-    def slower(self) -> float | None:
-        return self.waiting.value if self.waiting else None
-
-    @property
-    def waiting(self) -> Ratio | None:
-        """The p99 of the others meanwhile, over theirs in as long a calm just before.
-
-        Its interval is as wide as those of both quantiles allow; of too few requests an end of it is not known.
-        """
+    def of_others(self) -> tuple[Floats, Floats] | None:
+        """How long the others took meanwhile and in as long a calm just before, in seconds; None where either is unknown."""
         its = [self.flows[flow] for flow in self.hard.others if flow in self.flows]
         if not its:
             return None
@@ -58,14 +51,7 @@ class Tried(Seen):
         until = self.happened.at - SETTLED_SECONDS
         calm = answers.between(until - (over - self.happened.at), until)
         during = answers.between(self.happened.at, over)
-        if not len(calm) or not len(during):
-            return None
-        was, became = (quantile_interval(one.seconds, 0.99) for one in (calm, during))
-        return Ratio(
-            became.value / was.value,
-            max(0.0, became.low) / was.high,
-            became.high / was.low if was.low > 0 else math.inf,
-        )
+        return (during.seconds, calm.seconds) if len(calm) and len(during) else None
 
     @property
     def others_failed(self) -> int:
@@ -73,6 +59,23 @@ class Tried(Seen):
 
 
 ByFault = Mapping[Fault, Sequence[Tried]]
+
+
+def slower(runs: Sequence[Tried]) -> Ratio | None:
+    """The p99 of the others meanwhile, over theirs in the calm before: of all runs of a fault together.
+
+    Its interval is as wide as those of both quantiles allow; of too few requests an end of it is not known.
+    """
+    known = [its for one in runs if (its := one.of_others)]
+    if not known:
+        return None
+    during, calm = zip(*known, strict=True)
+    became, was = (quantile_interval(pooled(blocks), 0.99) for blocks in (during, calm))
+    return Ratio(
+        became.value / was.value,
+        max(0.0, became.low) / was.high,
+        became.high / was.low if was.low > 0 else math.inf,
+    )
 
 
 def read(folder: Folder) -> Tried:
@@ -92,7 +95,7 @@ def verdicts(seen: ByFault) -> list[Verdict]:
     return [
         *(_recovers(fault, some) for fault, some in seen.items()),
         *_amplification(runs),
-        *_others(runs),
+        *_others(seen),
         *_books(runs),
     ]
 
@@ -119,15 +122,14 @@ def _kinds(runs: Sequence[Tried]) -> dict[str, int]:
 
 def _amplification(runs: Sequence[Tried]) -> Iterator[Verdict]:
     yield from _worst(
-        runs,
-        lambda one: one.amplification,
+        [(value, one.fault.title) for one in runs if (value := one.amplification) is not None],
         f"repeats on the way: at most {MOST_AMPLIFICATION:g} requests for each that was sent",
         MOST_AMPLIFICATION,
     )
 
 
-def _others(runs: Sequence[Tried]) -> Iterator[Verdict]:
-    concerned = [one for one in runs if one.hard.others]
+def _others(seen: ByFault) -> Iterator[Verdict]:
+    concerned = [one for runs in seen.values() for one in runs if one.hard.others]
     if not concerned:
         return
     failed = {one.fault.title: one.others_failed for one in concerned if one.others_failed}
@@ -137,16 +139,16 @@ def _others(runs: Sequence[Tried]) -> Iterator[Verdict]:
         or f"none, with {len(concerned)} faults",
         not failed,
     )
-    yield from _waiting(concerned)
+    yield from _waiting(seen)
 
 
-def _waiting(runs: Sequence[Tried]) -> Iterator[Verdict]:
+def _waiting(seen: ByFault) -> Iterator[Verdict]:
     """Missed where it surely is with one fault, met where it surely is with all."""
-    known = [(ratio, one.fault.title) for one in runs if (ratio := one.waiting) is not None]
+    known = [(times, fault.title) for fault, runs in seen.items() if (times := slower(runs))]
     if not known:
         return
-    above = [(ratio, title) for ratio, title in known if ratio.low > MOST_SLOWER]
-    within = sum(ratio.high <= MOST_SLOWER for ratio, _ in known)
+    above = [(times, title) for times, title in known if times.low > MOST_SLOWER]
+    within = sum(times.high <= MOST_SLOWER for times, _ in known)
     worst, title = max(above or known, key=lambda one: one[0].value)
     yield Verdict(
         f"nor does the p99 of such requests become more than {MOST_SLOWER:g} times that of as long a calm before",
@@ -155,16 +157,13 @@ def _waiting(runs: Sequence[Tried]) -> Iterator[Verdict]:
     )
 
 
-def _worst(
-    runs: Sequence[Tried], of: Callable[[Tried], float | None], goal: str, most: float
-) -> Iterator[Verdict]:
-    known = [(value, one.fault.title) for one in runs if (value := of(one)) is not None]
+def _worst(known: Sequence[tuple[float, str]], goal: str, most: float) -> Iterator[Verdict]:
     if not known:
         return
     worst, title = max(known)
     above = sum(value > most for value, _ in known)
     yield Verdict(
-        goal, f"at most {worst:.2f} ({title}); above with {above} of {len(known)} faults", above == 0, worst
+        goal, f"at most {worst:.2f} ({title}); above with {above} of {len(known)} faults", above == 0
     )
 
 
@@ -175,7 +174,7 @@ def _books(runs: Sequence[Tried]) -> Iterator[Verdict]:
     wrong = list(dict.fromkeys(word for one in books for word in one.missing))
     acknowledged, insisted = sum(one.acknowledged for one in books), sum(one.insisted for one in books)
     yield Verdict(
-        "after each fault every acknowledged sale and order is there once, stock is its ledger, money is what the provider has",
+        "after each fault every acknowledged sale, order and movement is there once, stock is its ledger, money is what the provider has",
         "; ".join(wrong[:3])
         or f"{acknowledged:,} acknowledged, {insisted} of them not at the first try; nothing amiss",
         not wrong,
@@ -195,7 +194,6 @@ def figures(seen: ByFault) -> list[Figure]:
             "failed requests": ("", lambda one: float(one.cost().failures)),
             "failing after it": ("s", lambda one: max(0.0, one.cost().until - failover.held(one))),
             "requests for each sent": ("", lambda one: one.amplification),
-            "p99 of others, times": ("", lambda one: one.slower),
         }
         for name, (unit, of) in measured.items():
             values = [value for one in runs if (value := of(one)) is not None and math.isfinite(value)]
@@ -203,6 +201,10 @@ def figures(seen: ByFault) -> list[Figure]:
                 found.append(
                     Figure(f"{fault.title}: {name}", unit, sum(values) / len(values), *interval(values))
                 )
+        if times := slower(runs):
+            found.append(
+                Figure(f"{fault.title}: p99 of others, times", "", times.value, times.low, times.high)
+            )
     return found
 
 
@@ -215,7 +217,7 @@ def tables(seen: ByFault) -> list[Table]:
             said([max(0.0, one.cost().until - failover.held(one)) for one in runs], 1),
             said([value for one in runs if (value := one.amplification) is not None], 2),
             ", ".join(runs[0].hard.others),
-            said([value for one in runs if (value := one.slower) is not None], 2),
+            f"{times.value:.2f}" if (times := slower(runs)) else "–",
         ]
         for fault, runs in seen.items()
     ]  # fmt: skip

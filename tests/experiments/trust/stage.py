@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
-import os
+import json
 import shutil
 import subprocess
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import psycopg2
+
 from benchmarks.own_platform import own_platform
+from benchmarks.report import BenchmarkError
 from localfaas.database import write_secret
 from localfaas.envoy import EnvoyFiles, admin_request
 from localfaas.settings import LOOPBACK, Settings
 from localfaas.status import rows
 from localfaas.supervisor import Supervisor
+from localfaas.up import admin_url
 from tests.experiments.common.driving import Kept, Request
 from tests.experiments.common.platforms import is_back
-from tests.experiments.common.shop import Shop
-from tests.experiments.failover.faults import CHECKOUT, PAGE, TILL_SALE, Program, Victim, targets
+from tests.experiments.common.shop import JSON, WAREHOUSE, Shop
+from tests.experiments.failover.faults import CHECKOUT, MOVEMENT, PAGE, TILL_SALE, Program, Victim, targets
 from tests.experiments.failover.stage import CARTS, INSIST_SECONDS, all_is_well, cart, of_the_shop, until
 from tests.experiments.soak import reckoning
 from tests.experiments.trust.counts import GATEWAY_CLUSTER
 from tests.experiments.trust.faults import (
     ALL_KILLED,
+    CALLS,
     DISK_FULL,
     GATEWAY,
     PAYMENTS,
@@ -40,6 +46,10 @@ from tests.experiments.trust.faults import (
 )
 from tests.support.bad_network import BadNetwork, bad_network
 
+KEPT = (TILL_SALE, CHECKOUT, MOVEMENT)
+"""Flows whose acknowledged documents are held to the tables."""
+MOVED = "experiment-trust"
+"""The reference of every movement that is asked for."""
 DISK_BYTES = 600 * 1024 * 1024
 """PostgreSQL needs 50 MB, and up to 300 MB of log ahead of it."""
 
@@ -62,7 +72,7 @@ class Stage:
     @contextmanager
     def victim(self, fault: Hard) -> Iterator[tuple[Victim, str]]:
         """Who it is, once all is well, and its name; the way leads past it again afterwards."""
-        self._lead_database(through=fault.line == POSTGRES)
+        self._lead_functions(fault.line)
         until(lambda: all_is_well(self.settings), "the platform")
         with self._led(fault.line):
             yield self._victim(fault), fault.program
@@ -78,7 +88,8 @@ class Stage:
         if fault.name == ALL_KILLED:
             return Everything(self.settings)
         if fault.name == DISK_FULL:
-            assert self.disk
+            if not self.disk:
+                raise BenchmarkError("no file system was mounted for PostgreSQL")
             return Disk(self.disk)
         return Program(self.settings, targets(rows(self.settings), fault.program)[0])
 
@@ -86,14 +97,19 @@ class Stage:
         """What each flow asks for."""
         page = Request(f"{self.settings.url('edge')}/", contains="</html>")
         bought = replace(self.shop.action("checkout"), keep="order_id", insist=INSIST_SECONDS)
-        return {**of_the_shop(self.shop, self.carts), CHECKOUT: bought, PAGE: page}
+        return {
+            **of_the_shop(self.shop, self.carts),
+            CHECKOUT: bought,
+            PAGE: page,
+            MOVEMENT: movement(self.shop),
+        }
 
     def books(self, its: Sequence[Kept], asked: Mapping[str, int]) -> dict[str, Any]:
         """What the tables say of all runs so far, with this one, once all is well: every difference in words."""
         until(lambda: all_is_well(self.settings), "the platform")
         self.kept += its
         self.asked.update(asked)
-        by_arm = {arm: [one for one in self.kept if one.arm == arm] for arm in (TILL_SALE, CHECKOUT)}
+        by_arm = {arm: [one for one in self.kept if one.arm == arm] for arm in KEPT}
         unknown = {
             arm: self.asked[arm] - sum(one.status not in reckoning.PASSING for one in by_arm[arm])
             for arm in by_arm
@@ -108,21 +124,28 @@ class Stage:
         return {
             "acknowledged": sum(one.value is not None for one in its),
             "insisted": sum(one.tries > 1 for one in its if one.value is not None),
-            "missing": [difference for some in found.values() for difference in some],
+            "missing": [
+                *(difference for some in found.values() for difference in some),
+                *movements_differ(by_arm[MOVEMENT], moved(self.settings), unknown[MOVEMENT]),
+            ],
             "twice": [],
             "invariants": bool(told["holds"]),
         }
 
-    def _lead_database(self, *, through: bool) -> None:
-        """Have functions reach PostgreSQL through its line, or past it: by their secrets, which they read when they start."""
-        direct, led = self.settings.port("postgres"), self.lines[POSTGRES].port
-        old, new = (direct, led) if through else (led, direct)
+    def _lead_functions(self, line: str) -> None:
+        """Have functions reach PostgreSQL and the gateway through `line`, or past both: by what they read when they start."""
+        scripts = (self.settings.supervisor / "conf.d").glob("[!.]*.sh")
         changed = False
-        for path in self.settings.secrets.glob("*-db"):
-            text = path.read_text()
-            if f":{old}/" in text:
-                write_secret(path, text.replace(f":{old}/", f":{new}/"))
-                changed = True
+        for server, part, text, paths in (
+            (POSTGRES, "postgres", ":{}/", self.settings.secrets.glob("*-db")),
+            (CALLS, "gateway", f" gateway_url=http://{LOOPBACK}:{{}} ", scripts),
+        ):
+            ways = (self.settings.port(part), self.lines[server].port)
+            old, new = map(text.format, ways if line == server else reversed(ways))
+            for path in paths:
+                if old in (content := path.read_text()):
+                    write_secret(path, content.replace(old, new))
+                    changed = True
         if changed:
             restart(self.settings)
 
@@ -160,6 +183,34 @@ class Stage:
         return next(row.port for row in rows(self.settings) if row.program == program)
 
 
+def movement(shop: Shop) -> Request:
+    """A unit that comes to where nobody but checkout sells."""
+    lines = [{"sku": shop.skus[0], "quantity": 1}]
+    body = json.dumps({"location": WAREHOUSE, "lines": lines, "reference": MOVED})
+    return Request(
+        f"{shop.settings.url('edge')}/api/inventory/receipts", "POST", {**JSON, "Authorization": shop.head}, body,
+        statuses=(201,), key=True, keep="movements.0.movement_id", insist=INSIST_SECONDS,
+    )  # fmt: skip
+
+
+def moved(settings: Settings) -> list[int]:
+    """The movements in the ledger that were asked for."""
+    with closing(psycopg2.connect(admin_url(settings))) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT movement_id FROM inventory.ledger WHERE reference = %s", (MOVED,))
+        return [movement for (movement,) in cursor.fetchall()]
+
+
+def movements_differ(kept: Sequence[Kept], there: Sequence[int], unanswered: int) -> list[str]:
+    """Each difference in words; of `unanswered` requests no final answer is known, and as many may be there beside."""
+    acknowledged = Counter(int(one.value) for one in kept if one.value is not None)
+    beside = len(set(there) - acknowledged.keys())
+    return [
+        *(f"the movement {one} was acknowledged and is not there" for one in acknowledged.keys() - set(there)),
+        *(f"the movement {one} was acknowledged to {times} requests" for one, times in acknowledged.items() if times > 1),
+        *([f"{beside} movements are there that nobody was told of, of at most {unanswered}"] if beside > unanswered else []),
+    ]  # fmt: skip
+
+
 def _knows(settings: Settings, node: str, cluster: str, port: int) -> bool:
     text = admin_request(settings.envoy_admin_socket(node), "GET", f"/clusters?filter={cluster}")
     return f"{cluster}::{LOOPBACK}:{port}::" in text
@@ -173,8 +224,15 @@ def restart(settings: Settings) -> None:
     until(lambda: all(is_back(replicas(settings), row) for row in before), "the replicas")
 
 
+@cache
 def may_mount() -> bool:
-    return os.geteuid() == 0
+    """Whether a file system in memory can be mounted, as root may who has the right to (a container's root often has not)."""
+    with tempfile.TemporaryDirectory(prefix="magasin-trust-") as place:
+        return _mounted(Path(place)) and _done("umount", place)
+
+
+def _mounted(place: Path) -> bool:
+    return _done("mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(place))
 
 
 @contextmanager
@@ -190,7 +248,8 @@ def built(like: Settings) -> Iterator[Stage]:
         shop = Shop(settings)
         shop.open()
         payments = next(row.port for row in rows(settings) if row.program == "payments-1")
-        servers = {POSTGRES: settings.port("postgres"), GATEWAY: settings.port("gateway"), PAYMENTS: payments}
+        gateway = settings.port("gateway")
+        servers = {POSTGRES: settings.port("postgres"), GATEWAY: gateway, CALLS: gateway, PAYMENTS: payments}
         lines = {name: stack.enter_context(bad_network(port)) for name, port in servers.items()}
         yield Stage(shop, lines, disk, [cart(shop) for _ in range(CARTS)])
 
@@ -201,7 +260,7 @@ def small_disk() -> Iterator[tuple[Path, Path | None]]:
     state = Path(tempfile.mkdtemp(prefix="magasin-trust-"))
     disk = state / "postgres"
     disk.mkdir()
-    mounted = may_mount() and _done("mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(disk))
+    mounted = may_mount() and _mounted(disk)
     try:
         yield state, disk if mounted else None
     finally:
@@ -212,4 +271,7 @@ def small_disk() -> Iterator[tuple[Path, Path | None]]:
 
 
 def _done(*command: str) -> bool:
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+    try:
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+    except OSError:  # without such a command
+        return False
