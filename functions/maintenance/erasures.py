@@ -6,7 +6,6 @@ Every step may be repeated, and is until none of them has anything open; only th
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from functions.shared import Problem, Unavailable, current
@@ -16,23 +15,31 @@ KNOWN_BY = ("cart", "checkout", "orders")
 PAGE = 50
 
 
-@dataclass(frozen=True)
 class EraseCustomers:
-    """A task of maintenance."""
+    """A task of maintenance. It goes over the list in rounds, and a round may take several runs."""
 
-    name: str = "erase_customers"
+    name = "erase_customers"
+
+    def __init__(self) -> None:
+        self._asked: set[str] = set()
+        """Who was asked about in this round."""
 
     def batches(self) -> Iterator[int]:
         """Go over all that are to be forgotten, yielding 1 for each that is now forgotten everywhere, else 0.
 
-        One who cannot be forgotten yet does not keep the others waiting; the first failure is raised at the end.
+        One who cannot be forgotten yet, or takes longer than a run lasts, does not keep the others waiting: nobody is
+        asked about again before all were. The first failure is raised at the end.
         """
         failure: Problem | None = None
         for customer_id in _waiting():
+            if customer_id in self._asked:
+                continue
+            self._asked.add(customer_id)
             try:
                 yield int(_forget(customer_id))
             except Unavailable as problem:
                 failure = failure or problem
+        self._asked.clear()
         if failure is not None:
             raise failure
 

@@ -6,6 +6,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from functions.checkout.handler import CheckoutSettings
+from functions.maintenance.handler import MaintenanceSettings
+from functions.orders.handler import OrdersSettings
+from functions.shared.client import RESERVE_SECONDS
+from functions.shared.payments import TIMEOUT_SECONDS
 from localfaas.settings import PORTS, REPLICA_PORT_STEP
 from localfaas.stack import load_stack
 
@@ -93,6 +98,14 @@ def test_time_budget_shrinks_from_edge_to_lock(name):
     function = milliseconds(environment["exec_timeout"])
     statement, lock = int(environment["statement_timeout_ms"]), int(environment["lock_timeout_ms"])
     assert (edge, function, statement, lock) == (20_000, 10_000, 5_000, 2_000)
+
+
+def test_what_maintenance_recovers_may_take_a_payment_provider_its_time():
+    """Maintenance keeps back a little for its own answer, and so does the function that it asks."""
+    assert MaintenanceSettings.run_seconds - 2 * RESERVE_SECONDS > TIMEOUT_SECONDS
+    assert (
+        CheckoutSettings.payment_timeout_seconds == OrdersSettings.payment_timeout_seconds == TIMEOUT_SECONDS
+    )
 
 
 def test_cart_starts_with_three_replicas():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from flask import Flask
 
 from functions.maintenance import erasures
 from functions.maintenance.erasures import EraseCustomers
-from functions.shared import Unavailable
+from functions.shared import Unavailable, UpstreamTimeout
 from tests.support.accounts import Accounts, emptied, make_accounts, shared_database
 from tests.support.postgres import Database, PostgresServer
 
@@ -35,6 +37,8 @@ class Others:
         self.open: dict[str, int] = {}
         self.away: set[str] = set()
         self.told: list[tuple[str, str]] = []
+        self.time_for: float = math.inf
+        """So many are told before the time of a run is up."""
 
     def call(self, method: str, function: str, path: str, **content: Any) -> Any:
         if function == "customers":
@@ -44,6 +48,9 @@ class Others:
             return _Answer(answer.status_code, answer.get_json())
         if function in self.away:
             raise Unavailable
+        if not self.time_for:
+            raise UpstreamTimeout
+        self.time_for -= 1
         self.told.append((function, content["json"]["customer_id"]))
         return _Answer(200, {"erased": 1, "open": self.open.get(content["json"]["customer_id"], 0)})
 
@@ -95,6 +102,23 @@ def test_who_has_an_order_under_way_waits_and_keeps_nobody_else_waiting(
     others.open = {}
     assert sum(EraseCustomers().batches()) == 2
     assert second not in waiting(accounts)
+
+
+def test_those_who_wait_and_take_longer_than_a_run_keep_nobody_else_waiting(
+    accounts: Accounts, others: Others
+) -> None:
+    first, second, _third = (erased(accounts) for _ in range(3))
+    others.open = {first: 1, second: 1}
+    task = EraseCustomers()
+    for _ in range(3):
+        others.time_for = 4
+        with suppress(UpstreamTimeout):
+            list(task.batches())
+    assert waiting(accounts) == [first, second]
+    others.open, others.time_for = {}, math.inf
+    for _ in range(2):
+        list(task.batches())
+    assert waiting(accounts) == []
 
 
 def test_while_one_function_is_away_nobody_counts_as_forgotten(accounts: Accounts, others: Others) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -314,6 +315,21 @@ def test_maintenance_finishes_what_is_left_of_orders(desk: OrderDesk):
     desk.gateway.mend()
     tasks = make_app("maintenance", desk.environ).test_client().post("/").get_json()["tasks"]
     assert {"task": "recover_orders", "outcome": "done", "handled": 1} in tasks
+    assert desk.order(order)["status"] == "refunded"
+
+
+def test_maintenance_waits_for_a_provider_that_takes_its_time_though_others_hang(desk: OrderDesk):
+    order = desk.paid(A=1)
+    desk.gateway.lost.add("payments")
+    assert desk.cancel(order).status_code == 503
+    desk.gateway.mend()
+    over = Event()
+    slow = {"payments": 2, "checkout": 30}
+    desk.gateway.mischief = lambda call: over.wait(slow.get(call.function, 0)) and None
+    tasks = make_app("maintenance", desk.environ).test_client().post("/").get_json()["tasks"]
+    over.set()
+    outcomes = {task["task"]: task["outcome"] for task in tasks}
+    assert (outcomes["recover_checkouts"], outcomes["recover_orders"]) == ("unfinished", "done")
     assert desk.order(order)["status"] == "refunded"
 
 
