@@ -6,6 +6,7 @@ import argparse
 import os
 import subprocess
 import sys
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from localfaas.down import down, reset
 from localfaas.edge import CertificateError, KongConfError
 from localfaas.edge_reload import EdgeReloadError, reload_edge
 from localfaas.images import prepare
+from localfaas.locks import locked
 from localfaas.manifest import BackupError
 from localfaas.ports import PortTakenError
 from localfaas.postgres import PostgresError
@@ -152,7 +154,8 @@ def parser() -> argparse.ArgumentParser:
 
 def run_up(settings: Settings, options: argparse.Namespace) -> int:
     console = Console(highlight=False)
-    up(settings, dict(os.environ), Steps(console))
+    with _alone(settings):
+        up(settings, dict(os.environ), Steps(console))
     console.print(_addresses(settings))
     hooks = load_hooks(settings.project)
     if hooks.try_next:
@@ -164,7 +167,7 @@ def run_up(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def run_down(settings: Settings, options: argparse.Namespace) -> int:
-    with Steps(Console()).step("Draining, then stopping"):
+    with _alone(settings), Steps(Console()).step("Draining, then stopping"):
         strays = down(settings)
     if strays:
         print(f"{strays} processes ran without supervisord and were ended.")
@@ -261,13 +264,15 @@ def run_backup(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def run_restore(settings: Settings, options: argparse.Namespace) -> int:
-    manifest = restore(settings, options.folder.resolve(), Steps(Console()))
+    with _alone(settings):
+        manifest = restore(settings, options.folder.resolve(), Steps(Console()))
     _say(settings, f"The database is that of {manifest.made_at} again; `localfaas up` serves it.")
     return 0
 
 
 def run_reset(settings: Settings, options: argparse.Namespace) -> int:
-    with Steps(Console()).step(f"Stopping, then deleting the state in {settings.state}"):
+    title = f"Stopping, then deleting the state in {settings.state}"
+    with _alone(settings), Steps(Console()).step(title):
         reset(settings)
     return 0
 
@@ -280,6 +285,12 @@ def run_serve(settings: Settings, options: argparse.Namespace) -> int:
 def run_dashboards(settings: Settings, options: argparse.Namespace) -> int:
     serve_dashboards(settings, options.port or settings.port("dashboards"))
     return 0
+
+
+def _alone(settings: Settings) -> AbstractContextManager[None]:
+    """What starts or stops a platform does so alone; `reset` leaves the lock, which others may be waiting for."""
+    waiting = "Waiting for another command that starts or stops this platform."
+    return locked(settings.state / "up.lock", lambda: print(waiting, flush=True))
 
 
 def _say(settings: Settings, line: str) -> None:

@@ -49,11 +49,16 @@ def down(settings: Settings) -> int:
 
 
 def _stop_together(supervisor: Supervisor) -> None:
-    """Stop everything but PostgreSQL at once: supervisord, told to end, takes a second for each program it knows."""
+    """Stop everything but PostgreSQL at once: supervisord, told to end, takes a second for each program it knows.
+
+    The API is stopped before the rest, which it would start again.
+    """
     names = [name for name in supervisor.processes() if name != "postgres"]
-    for name in names:
-        supervisor.stop(name)
     with suppress(SupervisorError):  # what is left is ended with supervisord
+        supervisor.stop("api")
+        supervisor.wait_stopped(["api"], STOP_SECONDS)
+        for name in names:
+            supervisor.stop(name)
         supervisor.wait_stopped(names, STOP_SECONDS)
         for name in names:
             supervisor.forget(name)

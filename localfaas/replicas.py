@@ -200,8 +200,9 @@ class Reconciler:
             elif slot.phase is Phase.SERVING and now - slot.seen_at > LOST_SECONDS:
                 slot.phase = Phase.STARTING
                 log.warning("%s is gone: out of rotation until it is ready again", name)
-            if process and process.state == "FATAL" and slot.phase is not Phase.LEAVING:
-                self._supervisor.start(name)
+            if process and process.state in {"FATAL", "STOPPED"} and slot.phase is not Phase.LEAVING:
+                self._supervisor.start(name)  # supervisord leaves both as they are
+                slot.phase = Phase.STARTING
         ports = [slot.port for slot in starting]
         for slot, ready in zip(starting, self._pool.map(is_ready, ports), strict=True):
             if ready:

@@ -95,6 +95,7 @@ class Edge:
         self._state = settings.envoy(_NODE)
         self._membership: dict[str, tuple[Address, ...]] = _read_membership(self._state / "membership.json")
         self._loaded = NOTHING
+        self._unread = False
         self._door = _door(settings)
         write_bootstrap(settings)
         if not settings.rate_limits:
@@ -143,11 +144,13 @@ class Edge:
                 self.envoy.validate(compiled)
                 self.envoy.apply(compiled)
             except EnvoyRefusedError as refused:
-                self._fall_back(before)
+                if not self._unread:
+                    self._fall_back(before)
                 fault = Fault(("error",), f"the embedded edge cannot run this: {refused}")
                 raise KongConfigError([fault]) from refused
             write_whole(self._state / "declarative.yml", text)
             self._loaded = Loaded(text, configuration, _hash(text), time.time())
+            self._unread = False
         return self._loaded
 
     def update_membership(self, membership: Membership) -> None:
@@ -157,20 +160,30 @@ class Edge:
             if fresh == self._membership:
                 return
             write_whole(self._state / "membership.json", json.dumps(fresh))
-            self.envoy.apply(_compile(self.settings, self._loaded.configuration, fresh))
+            if not self._unread:
+                self.envoy.apply(_compile(self.settings, self._loaded.configuration, fresh))
             self._membership = fresh
 
     def _compile(self, configuration: Configuration) -> Compiled:
         return _compile(self.settings, configuration, self._membership)
 
     def _restore(self) -> None:
+        """Take what was accepted last without judging it again: whatever fails now, Envoy keeps what it serves.
+
+        Of a text that can no longer be read, it keeps the routes until another is loaded.
+        """
         kept = self._state / "declarative.yml"
         if not kept.exists():
             return
+        text = kept.read_text()
         try:
-            self.load(kept.read_text())
+            self._loaded = Loaded(text, parse(text), _hash(text), time.time())
+            self.envoy.apply(self._compile(self._loaded.configuration))
         except KongConfigError:
+            self._unread = True
             log.exception("the configuration kept from before is refused; post one to the admin port")
+        except EnvoyRefusedError:
+            log.exception("Envoy does not take the configuration kept from before; it serves what it has")
 
     def _fall_back(self, before: Loaded) -> None:
         try:

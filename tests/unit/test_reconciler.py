@@ -10,10 +10,11 @@ import pytest
 from localfaas import replicas
 from localfaas.deployment import PORT_ANNOTATION, FunctionDeployment, validate
 from localfaas.envoy import Membership
+from localfaas.gateway import write_endpoints
 from localfaas.registry import Desired, Registry
 from localfaas.replica_program import FREE_PORTS_FROM, base_port
 from localfaas.replicas import Reconciler
-from localfaas.settings import PORTS, REPLICA_PORT_STEP, Settings
+from localfaas.settings import LOOPBACK, PORTS, REPLICA_PORT_STEP, Settings
 from localfaas.supervisor import Process, Program, Supervisor, abouts, write_program
 
 
@@ -29,6 +30,9 @@ class Recorded(Supervisor):
 
     def add(self, name: str) -> None:
         self.known[name] = Process(name, "STARTING", 1, 0, "")
+
+    def start(self, name: str) -> None:
+        self.add(name)
 
 
 @pytest.fixture
@@ -69,6 +73,23 @@ def test_a_replica_that_supervisord_was_never_told_of_is_begun_anew(
     assert found.step()
     assert set(supervisor.known) == {"echo-1"}
     assert (settings.supervisor / "conf.d/echo-1.conf").exists()
+
+
+@pytest.mark.parametrize("state", ["STOPPED", "FATAL"])
+def test_a_replica_that_supervisord_does_not_restart_is_started_and_serves_once_it_is_ready(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    monkeypatch.setattr(replicas, "is_ready", lambda port: False)
+    registry = deployed(settings, "echo")
+    (desired,) = registry.all()
+    write_program(settings, program_of(settings, desired, 1, 8001))
+    write_endpoints(settings, "echo", [(LOOPBACK, 8001)])
+    supervisor = Recorded(settings, {"echo-1": Process("echo-1", state, 0, 0, "")})
+    found, published = reconciler(settings, registry, supervisor)
+    found._recall()
+    found.step()
+    assert supervisor.known["echo-1"].state == "STARTING"
+    assert published["echo"] == ()
 
 
 def test_what_is_left_of_a_function_that_was_removed_meanwhile_goes(settings: Settings) -> None:
