@@ -20,6 +20,8 @@ from .service import current
 
 LOCATIONS_SECONDS = 300.0
 """Locations hardly ever change; they are asked for again after this long."""
+LARGEST_QUANTITY = 1_000_000
+"""What inventory takes in one line."""
 PASSING_CODES = frozenset({"idempotency_key_in_flight", "issue_undone", "reservation_in_flight"})
 """Refusals that say nothing about how much there is; an issue that is undone belongs to a sale that was given up."""
 
@@ -95,11 +97,15 @@ def book_in(location: str, reference: str, goods: Goods, *, restock: bool) -> No
 
 
 def lines_of(goods: Goods) -> list[dict[str, Any]]:
-    """Lines with the same SKU together, so that a long bill stays within inventory's limit on lines."""
+    """Lines with the same SKU together, so that a long bill stays within inventory's limits on lines and quantities."""
     quantities: dict[str, int] = {}
     for sku, quantity in goods:
         quantities[sku] = quantities.get(sku, 0) + quantity
-    return [{"sku": sku, "quantity": quantity} for sku, quantity in quantities.items()]
+    return [
+        {"sku": sku, "quantity": min(LARGEST_QUANTITY, quantity - before)}
+        for sku, quantity in quantities.items()
+        for before in range(0, quantity, LARGEST_QUANTITY)
+    ]
 
 
 def post(path: str, body: Any) -> Response:

@@ -204,6 +204,13 @@ def test_documents_too_large_to_be_summed_are_refused(till: Till):
     assert items[0]["problem"]["errors"][0]["field"] == "lines"
 
 
+def test_a_return_of_more_than_a_line_of_inventory_takes_is_booked_in_whole(till: Till):
+    written_off = line("A", 600_000, 1, restock=False)
+    items = send(till, back("C1", line("A", 1, 1), written_off, written_off), sale("1"))
+    assert outcomes(items) == ["created", "created"]
+    assert till.stock("A") == 10_000 + 1 - 6
+
+
 HOSTILE: list[Any] = [
     None, 7, "x", [], {}, {"kind": "sale"}, {"kind": "x"}, {"kind": ["sale"]},
     sale(lines=[]), sale(lines={}), sale(lines=[None]), sale("1", line("A", 0, 1)), sale("1", line("A", 10**9, 1)),
