@@ -313,7 +313,7 @@ def _from_original(connection: Connection, document: ImportedReturn, original: s
             errors=[{"field": "original", "message": f"there is no sale {original} in {document.store}"}],
         )
     asked = [
-        Asked(line.sku, line.quantity, line.unit_price_cents, _restocked(document, line.restock))
+        Asked(line.sku, line.quantity, line.unit_price_cents, _restocked(document, line.restock), line.charge)
         for line in document.lines
     ]
     sold = return_store.sold_lines(connection, sale["sale_id"])
