@@ -66,6 +66,7 @@ def create_product(body: domain.NewProduct, connection: Connection) -> Answer:
     _sign(connection)
     given = body.model_dump()
     given["currency"] = given["currency"] or _own_currency()
+    store.lock_catalogue_growth(connection)
     row = store.add_product(connection, given)
     return Answer(row, 201, {"ETag": etag(row["version"])})
 

@@ -82,7 +82,10 @@ def put_products(connection: Connection, products: Sequence[Mapping[str, Any]]) 
 
 
 def lock_catalogue_growth(connection: Connection) -> None:
-    """Let one bulk upsert at a time add products, so that two never wait for each other's new SKUs."""
+    """Let one request at a time add products.
+
+    So two bulk upserts never wait for each other's new SKUs, and what one found missing is missing until it ends.
+    """
     execute(connection, "SELECT pg_advisory_xact_lock(hashtextextended('products.bulk', 0))")
 
 

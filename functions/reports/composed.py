@@ -151,8 +151,12 @@ def _ranked(rows: Iterator[Row] | list[Row], columns: Sequence[str]) -> list[dic
 
 
 def trend_report(moment: Moment, query: TrendQuery) -> Report:
-    """A row for each day, week or month of the period, also for those in which nothing was sold."""
+    """A row for each day, week or month of the period, also for those in which nothing was sold.
+
+    The averages need whole weeks and months, so the period begins with the first one of them.
+    """
     period = query.period(moment.today)
+    period = Period(bucket_start(period.first, query.by), period.last)
     keys = None if query.sku is None else store.find_product_keys(moment.connection, query.sku)
     source = "product" if query.sku is not None else "category" if query.category is not None else "day"
     selection = Selection(

@@ -14,6 +14,8 @@ LARGEST_QUANTITY = 10_000
 LARGEST_IMPORTED_QUANTITY = 1_000_000
 HIGHEST_PRICE_CENTS = 100_000_000
 HIGHEST_AMOUNT_CENTS = 10**15
+HIGHEST_DOCUMENT_CENTS = 10**12
+"""Of an imported document, whatever the signs of its lines: reports sum millions of documents in a bigint."""
 LINES_PER_SALE = 200
 TENDERS_PER_SALE = 10
 DOCUMENTS_PER_IMPORT = 200

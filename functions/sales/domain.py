@@ -174,23 +174,24 @@ class Asked:
     quantity: int
     unit_price_cents: int
     restock: bool
+    charge: bool = False
 
 
 def matched(sold: Sequence[Sold], asked: Sequence[Asked]) -> list[Wanted]:
-    """Which lines of the sale an imported return takes back: same SKU and price, those with most left first.
+    """Which lines of the sale an imported return takes back: same SKU, price and kind, those with most left first.
 
     Raises Conflict naming the lines of which too little is left.
     """
     left = {line.line: line.left for line in sold}
-    places: dict[tuple[str, int], list[int]] = {}
+    places: dict[tuple[str, int, bool], list[int]] = {}
     for line in sold:
-        places.setdefault((line.sku, line.unit_price_cents), []).append(line.line)
+        places.setdefault((line.sku, line.unit_price_cents, line.charge), []).append(line.line)
     wanted: list[Wanted] = []
     faults: list[Fault] = []
     for place, ask in enumerate(asked):
         missing = ask.quantity
         for number in sorted(
-            places.get((ask.sku, ask.unit_price_cents), []), key=lambda number: -left[number]
+            places.get((ask.sku, ask.unit_price_cents, ask.charge), []), key=lambda number: -left[number]
         ):
             taken = min(missing, left[number])
             if taken:

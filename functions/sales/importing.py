@@ -33,6 +33,7 @@ from functions.shared.validation import invalid
 
 from . import domain, people, pricing, return_store, selling, stock, store
 from .bodies import (
+    HIGHEST_DOCUMENT_CENTS,
     LINES_PER_IMPORT,
     ImportedDocument,
     ImportedLine,
@@ -203,6 +204,7 @@ def _sale(document: ImportedSale, products: Products, request: NamedRequest) -> 
 def _bill(lines: Sequence[ImportedLine], products: Products, taxed: bool) -> Bill:
     rules = people.rules()
     _check_lines(lines, products)
+    _check_sum(lines)
     bill = domain.bill(
         [_line(line, products.get(line.sku)) for line in lines], rules.taxes if taxed else TaxRates("")
     )
@@ -229,6 +231,17 @@ def _check_lines(lines: Sequence[ImportedLine], products: Products) -> None:
         people.rules().currency,
         on_sale_only=False,
     )
+
+
+def _check_sum(lines: Sequence[ImportedLine]) -> None:
+    cents = sum(line.quantity * abs(line.unit_price_cents) for line in lines)
+    if cents > HIGHEST_DOCUMENT_CENTS:
+        message = f"come to {cents} cents without signs, of at most {HIGHEST_DOCUMENT_CENTS}"
+        raise Invalid(
+            "The document's total is too large.",
+            code="total_too_large",
+            errors=[{"field": "lines", "message": message}],
+        )
 
 
 def _line(line: ImportedLine, product: Product | None) -> Line:
@@ -300,7 +313,7 @@ def _from_original(connection: Connection, document: ImportedReturn, original: s
             errors=[{"field": "original", "message": f"there is no sale {original} in {document.store}"}],
         )
     asked = [
-        Asked(line.sku, line.quantity, line.unit_price_cents, _restocked(document, line.restock))
+        Asked(line.sku, line.quantity, line.unit_price_cents, _restocked(document, line.restock), line.charge)
         for line in document.lines
     ]
     sold = return_store.sold_lines(connection, sale["sale_id"])

@@ -7,6 +7,7 @@ an answer that was stored for an earlier call may be out of date.
 from __future__ import annotations
 
 import logging
+import math
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,12 @@ from .service import current
 
 LOCATIONS_SECONDS = 300.0
 """Locations hardly ever change; they are asked for again after this long."""
+REFRESH_TIMEOUT_SECONDS = 1.0
+"""What is known already is not waited for any longer."""
+REFRESH_AGAIN_SECONDS = 5.0
+"""After a refresh that failed nobody tries again for this long, unless a location is not known."""
+LARGEST_QUANTITY = 1_000_000
+"""What inventory takes in one line."""
 PASSING_CODES = frozenset({"idempotency_key_in_flight", "issue_undone", "reservation_in_flight"})
 """Refusals that say nothing about how much there is; an issue that is undone belongs to a sale that was given up."""
 
@@ -40,7 +47,7 @@ class Location:
 
 
 class Locations:
-    """The locations as inventory lists them; those known last while it cannot be reached."""
+    """The locations as inventory lists them; those known last, at once, while it cannot be reached."""
 
     def __init__(self) -> None:
         self._locations: dict[str, Location] = {}
@@ -53,15 +60,19 @@ class Locations:
         return self._locations.get(code)
 
     def _refresh(self, code: str) -> None:
+        known = code in self._locations
+        timeout_seconds = REFRESH_TIMEOUT_SECONDS if known else math.inf
         try:
-            rows = read_answer(current().client.get("inventory", "/locations"))["items"]
+            response = current().client.get("inventory", "/locations", timeout_seconds=timeout_seconds)
+            rows = read_answer(response)["items"]
             self._locations = {
                 row["location"]: Location(row["location"], row["kind"], row["time_zone"]) for row in rows
             }
             self._good_until = time.monotonic() + LOCATIONS_SECONDS
         except (Unavailable, UpstreamTimeout):
-            if code not in self._locations:
+            if not known:
                 raise
+            self._good_until = time.monotonic() + REFRESH_AGAIN_SECONDS
         except (ValueError, KeyError, TypeError) as error:
             _log.exception("inventory answered something that is not its locations")
             raise Unavailable from error
@@ -95,11 +106,15 @@ def book_in(location: str, reference: str, goods: Goods, *, restock: bool) -> No
 
 
 def lines_of(goods: Goods) -> list[dict[str, Any]]:
-    """Lines with the same SKU together, so that a long bill stays within inventory's limit on lines."""
+    """Lines with the same SKU together, so that a long bill stays within inventory's limits on lines and quantities."""
     quantities: dict[str, int] = {}
     for sku, quantity in goods:
         quantities[sku] = quantities.get(sku, 0) + quantity
-    return [{"sku": sku, "quantity": quantity} for sku, quantity in quantities.items()]
+    return [
+        {"sku": sku, "quantity": min(LARGEST_QUANTITY, quantity - before)}
+        for sku, quantity in quantities.items()
+        for before in range(0, quantity, LARGEST_QUANTITY)
+    ]
 
 
 def post(path: str, body: Any) -> Response:

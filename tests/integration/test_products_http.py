@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from typing import Any
 
@@ -14,6 +14,7 @@ from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from functions.products import store
 from functions.products.handler import create_app
 from functions.shared import FunctionApp
 from tests.support.functions import Secrets, faulty_fields, problem
@@ -433,6 +434,26 @@ def test_bulks_in_opposite_order_do_not_lock_each_other_out(app: FunctionApp, hq
         return app.test_client().post("/bulk", json={"items": mine}, headers=hq).status_code
 
     assert at_once(6, send) == [200] * 6
+
+
+def test_a_bulk_changes_nothing_that_it_does_not_name_of_a_product_created_meanwhile(
+    app: FunctionApp, hq: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = {**LANTERN, "category": "toys", "active": False}
+    posts: list[Future[Any]] = []
+    lock_by_sku = store.lock_by_sku
+
+    def locked_while_another_creates(*args: Any) -> Any:
+        present = lock_by_sku(*args)
+        posts.append(pool.submit(app.test_client().post, "/", json=whole, headers=hq))
+        wait(posts, timeout=0.5)
+        return present
+
+    monkeypatch.setattr(store, "lock_by_sku", locked_while_another_creates)
+    with ThreadPoolExecutor(1) as pool:
+        bulk = app.test_client().post("/bulk", json={"items": [LANTERN]}, headers=hq)
+    assert (bulk.status_code, bulk.get_json()["created"]) == (200, 1)
+    assert problem(posts[0].result()) == (409, "sku_taken")
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

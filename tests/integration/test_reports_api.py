@@ -111,6 +111,23 @@ def test_every_answer_says_of_when_it_is(books: Books, path: str) -> None:
         assert all(row["as_of"] == as_of for row in table)
 
 
+@pytest.mark.parametrize(
+    ("by", "asked_from", "first"),
+    [
+        ("day", "2025-06-04", "2025-06-04"),
+        ("week", "2025-06-04", "2025-06-02"),
+        ("month", "2025-06-04", "2025-06-01"),
+    ],
+)
+def test_a_trend_says_from_when_its_first_week_or_month_is(
+    books: Books, by: str, asked_from: str, first: str
+) -> None:
+    answer = books.report(f"/trends?by={by}&from={asked_from}&to=2025-06-30")
+    assert (answer["from"], answer["to"], answer["items"][0]["start"]) == (first, "2025-06-30", first)
+    sold = books.report(f"/sales?from={first}&to=2025-06-30")["total"]["net_cents"]
+    assert sum(row["net_cents"] for row in answer["items"]) == sold
+
+
 def read_csv(response: Any) -> list[dict[str, str]]:
     assert response.status_code == 200, response.data
     assert response.headers["Content-Type"] == "text/csv; charset=utf-8; header=present"

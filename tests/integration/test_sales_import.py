@@ -188,6 +188,29 @@ def test_refused_document_keeps_no_other_back_and_leaves_nothing(till: Till):
     assert outcomes(send(till, sale("3", line("A", 2, 1)))) == ["created"], "a refused number is free"
 
 
+def test_documents_too_large_to_be_summed_are_refused(till: Till):
+    huge = line("X", 10**6, 10**8, charge=True)
+    items = send(
+        till,
+        sale("1", huge),
+        back("C1", huge),
+        sale("2", huge, line("Y", 10**6, -(10**8), charge=True)),
+        sale("3", line("X", 10**4, 10**8, charge=True)),
+        sale("4", line("X", 10**4, 10**8, charge=True), line("A", 1, 1)),
+    )
+    assert outcomes(items) == [
+        "total_too_large", "total_too_large", "total_too_large", "created", "total_too_large",
+    ]  # fmt: skip
+    assert items[0]["problem"]["errors"][0]["field"] == "lines"
+
+
+def test_a_return_of_more_than_a_line_of_inventory_takes_is_booked_in_whole(till: Till):
+    written_off = line("A", 600_000, 1, restock=False)
+    items = send(till, back("C1", line("A", 1, 1), written_off, written_off), sale("1"))
+    assert outcomes(items) == ["created", "created"]
+    assert till.stock("A") == 10_000 + 1 - 6
+
+
 HOSTILE: list[Any] = [
     None, 7, "x", [], {}, {"kind": "sale"}, {"kind": "x"}, {"kind": ["sale"]},
     sale(lines=[]), sale(lines={}), sale(lines=[None]), sale("1", line("A", 0, 1)), sale("1", line("A", 10**9, 1)),

@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from functions.shared import Conflict, Connection, Database, Unavailable, claimed, execute, fetch_one
 from functions.shared.recovery import Kind, Recovery
+from functions.shared.refusals import translate
 from tests.support.metrics import growth, value
 from tests.support.postgres import TEMPLATE, PostgresServer
 from tests.support.postgres import Database as Cloned
@@ -192,6 +193,17 @@ def test_a_change_that_loses_its_connection_is_not_made(pool: Database, database
         kill(database, backend(connection))
         insert(connection, "B")
     assert pool.read(count) == 0
+
+
+def test_a_transaction_that_postgresql_ended_for_its_idleness_is_to_be_tried_again(pool: Database) -> None:
+    with pytest.raises(psycopg2.Error) as raised, pool.transaction() as connection:
+        execute(connection, "SET LOCAL idle_in_transaction_session_timeout = '20ms'")
+        wait_for(connection.has_ended)
+        execute(connection, "SELECT 1")
+    assert connection.closed
+    refusal = translate(raised.value, {})
+    assert refusal is not None
+    assert (refusal.status, refusal.code) == (503, "database_unavailable")
 
 
 def insert(connection: Connection, sku: str) -> None:

@@ -191,6 +191,14 @@ def test_imported_return_takes_lines_of_its_price_and_names_what_is_missing():
     assert [fault["field"] for fault in refused.value.errors] == ["lines.1.quantity"]
 
 
+def test_imported_return_takes_no_charge_for_goods_and_no_goods_for_a_charge():
+    present, _ = sold([line(100, 2), line(100, 5, charge=True)])
+    assert [want.line for want in domain.matched(present, [Asked("A", 2, 100, True)])] == [1]
+    assert [want.line for want in domain.matched(present, [Asked("A", 5, 100, True, charge=True)])] == [2]
+    with pytest.raises(Conflict):
+        domain.matched(present, [Asked("A", 3, 100, True)])
+
+
 def test_business_date_is_the_stores_day():
     late = datetime(2026, 3, 1, 4, 30, tzinfo=UTC)
     assert domain.business_date(late, "America/Toronto") == date(2026, 2, 28)
