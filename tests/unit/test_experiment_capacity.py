@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,9 +12,9 @@ import pytest
 from benchmarks.quantiles import Ratio
 from tests.experiments.capacity import results
 from tests.experiments.capacity.cells import SERVER, Cell, Rung, fits
-from tests.experiments.capacity.experiment import rungs
+from tests.experiments.capacity.experiment import climb, rungs
 from tests.experiments.capacity.law import Fit, fit, throughput
-from tests.experiments.capacity.subjects import Part
+from tests.experiments.capacity.subjects import SUBJECTS, Part
 from tests.experiments.common.driving import Request
 
 COUNTS = (1, 2, 3, 4, 5)
@@ -27,7 +28,8 @@ def planted(rate: float, contention: float, coherency: float, noise: float = 0.0
         {
             n: [x * (1 + noise * chance.standard_normal()) for _ in range(6)]
             for n, x in zip(COUNTS, truth, strict=True)
-        }
+        },
+        resamples=100,
     )
 
 
@@ -54,6 +56,28 @@ def test_contention_and_coherency_stand_for_each_other_and_it_says_so() -> None:
 def test_a_curve_that_does_not_follow_the_law_shows_by_how_much() -> None:
     found = fit({1: [100.0] * 3, 2: [200.0] * 3, 3: [50.0] * 3, 4: [210.0] * 3})
     assert found.misfit > 0.3
+
+
+def test_points_further_from_the_curve_than_their_blocks_scatter_do_not_follow_the_law() -> None:
+    def of(*throughputs: float) -> Fit:
+        measured = zip((1, 2, 3, 5), throughputs, strict=True)
+        return fit({n: [0.98 * x, x, 1.02 * x] for n, x in measured}, resamples=20)
+
+    assert of(693, 575, 583, 596).follows is False
+    assert of(*throughput((1, 2, 3, 5), 693, 0.9, 0.03)).follows is True
+    assert planted(1_000, 0.3, 0.05).follows is True
+    assert fit({1: [100.0, 101.0], 2: [150.0, 151.0], 3: [170.0, 171.0]}, resamples=20).follows is None
+
+
+def test_a_parameter_at_the_fits_bound_has_no_interval() -> None:
+    found = fit(
+        {n: [0.98 * x, x, 1.02 * x] for n, x in ((1, 1699), (2, 1612), (3, 1553), (5, 1570))}, resamples=20
+    )
+    assert found.contention.value == pytest.approx(1)
+    assert (found.contention.low, found.contention.high) == (-math.inf, math.inf)
+    assert found.coherency.high < 1
+    [law] = [table for table in results.tables([], {"orders": found}) if "law" in table.title]
+    assert "1.00, the fit's bound" in law.rows[0]
 
 
 def test_two_numbers_of_replicas_tell_no_law() -> None:
@@ -121,6 +145,49 @@ def test_the_parts_of_a_rung_come_together_in_their_proportion_and_rungs_one_aft
 
 
 def test_a_ratio_of_blocks_that_are_no_pairs_holds_the_truth() -> None:
-    found = results._ratio_of_means([10.0, 11, 9, 10], [5.0, 5.5, 4.5, 5])
+    found = results.ratio_of_means([10.0, 11, 9, 10], [5.0, 5.5, 4.5, 5], 0.95)
     assert isinstance(found, Ratio)
+    assert found.value == pytest.approx(2, rel=0.01)
     assert found.low <= 2 <= found.high
+    wider = results.ratio_of_means([10.0, 11, 9, 10], [5.0, 5.5, 4.5, 5], 0.995)
+    assert wider.low < found.low
+    assert wider.high > found.high
+
+
+def test_of_what_was_not_answered_or_asked_once_no_ratio_is_known() -> None:
+    for above, below in (([0.0, 1.0], [1.0, 1.0]), ([1.0], [1.0])):
+        found = results.ratio_of_means(above, below, 0.95)
+        assert (found.low, found.high) == (-math.inf, math.inf)
+
+
+def test_the_worst_of_many_subjects_has_to_be_further_off_than_one_alone() -> None:
+    best, most = (100.0, 102.0, 98.0), (74.0, 75.5, 72.5)
+    alone = [cell(), cell(replicas=5, throughputs=most)]
+    many = [
+        replace(one, subject=name)
+        for name in list(SUBJECTS)[:8]
+        for one in (cell(throughputs=best), cell(replicas=5, throughputs=most))
+    ]
+    assert words(*alone)[-1] == "missed"
+    assert words(*many)[-1] == "cannot tell"
+
+
+def test_the_best_of_several_is_not_chosen_by_the_luck_of_its_blocks() -> None:
+    """Each number of replicas is held against the most, and all of them have to leave enough."""
+    low = cell(replicas=5, throughputs=(70.0, 71.0, 69.0))
+    shares = results.kept_shares([cell(), cell(replicas=2, throughputs=(50.0, 51.0, 49.0)), low])
+    assert shares["products"].value == pytest.approx(0.7, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("bears", "asked"), [(100, []), (110, [115]), (120, [115, 132]), (9_999, [115, 132, 152, 175, 201, 231])]
+)
+def test_a_ladder_whose_top_is_borne_goes_on_until_a_rung_is_not(bears: float, asked: list[float]) -> None:
+    climbed: list[float] = []
+
+    def borne(rate: float) -> bool:
+        climbed.append(rate)
+        return rate <= bears
+
+    climb(100, bears > 100, borne)
+    assert climbed == asked

@@ -93,9 +93,13 @@ def read_cell(folder: Folder, subject: str, replicas: int) -> Cell:
 
 
 def read_rungs(folder: Folder) -> list[Rung]:
-    """The ladder of a cell, by rising rate."""
-    about, ladder = folder.read("cell.json"), load(Folder(folder.path / "ladder"), TO_ITS_LIMIT)
-    return [_rung(rate, about["parts"], ladder, about["rung_seconds"]) for rate in about["rates"]]
+    """The ladder of a cell, by rising rate, and what was climbed above it."""
+    about = folder.read("cell.json")
+    found = []
+    for name, rates in about["ladders"].items():
+        ladder = load(Folder(folder.path / name), TO_ITS_LIMIT)
+        found += [_rung(rate, about["parts"], ladder, about["rung_seconds"]) for rate in rates]
+    return found
 
 
 def block_seconds(subject: str) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -34,6 +34,8 @@ USERS = 16
 """Enough to keep five replicas busy, and fewer than one may let wait (64)."""
 PATIENCE_SECONDS = 5.0
 LADDERS = 2
+CLIMB, CLIMBS = 1.15, 6
+"""By how much each rung above the ladder is higher, and how many there are at most: more than twice its top."""
 SCALING_SECONDS = 12.0
 BRIEF: Mapping[str, Any] = {
     "replicas": [1, 2, 3, 5],
@@ -78,9 +80,10 @@ class Capacity(Experiment):
         "A typical request of each domain through the function gateway, and the requests of the journey `shop` (tests/load/scenario.json) in their proportion through the edge; goods in plenty, 40 of them in turn, 100 customers in turn.",
         "All functions that work on a request have the same number of replicas; nothing else scales them. Replicas are added in one direction, as starting them takes longest.",
         f"Throughput: {USERS} closed users ask as fast as they are answered, in blocks of {cells.BLOCK_SECONDS:g} s ({cells.block_seconds('checkout'):g} s for purchases); the first {cells.WARM_SECONDS:g} s of each do not count.",
-        f"Knee: open rates from a share of that throughput to all of it, in rising order; the knee is the highest whose p99, from when requests were due, is at most {IMMEDIATE_SECONDS * 1000:g} ms ({FLOWING_SECONDS:g} s for a purchase), with every request sent and rightly answered. Its interval ends at the next rate.",
+        f"Knee: open rates from a share of that throughput to all of it, in rising order; the knee is the highest whose p99, from when requests were due, is at most {IMMEDIATE_SECONDS * 1000:g} ms ({FLOWING_SECONDS:g} s for a purchase), with every request sent and rightly answered. Its interval ends at the next rate. Where the highest rate is borne, the ladder goes on in steps of 15 % until one is not.",
         "Requests for a second of a processor: right answers over the processor time of the replicas, the gateway, the edge and PostgreSQL in the closed blocks. k6's own is left out.",
-        "X(N) = λN / (1 + σ(N − 1) + κN(N − 1)), Gunther's universal scalability law, by least squares of logarithms (scipy); intervals by a bootstrap over the blocks of each N.",
+        "X(N) = λN / (1 + σ(N − 1) + κN(N − 1)), Gunther's universal scalability law, by least squares of logarithms (scipy); intervals by a bootstrap over the blocks of each N. σ and κ are at most 1 there. Whether the law holds is the F test of lack of fit.",
+        "Two numbers of replicas are compared by Welch's interval of the blocks' logarithms; of the worst of several subjects all intervals hold together with 95 % (Bonferroni).",
     )
 
     def options(self, parser: argparse.ArgumentParser) -> None:
@@ -155,18 +158,43 @@ def measure(shop: Shop, subject: str, folder: Folder, chosen: Mapping[str, Any])
         return driven.rejected
     most = float(np.mean(cells.throughputs(driven, subject)))
     rates = [max(1.0, float(f"{share * most:.3g}")) for share in chosen["rungs"]]
-    folder.write(
-        "cell.json",
-        {"rates": rates, "rung_seconds": chosen["rung_seconds"], "parts": [_told(part) for part in parts]},
-    )
+    seconds, ladders = chosen["rung_seconds"], {"ladder": rates}
+
+    def write() -> Sequence[cells.Rung]:
+        folder.write(
+            "cell.json",
+            {"ladders": ladders, "rung_seconds": seconds, "parts": [_told(part) for part in parts]},
+        )
+        return cells.read_rungs(folder)
+
     # Where not even the lowest rate was borne something else was going on; once more, and then that is what is told.
     for _ in range(LADDERS):
-        rejected = drive(
-            ladder, rungs(parts, rates, chosen["rung_seconds"]), limits=cells.TO_ITS_LIMIT
-        ).rejected
-        if rejected or any(one.borne for one in cells.read_rungs(folder)):
+        rejected = drive(ladder, rungs(parts, rates, seconds), limits=cells.TO_ITS_LIMIT).rejected
+        found = write()
+        if rejected or any(one.borne for one in found):
             break
+
+    def borne(rate: float) -> bool:
+        nonlocal rejected
+        name = f"climb-{len(ladders)}"
+        rejected = drive(
+            _part_of(folder, name), rungs(parts, [rate], seconds), limits=cells.TO_ITS_LIMIT
+        ).rejected
+        ladders[name] = [rate]
+        return write()[-1].borne and not rejected
+
+    if not rejected:
+        climb(rates[-1], found[-1].borne, borne)
     return rejected
+
+
+def climb(rate: float, borne: bool, bears: Callable[[float], bool]) -> None:
+    """Ask for ever higher rates until one is not borne, CLIMBS at most."""
+    for _ in range(CLIMBS):
+        if not borne:
+            return
+        rate = float(f"{rate * CLIMB:.3g}")
+        borne = bears(rate)
 
 
 def warm_seconds(settings: Settings, subject: str) -> float:

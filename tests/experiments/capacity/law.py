@@ -12,21 +12,27 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize
+from scipy import optimize, stats
 
-from benchmarks.quantiles import LEVEL, Ratio
+from benchmarks.quantiles import LEVEL, Ratio, expanded
 
 RESAMPLES = 400
 FEWEST_POINTS = 3
 """As many as the law has parameters."""
 MOST_CONTENTION = 1.0
 MOST_COHERENCY = 1.0
+AT_BOUND = 1e-6
+UNLIKELY = 0.01
+"""Where points that follow the law would lie so far from the curve less often than this, they do not follow it."""
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Fit:
-    """The law's parameters with 95 % intervals, and what can be said of them."""
+    """The law's parameters with 95 % intervals, and what can be said of them.
+
+    A parameter at the upper bound of the fit has infinite ends: the bound is all that is known of it.
+    """
 
     rate: Ratio
     """λ: requests a second of one replica."""
@@ -36,6 +42,8 @@ class Fit:
     """The N beyond which the law says that more replicas do less; endless without coherency."""
     misfit: float
     """How far the worst point lies from the curve, as a share of the curve."""
+    follows: bool | None
+    """Whether the points lie as near to the curve as their blocks scatter; None for as many points as parameters."""
     confusion: float
     """The correlation of σ and κ over the resamples: near −1 one stands for the other, and neither is known by itself."""
     band: Mapping[float, tuple[float, float]]
@@ -54,33 +62,32 @@ def fit(measured: Mapping[int, Sequence[float]], resamples: int = RESAMPLES) -> 
     """Fit the law to throughputs by replicas, each measured in some blocks.
 
     Least squares of the ratio to the curve, within 0 ≤ σ ≤ 1 and 0 ≤ κ ≤ 1; intervals by a percentile bootstrap over the
-    blocks of each N (Efron, 1979). Raises ValueError for fewer than three different N.
+    blocks of each N (Efron, 1979), `expanded`; whether the law holds by the F test of lack of fit (Draper and Smith,
+    Applied Regression Analysis, 1998, section 2.1). Raises ValueError for fewer than three different N.
     """
     if len(measured) < FEWEST_POINTS:
         raise ValueError(f"the law needs {FEWEST_POINTS} numbers of replicas, not {len(measured)}")
     counts = sorted(measured)
     blocks = [np.asarray(measured[count], dtype=float) for count in counts]
     best = _parameters(counts, [block.mean() for block in blocks])
-    chance = np.random.default_rng(len(counts))
-    drawn = np.array(
-        [
-            _parameters(counts, [chance.choice(block, len(block)).mean() for block in blocks])
-            for _ in range(resamples)
-        ]
-    )
+    level = expanded(LEVEL, min(map(len, blocks)), sum(len(block) - 1 for block in blocks))
+    found = stats.bootstrap(
+        blocks, lambda *ones: _parameters(counts, [one.mean() for one in ones]), paired=False, vectorized=False,
+        n_resamples=resamples, confidence_level=level, method="percentile", rng=np.random.default_rng(len(counts)),
+    )  # fmt: skip
+    drawn = found.bootstrap_distribution.T
     curve = throughput(counts, *best)
     grid = np.linspace(counts[0], counts[-1], 41)
-    curves = np.array([throughput(grid, *one) for one in drawn])
-    low, high = _ends(curves)
-    rate, contention, coherency = (
-        Ratio(float(value), *map(float, _ends(drawn[:, place]))) for place, value in enumerate(best)
-    )
+    low, high = _ends(np.array([throughput(grid, *one) for one in drawn]), level)
+    limits = zip(best, found.confidence_interval.low, found.confidence_interval.high, strict=True)
+    rate, contention, coherency = (Ratio(*map(float, one)) for one in limits)
     return Fit(
         rate,
-        contention,
-        coherency,
-        peak=_peak(best, drawn),
+        _unless_at_bound(contention, MOST_CONTENTION),
+        _unless_at_bound(coherency, MOST_COHERENCY),
+        peak=_peak(best, drawn, level),
         misfit=float(np.max(np.abs([block.mean() for block in blocks] - curve) / curve)),
+        follows=_follows(blocks, curve),
         confusion=_correlation(drawn[:, 1], drawn[:, 2]),
         band={float(n): (float(a), float(b)) for n, a, b in zip(grid, low, high, strict=True)},
     )
@@ -88,27 +95,37 @@ def fit(measured: Mapping[int, Sequence[float]], resamples: int = RESAMPLES) -> 
 
 def _parameters(counts: Sequence[int], means: Sequence[float]) -> Floats:
     first = means[0] / counts[0]
-
-    def relative(replicas: Floats, rate: float, contention: float, coherency: float) -> Floats:
-        return np.log(throughput(replicas, first * rate, contention, coherency))
-
-    found, _ = optimize.curve_fit(
-        relative, np.asarray(counts, dtype=float), np.log(means), p0=(1.0, 0.1, 0.01),
+    found = optimize.least_squares(
+        lambda one: np.log(throughput(counts, first * one[0], one[1], one[2])) - np.log(means), (1.0, 0.1, 0.01),
         bounds=((0.01, 0.0, 0.0), (100.0, MOST_CONTENTION, MOST_COHERENCY)),
     )  # fmt: skip
-    return np.asarray(found * (first, 1.0, 1.0))
+    return np.asarray(found.x * (first, 1.0, 1.0))
 
 
-def _ends(values: Floats) -> Floats:
-    return np.asarray(np.quantile(values, ((1 - LEVEL) / 2, (1 + LEVEL) / 2), axis=0))
+def _ends(values: Floats, level: float) -> Floats:
+    return np.asarray(np.quantile(values, ((1 - level) / 2, (1 + level) / 2), axis=0))
 
 
-def _peak(best: Floats, drawn: Floats) -> Ratio:
+def _unless_at_bound(one: Ratio, bound: float) -> Ratio:
+    return Ratio(one.value, -math.inf, math.inf) if one.value > bound - AT_BOUND else one
+
+
+def _follows(blocks: Sequence[Floats], curve: Floats) -> bool | None:
+    lacking, scattered = len(blocks) - FEWEST_POINTS, sum(len(block) - 1 for block in blocks)
+    if not lacking:
+        return None
+    logs = [np.log(block) for block in blocks]
+    lack = sum(len(one) * (one.mean() - np.log(at)) ** 2 for one, at in zip(logs, curve, strict=True))
+    scatter = max(1e-12, sum(float(np.sum((one - one.mean()) ** 2)) for one in logs))
+    return bool(stats.f.sf((lack / lacking) / (scatter / scattered), lacking, scattered) >= UNLIKELY)
+
+
+def _peak(best: Floats, drawn: Floats, level: float) -> Ratio:
     """√((1 − σ)/κ), Gunther's N*; never below one replica."""
     peaks = [
         max(1.0, math.sqrt((1 - one[1]) / one[2])) if one[2] > 1e-9 else math.inf for one in [best, *drawn]
     ]
-    low, high = np.quantile(peaks[1:], ((1 - LEVEL) / 2, (1 + LEVEL) / 2), method="inverted_cdf")
+    low, high = np.quantile(peaks[1:], ((1 - level) / 2, (1 + level) / 2), method="inverted_cdf")
     return Ratio(peaks[0], float(low), float(high))
 
 
