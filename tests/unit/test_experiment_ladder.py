@@ -11,7 +11,6 @@ import yaml
 
 from localfaas.edge.parse import parse
 from tests.experiments.common.answers import Floats
-from tests.experiments.common.clocks import Ticks
 from tests.experiments.ladder import plots, results
 from tests.experiments.ladder.results import (
     ALL_PLUGINS,
@@ -43,14 +42,6 @@ def test_every_plugin_of_the_shop_has_an_arm_of_its_own_and_all_have_one_togethe
 def test_limits_on_rates_are_counted_but_never_reached() -> None:
     [limits] = [plugin["config"] for plugin in plugins_of(KONG) if plugin["name"] == "rate-limiting"]
     assert min(value for value in limits.values() if isinstance(value, int) and value > 1) >= 1_000_000
-
-
-def test_a_neighbour_is_what_neither_the_hops_nor_the_client_account_for() -> None:
-    """Ten seconds of two processors, three quarters busy: 15 s, of which 6 are the hops' and 4 the client's."""
-    at = np.linspace(0.0, 10.0, 101)
-    busy = np.full(101, 0.75)
-    ticks = Ticks(at, {"replica": 0.4 * at, "PostgreSQL": 0.2 * at}, np.zeros(101), busy)
-    assert results.of_others(ticks, 4.0, 2) == pytest.approx(0.25)
 
 
 def blocks(seconds: float) -> list[Floats]:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -26,9 +30,9 @@ from tests.experiments import __main__ as laboratory
 from tests.experiments.__main__ import ORDER, names
 from tests.experiments.common import answers, index, proof
 from tests.experiments.common.answers import Answers
-from tests.experiments.common.clocks import Ticks
+from tests.experiments.common.clocks import CLIENT, Clocks, Ticks
 from tests.experiments.common.compare import compare
-from tests.experiments.common.driving import Block, Request, interleaved
+from tests.experiments.common.driving import Block, Driven, Request, interleaved, load
 from tests.experiments.common.experiment import (
     NOT_MADE,
     STOPPED,
@@ -77,6 +81,89 @@ def test_a_spoilt_run_is_not_believed(
 ) -> None:
     (reason,) = objections(blocks, dropped, ticks, Limits(), open_blocks={"b"})
     assert word in reason
+
+
+def busy(own: float = 0.3, seconds: float = 10.0, **spells: float) -> Ticks:
+    """Two processors, `own` of whose time k6 takes, with what `steal` and `others` take in the second from 4 on."""
+    at = np.arange(0.0, seconds, 0.1)
+    then = (at >= 4) & (at < 5)
+    steal, others = (spells.get(name, 0.0) * then for name in ("steal", "others"))
+    return Ticks(at, {CLIENT: own * 2 * at}, steal, own + steal + others)
+
+
+def test_a_second_that_was_stolen_is_not_lost_in_the_mean() -> None:
+    ticks = busy(seconds=20, steal=0.4)
+    assert ticks.stolen() < 0.05
+    (reason,) = objections({"b": block()}, 0, ticks, Limits(), open_blocks={"b"})
+    assert "in one second the hypervisor took 40% of the processors" in reason
+
+
+def test_a_neighbour_is_what_no_group_accounts_for() -> None:
+    """Ten seconds of two processors, three quarters busy: 15 s, of which 6 are the hops' and 4 k6's."""
+    at = np.linspace(0.0, 10.0, 101)
+    groups = {"replica": 0.4 * at, "PostgreSQL": 0.2 * at, CLIENT: 0.4 * at}
+    ticks = Ticks(at, groups, np.zeros(101), np.full(101, 0.75))
+    assert ticks.of_others(2) == pytest.approx(0.25)
+    (reason,) = objections({"b": block()}, 0, ticks, Limits(), open_blocks={"b"})
+    assert reason == "other work took 25% of the processors (at most 15%)"
+
+
+def test_nobody_is_a_neighbour_where_not_all_is_watched() -> None:
+    assert Ticks(QUIET.at, {"replica": QUIET.at}, QUIET.steal, QUIET.busy).of_others(2) == 0
+
+
+def in_rounds(folder: Folder, ticks: Ticks, rounds: int = 10, silent: str = "") -> Driven:
+    """A run of two arms with a block of half a second each in every round, read back."""
+    arms = {f"b{place}": ("a", "b")[place % 2] for place in range(2 * rounds)}
+    found = {
+        name: replace(block(50), due=place / 2 + np.arange(50) / 100)
+        for place, name in enumerate(arms)
+        if name != silent
+    }
+    answers.write(folder.path / "answers.csv.gz", found)
+    ticks.write(folder)
+    rounds_of = {name: place // 2 for place, name in enumerate(arms)}
+    folder.write("blocks.json", {"arms": arms, "rates": {}, "dropped": 0, "rounds": rounds_of})
+    return load(folder)
+
+
+@pytest.mark.parametrize("spell", ["steal", "others"])
+def test_a_round_in_which_the_machine_was_not_ours_is_left_out_of_all_arms(
+    tmp_path: Path, spell: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    driven = in_rounds(Folder(tmp_path), busy(**{spell: 0.4}))
+    assert driven.rejected == []
+    assert driven.left_out == {"b8", "b9"}
+    for arm in ("a", "b"):
+        assert [int(one.due[0]) for one in driven.of(arm)] == [0, 1, 2, 3, 5, 6, 7, 8, 9]
+
+
+def test_a_run_that_loses_more_than_a_fifth_of_its_rounds_is_not_believed(tmp_path: Path) -> None:
+    quiet = busy()
+    (reason,) = in_rounds(Folder(tmp_path), replace(quiet, steal=np.where(quiet.at >= 7, 0.1, 0.0))).rejected
+    assert reason == "3 of 10 rounds were disturbed: the hypervisor took 10% of the processors (at most 5%)"
+
+
+def test_arms_keep_the_same_rounds_where_one_of_them_is_silent(tmp_path: Path) -> None:
+    driven = in_rounds(Folder(tmp_path), busy(), silent="b7")
+    assert [len(driven.of(arm)) for arm in ("a", "b")] == [9, 9]
+    assert driven.rejected == ["nothing came back of b (b7)"]
+
+
+def test_a_process_that_has_gone_counts_with_what_it_took() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", "sum(range(10**6)); input()"], stdin=subprocess.PIPE
+    ) as child:
+        clocks = Clocks({"gone": [child.pid], "here": []})
+        with clocks:
+            clocks.follow("here", os.getpid())
+            child.communicate(b"\n")
+            clocks._look()
+            clocks._look()
+    gone, here = (clocks.ticks.groups[name] for name in ("gone", "here"))
+    assert gone[-1] >= gone[0] > 0
+    assert here[-1] > 0
 
 
 def test_a_clean_run_is_believed() -> None:
@@ -150,6 +237,7 @@ def test_arms_take_turns_in_random_order() -> None:
     arms = {name: Block(name, Request("http://127.0.0.1/"), 1, rate=10) for name in ("a", "b", "c")}
     rounds = [{one.arm for one in interleaved(arms, 4)[start : start + 3]} for start in range(0, 12, 3)]
     assert rounds == [{"a", "b", "c"}] * 4
+    assert [one.round for one in interleaved(arms, 2)] == [0, 0, 0, 1, 1, 1]
 
 
 def test_a_block_is_either_open_or_closed() -> None:
@@ -312,6 +400,14 @@ def test_a_conclusion_is_a_result_a_report_and_a_line_of_the_index(tmp_path: Pat
     assert folder.read("result.json")["figures"][0]["value"] == 3
     assert "How many?" in (folder.path / "report.html").read_text()
     assert f'href="{folder.path.name}/report.html"' in (folder.path.parent / "index.html").read_text()
+
+
+def test_a_report_says_what_was_left_out(tmp_path: Path) -> None:
+    folder = made(tmp_path, Counting({}))
+    folder.run("one").write("left_out.json", {"blocks": 2, "of": 20})
+    conclude(Counting({}), folder)
+    said = "Left out of one, as the machine was not ours in their rounds: 2 of 20 blocks."
+    assert said in (folder.path / "report.html").read_text()
 
 
 def test_no_verdict_of_a_draft_counts(tmp_path: Path) -> None:

@@ -105,11 +105,14 @@ class Balance(Experiment):
             replica.slow(seconds)
         arms = {name: _block(name, stage.own.port) for name in ALGORITHMS}
         before, took = counted(stage), [replica.taken for replica in stage.replicas]
-        driven = drive(folder, interleaved(arms, BLOCKS_IN_RUN, seed=int(number)))
+        driven = drive(folder, interleaved(arms, BLOCKS_IN_RUN, seed=int(number)), all_watched=True)
         counts = {name: [new - old for new, old in zip(now, before[name], strict=True)] for name, now in counted(stage).items()}  # fmt: skip
         taken = [replica.taken - old for replica, old in zip(stage.replicas, took, strict=True)]
         folder.write("counts.json", {"counts": counts, "taken": taken, "refused": refusals(OTHERS)})
-        answered = {name: sum(map(len, driven.of(name))) for name in ALGORITHMS}
+        answered = {
+            name: sum(len(its) for block, its in driven.blocks.items() if driven.arms[block] == name)
+            for name in ALGORITHMS
+        }
         return [*driven.rejected, *disagreements(counts, taken, answered)]
 
     def conclude(self, folder: Folder) -> Conclusion:

@@ -8,16 +8,16 @@ import random
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks.report import BenchmarkError
 from tests.experiments.common import answers, k6
 from tests.experiments.common.answers import Answers
-from tests.experiments.common.clocks import Clocks, Ticks
+from tests.experiments.common.clocks import CLIENT, OWN, Clocks, Ticks, family
 from tests.experiments.common.folder import Folder
-from tests.experiments.common.validity import Limits, objections
+from tests.experiments.common.validity import Limits, left_out, objections
 
 SCRIPT = Path(__file__).with_name("load.js")
 GAP_SECONDS = 0.3
@@ -75,6 +75,8 @@ class Block:
     patience: float = PATIENCE_SECONDS
     start: float | None = None
     """Seconds from the beginning of the run; without it, after the block before."""
+    round: int | None = None
+    """Of which round it is, where all arms have a block in each; `interleaved` counts them."""
 
     def __post_init__(self) -> None:
         if (self.rate is None) == (self.users is None):
@@ -107,10 +109,16 @@ class Driven:
     ticks: Ticks
     rejected: Sequence[str]
     """Why this run may not be believed; empty for one that may."""
+    left_out: frozenset[str] = frozenset()
+    """Blocks of rounds in which the machine was not ours, or of which, in a draft, an arm has no answer."""
 
     def of(self, arm: str, warm_seconds: float = 0.0) -> list[Answers]:
-        """The blocks of an arm, each without what was due in its first `warm_seconds`."""
-        chosen = [self.blocks[name] for name, its in self.arms.items() if its == arm and name in self.blocks]
+        """The blocks of an arm that are not left out, each without what was due in its first `warm_seconds`."""
+        chosen = [
+            self.blocks[name]
+            for name, its in self.arms.items()
+            if its == arm and name in self.blocks and name not in self.left_out
+        ]
         return [one.after(float(one.due.min()) + warm_seconds) for one in chosen]
 
 
@@ -118,7 +126,11 @@ def interleaved(arms: Mapping[str, Block], rounds: int, seed: int = 0) -> list[B
     """Each arm's block once a round, in random order within the round, so that what the machine does meets all alike."""
     chance = random.Random(seed)
     names = list(arms)
-    return [arms[name] for _ in range(rounds) for name in chance.sample(names, len(names))]
+    return [
+        replace(arms[name], round=number)
+        for number in range(rounds)
+        for name in chance.sample(names, len(names))
+    ]
 
 
 def seconds_of(blocks: Iterable[Block]) -> float:
@@ -137,13 +149,18 @@ def drive(
     watch: Mapping[str, Sequence[int]] | None = None,
     limits: Limits | None = None,
     threads: int = 0,
+    all_watched: bool = False,
 ) -> Driven:
     """Send the blocks, write what came of them into `folder`, and read it back.
 
-    `watch` names groups of processes whose time is taken. Raises BenchmarkError when k6 fails or cannot begin.
+    `watch` names groups of processes whose time is taken. With `all_watched` they, and what this process has started, are
+    all that works for the experiment: what is taken besides was others' work. Raises BenchmarkError when k6 fails or cannot begin.
     """
-    drive_only(folder, blocks, watch=watch, threads=threads)
-    return load(folder, limits)
+    drive_only(folder, blocks, watch=watch, threads=threads, all_watched=all_watched)
+    driven = load(folder, limits)
+    if driven.left_out:
+        folder.write("left_out.json", {"blocks": len(driven.left_out), "of": len(driven.arms)})
+    return driven
 
 
 def drive_only(
@@ -152,6 +169,7 @@ def drive_only(
     *,
     watch: Mapping[str, Sequence[int]] | None = None,
     threads: int = 0,
+    all_watched: bool = False,
 ) -> None:
     """As `drive`, without reading back; whoever calls goes on beside it in a thread of their own."""
     plan = _laid_out(blocks)
@@ -164,8 +182,14 @@ def drive_only(
     planned.write_text(json.dumps(document))
     output = folder.path / "k6.csv"
     environment = {"PLAN": str(planned)} | ({"GOMAXPROCS": str(threads)} if threads else {})
-    with Clocks(watch or {}) as clocks:
+    groups = dict(watch or {})
+    if all_watched:
+        watched = {pid for pids in groups.values() for pid in pids}
+        groups |= {OWN: [pid for pid in family() if pid not in watched], CLIENT: []}
+    with Clocks(groups) as clocks:
         process = k6.start(SCRIPT, output, environment)
+        if all_watched:
+            clocks.follow(CLIENT, process.pid)
         k6.finish(process, output, seconds_of(blocks) + START_SECONDS)
     rates = {name: block.rate for name, (_, block) in named.items() if block.rate}
     found, dropped = answers.from_k6(output, rates)
@@ -177,7 +201,12 @@ def drive_only(
     clocks.ticks.write(folder)
     folder.write(
         "blocks.json",
-        {"arms": {name: block.arm for name, (_, block) in named.items()}, "rates": rates, "dropped": dropped},
+        {
+            "arms": {name: block.arm for name, (_, block) in named.items()},
+            "rates": rates,
+            "dropped": dropped,
+            "rounds": {name: block.round for name, (_, block) in named.items() if block.round is not None},
+        },
     )
 
 
@@ -187,9 +216,12 @@ def load(folder: Folder, limits: Limits | None = None) -> Driven:
     found = answers.read(folder.path / "answers.csv.gz")
     ticks = Ticks.read(folder)
     silent = [name for name in about["arms"] if name not in found]
-    rejected = objections(found, about["dropped"], ticks, limits or Limits(), open_blocks=about["rates"])
+    limits, rounds = limits or Limits(), about.get("rounds", {})
+    rejected = objections(found, about["dropped"], ticks, limits, open_blocks=about["rates"], rounds=rounds)
     rejected += [f"nothing came back of {about['arms'][name]} ({name})" for name in silent]
-    return Driven(about["arms"], found, ticks, rejected)
+    spoilt = {*left_out(found, rounds, ticks, limits), *(rounds[name] for name in silent if name in rounds)}
+    gone = frozenset(name for name, number in rounds.items() if number in spoilt)
+    return Driven(about["arms"], found, ticks, rejected, gone)
 
 
 @dataclass(frozen=True)

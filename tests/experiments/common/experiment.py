@@ -373,6 +373,11 @@ def _report(experiment: Experiment, folder: Folder, found: Conclusion, verdicts:
     rejected = folder.read("rejected.json") if (folder.path / "rejected.json").is_file() else []
     became = "kept, as this is a draft" if about["settings"].get("draft") else "made again"
     repeated = [f"Rejected and {became}: {one['step']} ({'; '.join(one['why'])})." for one in rejected]
+    for path in sorted((folder.path / "runs").rglob("left_out.json")):
+        gone, run = json.loads(path.read_text()), path.parent.relative_to(folder.path / "runs")
+        repeated.append(
+            f"Left out of {run}, as the machine was not ours in their rounds: {gone['blocks']} of {gone['of']} blocks."
+        )
     draft = ["A draft: the harness had not proved itself."] if about["settings"].get("draft") else []
     where = {**about["machine"], "commit": about["commit"], "at": about["at"], **about["settings"]}
     command = command_of(

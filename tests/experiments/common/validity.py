@@ -1,4 +1,8 @@
-"""When a run may not be believed: the load was not sent as planned, the machine was not ours, or the answers were wrong."""
+"""When a run may not be believed: the load was not sent as planned, the machine was not ours, or the answers were wrong.
+
+Where arms come in rounds, a round in which the machine was not ours is left out, of all arms alike and by the clocks alone;
+a run that loses too many is not believed.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,14 @@ from tests.experiments.common.answers import JITTER_SECONDS, Answers, Floats
 from tests.experiments.common.clocks import Ticks
 from tests.experiments.common.quiet import MOST_STEAL
 
+MOST_STEAL_IN_A_SECOND = 0.2
+"""A neighbour of some seconds is nothing in the mean of a minute."""
+MOST_OF_OTHERS = 0.15
+"""Of all processor time, for what is neither watched nor k6. A platform that nobody asks takes 0.06; nothing else tells
+of closed users that they shared the processors with a neighbour."""
+MOST_LEFT_OUT = 0.2
+"""Of the rounds of a run."""
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -21,6 +33,7 @@ class Limits:
     """No more than `late_share` of the requests may leave later than this after they were due."""
     late_share: float = 0.01
     steal: float | None = MOST_STEAL
+    others: float | None = MOST_OF_OTHERS
     wrong_answers: int | None = 0
     """Answers that are not what they should be."""
     dropped: int | None = 0
@@ -28,22 +41,66 @@ class Limits:
 
 
 def objections(
-    blocks: Mapping[str, Answers], dropped: int, ticks: Ticks, limits: Limits, *, open_blocks: Container[str]
+    blocks: Mapping[str, Answers],
+    dropped: int,
+    ticks: Ticks,
+    limits: Limits,
+    *,
+    open_blocks: Container[str],
+    rounds: Mapping[str, int] | None = None,
 ) -> list[str]:
-    """Each reason in words; none for a run that may be believed."""
+    """Each reason in words; none for a run that may be believed. `rounds` has the round of each block that is of one."""
+    disturbed = left_out(blocks, rounds or {}, ticks, limits)
     found = []
     if limits.dropped is not None and dropped > limits.dropped:
         found.append(f"{dropped} requests were not sent, as too many were open")
     if limits.late_seconds is not None:
-        late = [one.late for name, one in blocks.items() if name in open_blocks]
+        late = [
+            one.late
+            for name, one in blocks.items()
+            if name in open_blocks and (rounds or {}).get(name) not in disturbed
+        ]
         found += _late(np.concatenate([*late, []]), limits.late_seconds, limits.late_share)
-    if limits.steal is not None and ticks.stolen() > limits.steal:
-        found.append(
-            f"the hypervisor took {ticks.stolen():.0%} of the processors (at most {limits.steal:.0%})"
-        )
+    if not rounds:
+        found += disturbances(ticks, limits)
+    elif len(disturbed) > MOST_LEFT_OUT * len(set(rounds.values())):
+        why = next(iter(disturbed.values()))
+        found.append(f"{len(disturbed)} of {len(set(rounds.values()))} rounds were disturbed: {why}")
     if limits.wrong_answers is not None and (wrong := _wrong(blocks)).total() > limits.wrong_answers:
         kinds = ", ".join(f"{count} × {status or 'no answer'}" for status, count in wrong.most_common())
         found.append(f"answers that were not expected: {kinds}")
+    return found
+
+
+def left_out(
+    blocks: Mapping[str, Answers], rounds: Mapping[str, int], ticks: Ticks, limits: Limits
+) -> dict[int, str]:
+    """The rounds in which the machine was not ours, and why; when a round was, its requests' plan tells."""
+    found = {}
+    for number in sorted(set(rounds.values())):
+        due = [one.due for name, one in blocks.items() if rounds.get(name) == number]
+        if due and (
+            why := disturbances(
+                ticks.between(min(one[0] for one in due), max(one[-1] for one in due)), limits
+            )
+        ):
+            found[number] = why[0]
+    return found
+
+
+def disturbances(ticks: Ticks, limits: Limits) -> list[str]:
+    """What the clocks say against the machine's having been ours."""
+    if not len(ticks.at):
+        return []
+    found = []
+    if limits.steal is not None and (took := ticks.stolen()) > limits.steal:
+        found.append(f"the hypervisor took {took:.0%} of the processors (at most {limits.steal:.0%})")
+    elif limits.steal is not None and (took := ticks.most_stolen()) > MOST_STEAL_IN_A_SECOND:
+        found.append(
+            f"in one second the hypervisor took {took:.0%} of the processors (at most {MOST_STEAL_IN_A_SECOND:.0%})"
+        )
+    if limits.others is not None and (took := ticks.of_others()) > limits.others:
+        found.append(f"other work took {took:.0%} of the processors (at most {limits.others:.0%})")
     return found
 
 

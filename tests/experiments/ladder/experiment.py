@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import resource
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
-
-import psutil
 
 from localfaas.settings import Settings
 from tests.experiments.common.driving import Block, Request, closed, drive, interleaved
 from tests.experiments.common.experiment import Conclusion, Experiment, Step
 from tests.experiments.common.folder import Folder
-from tests.experiments.common.validity import Limits
+from tests.experiments.common.validity import MOST_OF_OTHERS, Limits
 from tests.experiments.ladder import plots, results
 from tests.experiments.ladder.results import CROWDS
 from tests.experiments.ladder.stage import DIRECT, EDGE, RUNGS, Stage, built
@@ -35,9 +32,6 @@ NAIVE_RATE = 50.0
 """What the naive stack bears easily."""
 NEAR_FULL = Limits(late_share=0.05)
 """Near saturation k6 waits for a processor, too; what leaves late is counted from when it was due."""
-MOST_OF_OTHERS = 0.15
-"""Of all processor time, for what is neither measured nor k6. A platform that nobody asks takes 0.06; nothing else tells
-of closed users that they shared the processors with a neighbour."""
 CONNECTIONS = 200
 """Near saturation requests wait; those that could not be sent would be missing."""
 
@@ -57,7 +51,7 @@ class Ladder(Experiment):
     method = (
         "Seven rungs: granian with one fixed answer; Flask; Flask and one prepared read; the products function (GET /7); the same through the function gateway; through an edge whose kong.yml has no plugin; through the platform's edge with all of kong.yml.",
         f"First {USERS} closed users find what each rung can bear. Then open load at {STEADY_RATE:g} requests a second for all rungs alike, and at 10, 30, 50 and 70 % of each one's own saturation (never above {MOST_RATE:g} a second), in blocks of {BLOCK_SECONDS:g} s in random order, round by round.",
-        f"Processor time is that of each hop's processes during its blocks, by their own clocks; k6 is left out. A run counts only where all other work took at most {MOST_OF_OTHERS:.0%} of the processors.",
+        f"Processor time is that of each hop's processes during its blocks, by their own clocks; k6 is left out. Rounds in which other work took more than {MOST_OF_OTHERS:.0%} of the processors are left out.",
         "Ablations at the same steady rate: a connection per request (by the client, and from the proxy to its upstream), an access log, TLS, each plugin alone before an upstream that answers by itself.",
         f"A naive stack beside it, at {NAIVE_RATE:g} requests a second: the same read under the server that Flask has for development, a connection to the database per request, two proxies that write each request down and open a connection for each. It and the shop are asked by {', '.join(map(str, CROWDS[:-1]))} and {CROWDS[-1]} closed users as well.",
     )
@@ -99,16 +93,7 @@ class Ladder(Experiment):
             blocks, limits = interleaved(_at_shares(stage.rungs, saturations), 1, int(number)), NEAR_FULL
         else:
             blocks = interleaved(_ablations(stage), ABLATION_ROUNDS, int(number))
-        before = _of_children()
-        driven = drive(folder, blocks, watch=stage.watched(), limits=limits)
-        others = results.of_others(driven.ticks, _of_children() - before, psutil.cpu_count() or 1)
-        folder.write("others.json", {"share": others})
-        if others > MOST_OF_OTHERS:
-            return [
-                *driven.rejected,
-                f"other work took {others:.0%} of the processors (at most {MOST_OF_OTHERS:.0%})",
-            ]
-        return driven.rejected
+        return drive(folder, blocks, watch=stage.watched(), limits=limits, all_watched=True).rejected
 
     def conclude(self, folder: Folder) -> Conclusion:
         found = results.read(folder)
@@ -126,12 +111,6 @@ class Ladder(Experiment):
                 "With one run an ablation has two blocks, and its interval is their range, which holds the truth about half of the time; the long form has eight.",
             ],
         )
-
-
-def _of_children() -> float:
-    """Processor seconds of children that have ended, of which k6 is one."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
 
 
 def _steady(stage: Stage) -> dict[str, Block]:

@@ -17,7 +17,6 @@ from benchmarks.quantiles import (
     ratio_of_quantiles,
 )
 from tests.experiments.common.answers import Answers, Floats
-from tests.experiments.common.clocks import Ticks
 from tests.experiments.common.driving import Driven, load
 from tests.experiments.common.folder import Folder
 from tests.experiments.common.intervals import FEWEST
@@ -94,15 +93,6 @@ def saturations(folder: Folder) -> dict[str, float]:
 
 def _rate(answers: Answers) -> float:
     return len(answers) / float(answers.ended.max() - answers.due.min())
-
-
-def of_others(ticks: Ticks, client_seconds: float, processors: int) -> float:
-    """The share of all processor time that went neither to the groups that are watched nor to the client."""
-    lengths = np.diff(ticks.at)
-    every = processors * float(lengths.sum())
-    busy = processors * float(np.dot(ticks.busy[1:], lengths))
-    watched = sum(float(spent[-1] - spent[0]) for spent in ticks.groups.values())
-    return (busy - watched - client_seconds) / every
 
 
 def read(folder: Folder) -> Found:
