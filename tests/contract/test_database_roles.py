@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psycopg2
 import psycopg2.extensions
@@ -325,6 +326,65 @@ def test_a_ledger_that_can_be_rewritten_is_found(logins: Logins, verb: str):
         f"SET LOCAL ROLE inventory; {verb} inventory.ledger{rest}"
     )
     assert not logins.refused(SUPERUSER, statement)
+
+
+PRIVILEGES = yaml.safe_load((PROJECT / "tests" / "contract" / "privileges.yml").read_text())
+"""Role to table to verb to its columns, or `all`."""
+ON_OWN_TABLES = """
+    SELECT role, class.relname, verb,
+        CASE
+            WHEN verb = 'delete' OR count(*) = (
+                SELECT count(*) FROM pg_attribute
+                WHERE attrelid = class.oid AND attnum > 0 AND NOT attisdropped
+            ) THEN 'all'
+            ELSE string_agg(attname, ' ' ORDER BY attname)
+        END
+    FROM unnest(%(roles)s) role
+    JOIN pg_class class ON class.relnamespace = role::regnamespace AND class.relkind IN ('r', 'p')
+    JOIN pg_attribute attribute ON attrelid = class.oid AND attnum > 0 AND NOT attisdropped
+    CROSS JOIN unnest(ARRAY['insert', 'update', 'delete']) verb
+    WHERE CASE verb
+        WHEN 'delete' THEN has_table_privilege(role, class.oid, verb)
+        ELSE has_column_privilege(role, class.oid, attnum, verb)
+    END
+    GROUP BY role, class.oid, class.relname, verb
+    ORDER BY role, class.relname, verb
+"""
+
+
+def granted(cursor: psycopg2.extensions.cursor) -> dict[str, Any]:
+    """What each role may do to rows of its own tables, in the form of PRIVILEGES."""
+    cursor.execute(ON_OWN_TABLES, {"roles": FUNCTIONS})
+    found: dict[str, Any] = {}
+    for role, table, verb, columns in cursor.fetchall():
+        allowed = columns if columns == "all" else columns.split()
+        found.setdefault(role, {}).setdefault(table, {})[verb] = allowed
+    return found
+
+
+def test_each_role_may_do_what_the_table_says_and_no_more(logins: Logins):
+    with logins.session(SUPERUSER) as connection, connection.cursor() as cursor:
+        assert granted(cursor) == PRIVILEGES
+
+
+@pytest.mark.parametrize(
+    "grant",
+    [
+        "UPDATE (role) ON customers.accounts TO customers",
+        "DELETE ON orders.orders TO orders",
+        "UPDATE (total_cents) ON sales.sales TO sales",
+        "INSERT ON reports.progress TO reports",
+        "UPDATE ON checkout.checkouts TO PUBLIC",
+    ],
+)
+def test_a_grant_too_many_is_found(logins: Logins, grant: str):
+    connection = logins.session(SUPERUSER)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(f"GRANT {grant}")
+            assert granted(cursor) != PRIVILEGES
+    finally:
+        connection.rollback()
 
 
 @pytest.mark.parametrize(

@@ -227,6 +227,13 @@ def test_lists_have_nothing_of_somebody_else(world: World) -> None:
             assert answer.status_code == 200, (function, path)
             shown = answer.get_data(as_text=True)
             assert [text for text in owned if text in shown] == [], (who, function, path)
+    owners = {"other customer": "customer", "staff of another": "staff of this store"}
+    shown = "".join(
+        world.ask(function, f"GET {path}", world.callers[owners[who]]).get_data(as_text=True)
+        for who, asked in lists.items()
+        for function, path in asked
+    )
+    assert [text for text in owned if text not in shown] == [], "or nothing could have been found"
     for function, query in (("orders", "location=S1"), ("sales", "store=S1"), ("reports", "store=S1")):
         path = "/sales" if function == "reports" else "/"
         answer = world.ask(function, f"GET {path}?{query}", world.callers["staff of another"])

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import requests
 from rich.console import Console
 
 from localfaas.build import build
@@ -443,6 +444,40 @@ def test_replica_that_does_not_answer_is_told_with_the_end_of_its_log(installati
             installation.abouts[f"echo-{slot}"]["port"] = silent.getsockname()[1]
         first, _ = faults(functions._replica_faults(installation, desired))
     assert first == "echo-1 does not say that it is ready; its log ends: no database"
+
+
+@pytest.mark.parametrize("status", [200, 429, 500])
+def test_part_that_answers_with_an_error_is_told_with_what_it_says(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    answer = requests.Response()
+    answer.status_code, answer._content = status, b"no way\nup\n"
+    monkeypatch.setattr(Installation, "get", lambda *_: answer)
+    told = faults(processes._answer_faults(installation, "http://localhost:8080/healthz", "api and gateway"))
+    assert told == (["http://localhost:8080/healthz answers 500: no way up"] if status == 500 else [])
+
+
+def test_part_that_does_not_answer_is_told(installation: Installation) -> None:
+    with socket.socket() as silent:  # bound, so that nobody else is asked
+        silent.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        (told,) = processes._answer_faults(installation, url, "edge")
+    assert told.found.startswith(f"{url} does not answer: ")
+    assert "`localfaas logs edge`" in (told.remedy or "")
+
+
+def test_watching_program_that_is_not_here_is_told_with_what_is_missed(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        files.tools, "find", lambda tool, _: None if tool.package == "prometheus" else Path("x")
+    )
+    with pytest.raises(NotLookedAt, match="not here yet"):
+        files.watching_programs(installation)
+    monkeypatch.setitem(vars(installation), "supervisord", 1)
+    assert faults(files.watching_programs(installation)) == [
+        "Prometheus is not here: the platform runs without metrics"
+    ]
 
 
 # -- The database, without one

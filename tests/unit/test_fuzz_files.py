@@ -19,16 +19,19 @@ from hypothesis import strategies as st
 from db.seed.retail_catalogue import read_catalogue
 from db.seed.retail_file import RetailFile, UnusableFileError
 from db.seed.retail_sales import plan_sales
+from localfaas.edge.compile import compile_edge
 from localfaas.edge.entities import COLLECTIONS
 from localfaas.edge.errors import Fault, KongConfigError
 from localfaas.edge.parse import ENTITIES, parse
 from localfaas.edge.plugins import KINDS
+from localfaas.edge.resolve import platform_resolver
 from localfaas.stack import StackError, load_stack
 from tests.support.effort import examples
 
 PROJECT = Path(__file__).parents[2]
 KONG = (PROJECT / "kong" / "kong.yml").read_text()
 STACK = (PROJECT / "stack.yml").read_text()
+RESOLVE = platform_resolver(("127.0.0.1", 8080))
 SALES = """InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country
 536365,85123A,WHITE LANTERN,6,2010-12-01 08:26,2.55,17850,United Kingdom
 C536379,D,Discount,-1,2010-12-01 09:41,27.50,14527,United Kingdom
@@ -102,13 +105,16 @@ WITHOUT_A_LINE = re.compile(r"expected an object$|nested too deeply$|half a surr
 
 
 def check_kong(text: str) -> None:
-    """Raises AssertionError, or whatever the parser raised that is no refusal."""
+    """Raises AssertionError, or whatever was raised that is no refusal: what is read is compiled for Envoy as well."""
     try:
-        parse(text)
+        configuration = parse(text)
     except KongConfigError as refused:
         assert refused.faults, "refused without a reason"
         assert all(map(is_placed, refused.faults)), str(refused)
         json.dumps([refused.body(), refused.flattened_body()])
+    else:
+        compiled = compile_edge(configuration, RESOLVE, {}, eds_source=lambda name: {"path": name})
+        json.dumps([compiled.clusters, compiled.endpoints, compiled.routes], allow_nan=False)
 
 
 def is_placed(fault: Fault) -> bool:
@@ -155,9 +161,12 @@ def test_the_check_finds_a_parser_that_trips_and_one_that_says_no_place(
         raise KongConfigError([Fault((), "something is wrong")])
 
     for fault, expected in ((trip, KeyError), (mumble, AssertionError)):
-        monkeypatch.setattr(f"{__name__}.parse", fault)
-        with pytest.raises(expected):
+        with monkeypatch.context() as patched, pytest.raises(expected):
+            patched.setattr(f"{__name__}.parse", fault)
             check_kong(KONG)
+    monkeypatch.setattr(f"{__name__}.compile_edge", lambda configuration, *_, **__: trip(""))
+    with pytest.raises(KeyError):
+        check_kong(KONG)
 
 
 @pytest.fixture(scope="module")
