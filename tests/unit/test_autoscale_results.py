@@ -32,6 +32,7 @@ def run(mine: Measures, theirs: Measures) -> Run:
         ([19.0], [None], "met"),
         ([21.0], [None], "cannot tell"),
         ([None], [50.0], "missed"),
+        ([33.0], [100.0], "met"),
         ([40.0, 0.0, 0.0], [100.0, 100.0, 100.0], "missed"),
         ([], [], "cannot tell"),
     ],
@@ -40,7 +41,12 @@ def test_a_jump_speaks_for_the_goal_only_where_it_lasted_long_enough(
     mine: list[float | None], theirs: list[float | None], word: str
 ) -> None:
     """A third of 60 s is 20; replicas that are still there from an earlier jump prove nothing."""
-    assert verdicts([run(measures(*mine), measures(*theirs))])[0].word == word
+    assert verdicts([run(measures(*mine), measures(*theirs))] * 3)[0].word == word
+
+
+def test_jumps_whose_interval_has_a_third_in_it_tell_nothing() -> None:
+    runs = [run(measures(mine), measures(100.0)) for mine in (16.0, 19.0, 32.0)]
+    assert verdicts(runs)[0].word == "cannot tell"
 
 
 @pytest.mark.parametrize(("lost", "down", "word"), [(0, 1, "met"), (1, 1, "missed"), (0, 0, "cannot tell")])

@@ -83,6 +83,15 @@ def test_each_fault_misses_its_goal(one: Seen, word: str) -> None:
     assert goal
 
 
+@pytest.mark.parametrize(
+    ("one", "word"),
+    [(seen(took=1.05), "within 1 s"), (seen(took=0.95), "within 1 s"), (seen(held=155), "memory")],
+)
+def test_what_is_near_its_bound_cannot_be_told_of_one_run(one: Seen, word: str) -> None:
+    [told] = [verdict.word for verdict in verdicts([one]) if word in verdict.goal]
+    assert told == "cannot tell"
+
+
 def test_a_tail_of_the_overload_is_forgiven_for_five_seconds() -> None:
     after = joined([block(ENDED, 3, 50, (503,)), block(ENDED + 3, 6, 50)])
     assert seen(after=after).recovered == pytest.approx(2.98, abs=0.1)

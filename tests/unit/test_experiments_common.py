@@ -40,7 +40,7 @@ from tests.experiments.common.experiment import (
     still_good,
 )
 from tests.experiments.common.folder import Folder
-from tests.experiments.common.report import Figure, Verdict
+from tests.experiments.common.report import Figure, Verdict, at_least, at_most, every
 from tests.experiments.common.validity import Limits, objections
 
 QUIET = Ticks(np.arange(0.0, 5.0, 0.1), {}, np.zeros(50), np.full(50, 0.3))
@@ -446,6 +446,27 @@ def test_the_index_passes_over_what_is_not_a_result_of_today(tmp_path: Path) -> 
     old.mkdir()
     (old / "result.json").write_text(json.dumps({"experiment": "counting", "verdicts": []}))
     assert "How many?" in index.write(tmp_path / "experiments").read_text()
+
+
+@pytest.mark.parametrize(
+    ("found", "up_to", "from_"),
+    [
+        (Ratio(2, 1, 3), True, False),
+        (Ratio(5, 4.5, 6), False, True),
+        (Ratio(3.9, 3.5, 4.2), None, None),
+        (Ratio(3, -np.inf, np.inf), None, None),
+    ],
+)
+def test_a_goal_is_judged_by_the_whole_interval(found: Ratio, up_to: bool | None, from_: bool | None) -> None:
+    assert at_most(found, 4) is up_to
+    assert at_least(found, 4) is from_
+
+
+@pytest.mark.parametrize(
+    ("parts", "all_"), [((True, True), True), ((True, None), None), ((None, False), False)]
+)
+def test_all_is_met_only_where_every_part_is(parts: tuple[bool | None, ...], all_: bool | None) -> None:
+    assert every(*parts) is all_
 
 
 def test_a_ratio_says_its_interval() -> None:

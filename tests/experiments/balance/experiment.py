@@ -27,7 +27,7 @@ from tests.experiments.common.driving import Block, Request, drive, interleaved,
 from tests.experiments.common.experiment import Conclusion, Experiment, Step
 from tests.experiments.common.folder import Folder
 from tests.experiments.common.intervals import interval
-from tests.experiments.common.report import Figure, Table, Verdict
+from tests.experiments.common.report import Figure, Table, Verdict, at_least, at_most, every
 
 ALGORITHMS: Mapping[str, Mapping[str, str]] = {
     "round-robin": {},
@@ -287,7 +287,7 @@ def verdicts(seen: ByCase) -> list[Verdict]:
 
 def _evenly(name: str, seen: Seen) -> Verdict:
     goal = f"{name}: none of three that are alike gets more than {LARGEST_SHARE:g}"
-    return Verdict(goal, seen.largest.said(3), seen.largest.value <= LARGEST_SHARE)
+    return Verdict(goal, seen.largest.said(3), at_most(seen.largest, LARGEST_SHARE))
 
 
 def _with_one_slow(name: str, seen: Seen) -> list[Verdict]:
@@ -296,12 +296,15 @@ def _with_one_slow(name: str, seen: Seen) -> list[Verdict]:
         Verdict(
             f"{name}: the slow one gets {expected.share:.3f} ± {expected.within:g} ({expected.why})",
             share.said(3),
-            abs(share.value - expected.share) <= expected.within,
+            every(
+                at_least(share, expected.share - expected.within),
+                at_most(share, expected.share + expected.within),
+            ),
         ),
         Verdict(
             f"{name}: p99 is that of the slow one, {SLOW_SECONDS * 1000:g} to {MOST_P99_SECONDS * 1000:g} ms",
             f"{p99.said(1)} ms",
-            SLOW_SECONDS * 1000 <= p99.value <= MOST_P99_SECONDS * 1000,
+            every(at_least(p99, SLOW_SECONDS * 1000), at_most(p99, MOST_P99_SECONDS * 1000)),
         ),
     ]
 

@@ -12,7 +12,7 @@ from tests.experiments.capacity.cells import SERVER, Cell
 from tests.experiments.capacity.law import Fit
 from tests.experiments.capacity.subjects import IMMEDIATE_SECONDS, JOURNEY, SUBJECTS
 from tests.experiments.common.journey import requests_of_a_visit
-from tests.experiments.common.report import Figure, Table, Verdict
+from tests.experiments.common.report import Figure, Table, Verdict, at_least, at_most
 
 LAB_SECONDS = 0.02112
 """What a request of the laboratory's one client took through its gateway."""
@@ -30,7 +30,7 @@ def verdicts(cells: Sequence[Cell]) -> list[Verdict]:
             Verdict(
                 f"one replica bears {LAB_TIMES} times as many reads of a product as one client of the lab was answered ({LAB_TIMES} / {LAB_SECONDS * 1000:g} ms = {least:.0f}/s)",
                 f"{_between(one.knee)} requests/s (p99 within {IMMEDIATE_SECONDS * 1000:g} ms)",
-                _above(one.knee, least),
+                at_least(one.knee, least),
             )
         )
     ratios = cpu_ratios(cells)
@@ -41,7 +41,7 @@ def verdicts(cells: Sequence[Cell]) -> list[Verdict]:
             Verdict(
                 f"a request takes at most {CPU_RATIO:g} times the processor time when there are more replicas",
                 f"at most {ratios[worst].said()} times ({worst}, {most} replicas against 1)",
-                _at_most(ratios[worst], CPU_RATIO),
+                at_most(ratios[worst], CPU_RATIO),
             )
         )
     shares = kept_shares(cells)
@@ -51,19 +51,10 @@ def verdicts(cells: Sequence[Cell]) -> list[Verdict]:
             Verdict(
                 f"more replicas than processors do no harm: with the most of them at least {KEPT_SHARE:.0%} of the best throughput",
                 f"at least {shares[worst].said()} of it ({worst})",
-                _above(shares[worst], KEPT_SHARE),
+                at_least(shares[worst], KEPT_SHARE),
             )
         )
     return found
-
-
-def _above(one: Ratio, least: float) -> bool | None:
-    """Cannot be told where the interval has the goal in it."""
-    return None if one.low < least <= one.high else one.low >= least
-
-
-def _at_most(one: Ratio, most: float) -> bool | None:
-    return None if one.low <= most < one.high else one.high <= most
 
 
 def by_most(cells: Sequence[Cell], subject: str) -> int:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 
+from benchmarks.quantiles import Ratio
+
 TEMPLATES = Path(__file__).parent
 
 
@@ -23,6 +25,21 @@ class Verdict:
     @property
     def word(self) -> str:
         return {True: "met", False: "missed", None: "cannot tell"}[self.met]
+
+
+def at_most(found: Ratio, most: float) -> bool | None:
+    """Whether a goal is met, by the whole interval; None where the interval has values on both sides of `most`."""
+    return None if found.low <= most < found.high else found.high <= most
+
+
+def at_least(found: Ratio, least: float) -> bool | None:
+    """As `at_most`, of a goal that is to be reached."""
+    return None if found.low < least <= found.high else found.low >= least
+
+
+def every(*told: bool | None) -> bool | None:
+    """Whether all of it is so; None where nothing is missed and something cannot be told."""
+    return False if False in told else None if None in told else True
 
 
 @dataclass(frozen=True)

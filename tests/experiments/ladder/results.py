@@ -21,7 +21,7 @@ from tests.experiments.common.clocks import Ticks
 from tests.experiments.common.driving import Driven, load
 from tests.experiments.common.folder import Folder
 from tests.experiments.common.intervals import FEWEST
-from tests.experiments.common.report import Figure, Table, Verdict
+from tests.experiments.common.report import Figure, Table, Verdict, at_least, at_most, every
 from tests.experiments.ladder.stage import (
     BARE,
     DIRECT,
@@ -169,12 +169,12 @@ def _plugin_verdicts(found: Found) -> list[Verdict]:
         Verdict(
             f"with all plugins the edge answers ≥ {LEAST_KEPT:g} of what it answers without, for each second of its processor time",
             cpu.said(),
-            _at_least(cpu, LEAST_KEPT) if enough else None,
+            at_least(cpu, LEAST_KEPT) if enough else None,
         ),
         Verdict(
             f"what the edge with all plugins adds to the p50, of what a bare Envoy hop adds, ≤ {MOST_ADDED:g}",
             added.said(),
-            _told(added, MOST_ADDED) if enough else None,
+            at_most(added, MOST_ADDED) if enough else None,
         ),
     ]
 
@@ -191,27 +191,15 @@ def _rung_verdicts(found: Found) -> list[Verdict]:
     p50, p99 = _ratio(found, EDGE, DIRECT, 0.5), _ratio(found, EDGE, DIRECT, 0.99)
     lab = LAB_GATEWAY / LAB_DIRECT
     return [
-        Verdict(f"edge / direct, p50 at the same rate ≤ {MOST_P50:g}", p50.said(), _told(p50, MOST_P50)),
-        Verdict(f"edge / direct, p99 at the same rate ≤ {MOST_P99:g}", p99.said(), _told(p99, MOST_P99)),
-        Verdict(f"edge / direct, p50 below the lab's {lab:.2f}", p50.said(), _told(p50, lab)),
+        Verdict(f"edge / direct, p50 at the same rate ≤ {MOST_P50:g}", p50.said(), at_most(p50, MOST_P50)),
+        Verdict(f"edge / direct, p99 at the same rate ≤ {MOST_P99:g}", p99.said(), at_most(p99, MOST_P99)),
+        Verdict(f"edge / direct, p50 below the lab's {lab:.2f}", p50.said(), at_most(p50, lab)),
         Verdict(
             f"p50 direct below the lab's {LAB_DIRECT * 1000:.2f} ms and through the edge below its {LAB_GATEWAY * 1000:.2f} ms",
             f"{_ms(direct)} and {_ms(edge)} ms",
-            direct.high < LAB_DIRECT and edge.high < LAB_GATEWAY,
+            every(at_most(direct, LAB_DIRECT), at_most(edge, LAB_GATEWAY)),
         ),
     ]
-
-
-def _told(ratio: Ratio, goal: float) -> bool | None:
-    if ratio.low <= goal < ratio.high:
-        return None
-    return ratio.value <= goal
-
-
-def _at_least(ratio: Ratio, goal: float) -> bool | None:
-    if ratio.low < goal <= ratio.high:
-        return None
-    return ratio.value >= goal
 
 
 def _ms(ratio: Ratio) -> str:
