@@ -93,23 +93,9 @@ class Miss:
 
 
 ON_PURPOSE = (
-    Miss(
-        "trust",
-        "repeats on the way",
-        "requests for each sent",
-        1.5,
-        103,
-        "reads are asked again as Kong asks them",
-    ),
-    Miss(
-        "overload",
-        "sales: who is refused knows it within",
-        "sales: refusals, p99",
-        1.3,
-        102,
-        "a standing queue is left after 1 s",
-    ),
-)
+    Miss("trust", "repeats on the way", "requests for each sent", 1.5, 103, "reads are asked again as Kong asks them"),
+    Miss("overload", "who is refused knows it within", "refusals, p99", 1.3, 102, "a standing queue is left after 1 s"),
+)  # fmt: skip
 """No more than there are decisions for; what becomes worse than this is missed, and what is met again is to be struck off."""
 
 

@@ -10,7 +10,7 @@ from benchmarks.quantiles import Ratio, pooled, quantile_interval
 from tests.experiments.common.answers import Floats, joined
 from tests.experiments.common.folder import Folder
 from tests.experiments.common.intervals import interval, said
-from tests.experiments.common.report import Figure, Table, Verdict
+from tests.experiments.common.report import Figure, Table, Verdict, at_most, every
 from tests.experiments.failover import results as failover
 from tests.experiments.failover import seen as failover_seen
 from tests.experiments.failover.faults import Fault
@@ -147,13 +147,13 @@ def _waiting(seen: ByFault) -> Iterator[Verdict]:
     known = [(times, fault.title) for fault, runs in seen.items() if (times := slower(runs))]
     if not known:
         return
-    above = [(times, title) for times, title in known if times.low > MOST_SLOWER]
-    within = sum(times.high <= MOST_SLOWER for times, _ in known)
+    told = [at_most(times, MOST_SLOWER) for times, _ in known]
+    above = [one for one, within in zip(known, told, strict=True) if within is False]
     worst, title = max(above or known, key=lambda one: one[0].value)
     yield Verdict(
         f"nor does the p99 of such requests become more than {MOST_SLOWER:g} times that of as long a calm before",
-        f"surely above with {len(above)}, surely within with {within} of {len(known)} faults; at most {worst.said()} ({title})",
-        False if above else True if within == len(known) else None,
+        f"surely above with {len(above)}, surely within with {told.count(True)} of {len(known)} faults; at most {worst.said()} ({title})",
+        every(*told),
     )
 
 
