@@ -111,7 +111,15 @@ def put_stock_back(checkout: Checkout) -> None:
     except stock.StockRefused as refused:
         if refused.code != "reservation_committed":
             raise _unforeseen("inventory", refused.code, refused.detail) from refused
+        _restock(checkout)
+
+
+def _restock(checkout: Checkout) -> None:
+    """What has left comes back; a shelf that has no room for it now (`stock_limit`) may have some later."""
+    try:
         stock.book_in(checkout.location, checkout.checkout_id, _goods(checkout), restock=True)
+    except (stock.StockLacking, stock.StockRefused) as refused:
+        raise _unforeseen("inventory", "a return", str(refused)) from refused
 
 
 def create_order(checkout: Checkout) -> Facts:

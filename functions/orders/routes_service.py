@@ -169,4 +169,7 @@ def abandon_order(checkout_id: UUID, body: bodies.Abandonment) -> dict[str, Any]
 def erase_customer(body: bodies.Erasure) -> dict[str, Any]:
     """Take a customer's personal data out of closed orders; sums stay. Repeat it until none is open."""
     with current().database.transaction() as connection:
-        return store.erase_customer(connection, body.customer_id, sorted(domain.CLOSED))
+        erased = store.erase_customer(connection, body.customer_id, sorted(domain.CLOSED))
+        if erased["erased"]:
+            store.erase_answers(connection, body.customer_id)
+        return erased

@@ -128,6 +128,15 @@ def erase_customer(connection: Connection, customer_id: str, closed: list[str]) 
     return row
 
 
+def erase_answers(connection: Connection, customer_id: str) -> None:
+    """Forget the stored answers that show a customer's erased orders.
+
+    To follow `erase_customer` in its transaction: that waits for whoever changes such an order, and a statement of its
+    own sees the answer that was stored meanwhile.
+    """
+    execute(connection, _ERASE_ANSWERS, {"customer_id": customer_id})
+
+
 _COLUMNS: Final = """
     orders.order_id::text AS order_id, number, status, checkout_id::text AS checkout_id, customer_id, location, currency,
     subtotal_cents, taxes, tax_cents, total_cents, refunded_cents, carrier, tracking, placed_on, created_at, paid_at,
@@ -243,16 +252,22 @@ WITH erased AS (
     SET reason = NULL
     FROM erased
     WHERE returns.order_id = erased.order_id
-), answers AS (
-    DELETE FROM idempotency_keys
-    USING erased
-    WHERE position(erased.order_id::text IN convert_from(body, 'UTF8')) > 0
 )
 SELECT
     (SELECT count(*) FROM erased) AS erased,
     count(*) AS open
 FROM orders
 WHERE customer_id = %(customer_id)s AND status <> ALL(%(closed)s)
+"""
+
+# Each answer is read once. Inside of a text its quotes would be escaped, so this is the member itself.
+_ERASE_ANSWERS = """
+DELETE FROM idempotency_keys
+WHERE substring(convert_from(body, 'UTF8') FROM '"order_id":"([0-9a-f-]{36})"') IN (
+    SELECT order_id::text
+    FROM orders
+    WHERE customer_id = %(customer_id)s AND erased_at IS NOT NULL
+)
 """
 
 _READ: Final = f"""

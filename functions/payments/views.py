@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, Field
 
 from functions.shared import Body, Invalid, Query
 
-LARGEST_AMOUNT_CENTS = 10**12
+LARGEST_AMOUNT_CENTS = 10**15
 LONGEST_REFERENCE = 100
 _REFERENCE = re.compile(rf"[!-.0-~]{{1,{LONGEST_REFERENCE}}}\Z")
 _REFERENCE_RULE = f"must be 1 to {LONGEST_REFERENCE} printable ASCII characters without space or slash"

@@ -27,7 +27,7 @@ class Kind:
     """How documents of one kind are dealt with, each by its id (a UUID).
 
     `settle` finishes or undoes one that is claimed and says what became of it, or None when there was nothing to do;
-    it raises a Problem when it cannot. `touch` notes the failure, so that others come first the next time.
+    it raises when it cannot. `touch` notes the failure, so that others come first the next time.
     """
 
     settle: Callable[[Connection, str], str | None]
@@ -64,7 +64,7 @@ class Recovery:
                 break
             try:
                 settled += self._settle(connection, document["kind"], document["document_id"])
-            except (Problem, psycopg2.Error) as error:
+            except Exception as error:  # a defect that one document meets must not keep the others back
                 failures += 1
                 self._note_failure(connection, document["kind"], document["document_id"], error)
         if failures:
@@ -92,7 +92,8 @@ class Recovery:
             raise error
         connection.rollback()
         why = said(error.__cause__ or error)
-        _log.warning("%s %s could not be settled: %s", kind, document_id, why)
+        defect = not isinstance(error, (Problem, psycopg2.Error))
+        _log.warning("%s %s could not be settled: %s", kind, document_id, why, exc_info=defect)
         self._recovered.labels(kind, "failed").inc()
         self._kinds[kind].touch(connection, document_id, why)
         connection.commit()

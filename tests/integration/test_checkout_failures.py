@@ -244,6 +244,22 @@ def test_a_reservation_whose_stock_others_have_bought_is_refused_and_the_card_le
     assert shop.execute(held, (cart["total_cents"],)) == [("voided",)]
 
 
+def test_stock_that_finds_no_room_on_its_way_back_is_brought_back_later(
+    shop: WebShop, ada: dict[str, str]
+) -> None:
+    cart, card = shop.cart(ada), {"card_token": "tok_capture_refused"}
+    break_calls(shop, "failed", CALLS["capture"])
+    assert shop.check_out(ada, cart, "k", **card).status_code == 503
+    shop.gateway.mend()
+    for quantity in [1_000_000] * 99 + [990_001]:
+        shop.put_in("W1", A=quantity)
+    assert problem(shop.check_out(ada, cart, "k", **card)) == (503, "checkout_unfinished")
+    assert problem(shop.ask("checkout", "POST /recover", shop.maintenance)) == (503, "recovery_unfinished")
+    body = {"location": "W1", "reason": "broken", "lines": [{"sku": "A", "quantity": 1}]}
+    assert shop.ask("inventory", "POST /write-offs", shop.hq, body).status_code == 201
+    assert code_of(shop.check_out(ada, cart, "k", **card)) == (402, "card_declined")
+
+
 def test_recoveries_at_once_and_customers_asking_share_the_work(shop: WebShop) -> None:
     people = [shop.customer(f"customer-{number}") for number in range(8)]
     carts = [shop.fill(who, A=1, C=2) for who in people]

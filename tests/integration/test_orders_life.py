@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from itertools import product
 from typing import Any
 
@@ -18,6 +19,7 @@ from tests.support.functions import faulty_fields, problem
 from tests.support.metrics import growth
 from tests.support.orders import ADDRESS, OrderDesk, new_order, running_desk
 from tests.support.postgres import PostgresServer
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture(scope="module")
@@ -457,13 +459,13 @@ def test_erasure_takes_the_person_out_of_what_is_closed_and_keeps_the_sums(desk:
     assert desk.cancel(others, desk.customer("bob")).status_code == 200
     assert erased(desk) == {"erased": 1, "open": 2}
     assert erased(desk) == {"erased": 0, "open": 2}
-    assert not desk.execute(
-        "SELECT FROM orders.idempotency_keys WHERE convert_from(body, 'UTF8') LIKE %s",
-        (f"%{cancelled['order_id']}%",),
-    )
+    assert answers(desk, cancelled) == 0
+    assert answers(desk, others) == 1
     desk.post(f"/{sent['order_id']}/deliver")
     assert desk.take_back(sent, (1, 1)).status_code == 201
+    assert answers(desk, sent) > 0
     assert erased(desk) == {"erased": 1, "open": 1}
+    assert answers(desk, sent) == 0
     after = desk.order(sent)
     assert (after["address"], after["tracking"], after["returns"][0]["reason"]) == (None, None, None)
     assert (after["total_cents"], after["customer_id"], len(after["lines"])) == (
@@ -481,6 +483,30 @@ def test_erasure_takes_the_person_out_of_what_is_closed_and_keeps_the_sums(desk:
 def erased(desk: OrderDesk) -> dict[str, int]:
     answer: dict[str, int] = desk.post("/erasures", {"customer_id": "ada"}, desk.maintenance).get_json()
     return answer
+
+
+def answers(desk: OrderDesk, order: Mapping[str, Any]) -> int:
+    """How many stored answers name the order."""
+    statement = "SELECT count(*) FROM orders.idempotency_keys WHERE convert_from(body, 'UTF8') LIKE %s"
+    return int(desk.execute(statement, (f"%{order['order_id']}%",))[0][0])
+
+
+def test_an_answer_that_is_stored_while_its_order_is_erased_is_erased_too(desk: OrderDesk):
+    order = desk.paid(A=1)
+    assert desk.cancel(order).status_code == 200
+    with closing(desk.database.connect()) as other, other.cursor() as cursor, ThreadPoolExecutor(1) as pool:
+        cursor.execute("SELECT FROM orders.orders WHERE order_id = %s FOR UPDATE", (order["order_id"],))
+        cursor.execute(
+            "INSERT INTO orders.idempotency_keys"
+            " SELECT principal, route, 'late', body_sha256, status, headers, body, expires_at"
+            " FROM orders.idempotency_keys WHERE convert_from(body, 'UTF8') LIKE %s",
+            (f"%{order['order_id']}%",),
+        )
+        erasing = pool.submit(erased, desk)
+        wait_for(lambda: desk.execute("SELECT pid FROM pg_locks WHERE NOT granted"))
+        other.commit()
+        assert erasing.result() == {"erased": 1, "open": 0}
+    assert answers(desk, order) == 0
 
 
 def test_an_order_is_counted_when_it_is_paid_and_once(desk: OrderDesk):

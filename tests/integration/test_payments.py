@@ -463,7 +463,7 @@ LONG = "x" * 101
         ({"reference": None}, "reference"),
         ({"amount_cents": 0}, "amount_cents"),
         ({"amount_cents": -1}, "amount_cents"),
-        ({"amount_cents": 10**13}, "amount_cents"),
+        ({"amount_cents": 10**16}, "amount_cents"),
         ({"amount_cents": "1000"}, "amount_cents"),
         ({"amount_cents": 1.5}, "amount_cents"),
         ({"currency": "cad"}, "currency"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
@@ -161,17 +161,46 @@ def test_a_recovery_that_ends_in_a_failure_leaves_no_trace_in_the_session(pool: 
             raise Conflict("no")
         return "complete"
 
-    registry = CollectorRegistry()
-    recovery = Recovery(
-        lambda *_: [{"kind": "sale", "document_id": document} for document in (broken, whole)],
-        {"sale": Kind(settle, lambda *_: None)},
-        Counter("recovered", "Recovered.", ["kind", "outcome"], registry=registry),
-        Gauge("unsettled", "Unsettled.", registry=registry),
-    )
+    recovery = a_recovery([broken, whole], settle, lambda *_: None)
     with pytest.raises(Unavailable), pool.transaction() as connection:
         recovery.recover(connection, 2)
     assert pool.read(setting, "idle_session_timeout") == "0"
     assert pool.opened == 1
+
+
+def a_recovery(
+    documents: Sequence[str],
+    settle: Callable[[Connection, str], str],
+    touch: Callable[[Connection, str, str], None],
+) -> Recovery:
+    """Of sales, in this order."""
+    registry = CollectorRegistry()
+    return Recovery(
+        lambda *_: [{"kind": "sale", "document_id": document} for document in documents],
+        {"sale": Kind(settle, touch)},
+        Counter("recovered", "Recovered.", ["kind", "outcome"], registry=registry),
+        Gauge("unsettled", "Unsettled.", registry=registry),
+    )
+
+
+def test_a_recovery_that_meets_a_defect_goes_on_with_the_rest(
+    pool: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken, whole = str(uuid.uuid4()), str(uuid.uuid4())
+    settled: list[str] = []
+    touched: list[str] = []
+
+    def settle(_: Connection, document_id: str) -> str:
+        if document_id == broken:
+            raise RuntimeError("a defect")
+        settled.append(document_id)
+        return "complete"
+
+    recovery = a_recovery([broken, whole], settle, lambda _, document_id, why: touched.append(document_id))
+    with pytest.raises(Unavailable), pool.transaction() as connection:
+        recovery.recover(connection, 2)
+    assert (settled, touched) == ([whole], [broken])
+    assert "Traceback" in caplog.text
 
 
 def test_a_read_that_loses_its_connection_is_run_again(pool: Database, database: Cloned) -> None:

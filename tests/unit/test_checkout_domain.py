@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 
+from functions.checkout import views
 from functions.checkout.domain import Bill, Item, Refused, bill, stock_lacking
+from functions.orders import bodies
+from functions.payments.views import LARGEST_AMOUNT_CENTS
 from functions.shared.catalogue import Product
 from functions.shared.taxes import TaxRates
 
@@ -69,3 +72,7 @@ def test_lacking_stock_is_told_by_the_place_of_its_line() -> None:
     problem = stock_lacking(lines, [{"sku": "B", "requested": 1, "available": 0}]).problem
     assert problem.errors == [{"field": "lines.1.sku", "message": "1 wanted, 0 available"}]
     assert problem.members["lacking"] == [{"sku": "B", "requested": 1, "available": 0}]
+
+
+def test_every_total_that_can_be_agreed_to_can_be_ordered_and_charged() -> None:
+    assert views.HIGHEST_TOTAL_CENTS == bodies.HIGHEST_AMOUNT_CENTS == LARGEST_AMOUNT_CENTS
