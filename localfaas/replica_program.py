@@ -8,7 +8,7 @@ import shlex
 from pathlib import Path
 
 from localfaas import private_mount, watchdog
-from localfaas.build import interpreter_for
+from localfaas.build import BuildError, interpreter_for
 from localfaas.deployment import MAX_REPLICAS, PORT_ANNOTATION
 from localfaas.images import FORK, SEARCHED, workload
 from localfaas.registry import Desired, Registry
@@ -53,7 +53,12 @@ def _of_replicas(base: int) -> set[int]:
 
 
 def replica_program(settings: Settings, desired: Desired, slot: int, port: int) -> Program:
-    """The supervisord program of one replica: the process that the watchdog would start in the image."""
+    """The supervisord program of one replica: the process that the watchdog would start in the image.
+
+    Raises BuildError when there is no image, or nothing in it to start.
+    """
+    if not desired.layout.is_dir():
+        raise BuildError(f"{desired.layout} is gone: build and deploy again")
     deployment = desired.deployment
     name = f"{desired.name}-{slot}"
     interpreter = interpreter_for(desired.layout, settings)

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from localfaas import replicas
+from localfaas.build import BuildError
 from localfaas.deployment import PORT_ANNOTATION, FunctionDeployment, validate
 from localfaas.envoy import Membership
 from localfaas.gateway import write_endpoints
 from localfaas.registry import Desired, Registry
-from localfaas.replica_program import FREE_PORTS_FROM, base_port
+from localfaas.replica_program import FREE_PORTS_FROM, base_port, replica_program
 from localfaas.replicas import Reconciler
 from localfaas.settings import LOOPBACK, PORTS, REPLICA_PORT_STEP, Settings
 from localfaas.supervisor import Process, Program, Supervisor, abouts, write_program
@@ -165,3 +166,11 @@ def test_a_removed_functions_port_is_free_for_the_next_once_its_replicas_are_gon
         registry.delete(name)
     assert set(bases.values()) == {FREE_PORTS_FROM, FREE_PORTS_FROM + 1}
     assert bases["pr-1"] != bases["pr-0"]
+
+
+def test_nothing_is_started_of_a_build_that_is_gone(settings: Settings) -> None:
+    """What is in it decides how the function is run."""
+    registry = Registry(settings.deployments)
+    registry.create(validate({"service": "cat", "image": "i", "envProcess": "cat"}), settings.builds / "gone")
+    with pytest.raises(BuildError, match="gone: build and deploy again"):
+        replica_program(settings, registry.all()[0], 1, 8001)
