@@ -7,12 +7,12 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
 import requests
 
+from localfaas.supervisor import Supervisor
 from tests.support.leaks import check_gone, held
 from tests.support.platform import discard, new_platform, steady_load
 from tests.support.ports import free_offset
@@ -252,15 +252,11 @@ def test_up_after_down_brings_everything_to_the_ports_that_are_asked_for_now(sma
         small.run("up")
 
 
-def test_down_that_was_interrupted_is_repaired_by_up(small):
-    leaving = subprocess.Popen(
-        [sys.executable, "-m", "localfaas", "--project", str(small.project), "down"],
-        env=small.environment(),
-        cwd=small.project,
-    )
-    wait_for(lambda: small.processes()["echo-1"]["state"] == "STOPPED", 30, "echo-1 stopped")
-    leaving.send_signal(signal.SIGINT)
-    leaving.wait(30)
+def test_what_an_interrupted_down_has_stopped_is_started_by_up(small):
+    supervisor = Supervisor(small.settings)
+    for name in ("api", "echo-1"):  # in this order, and by no end of supervisord
+        supervisor.stop(name)
+        supervisor.wait_stopped([name], 30)
     small.run("up")
     assert requests_ok(small.edge("/api/echo"))
     assert available(small, "echo") == ["echo-1"]

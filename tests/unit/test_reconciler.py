@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import http.server
+import os
+import subprocess
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -114,6 +118,7 @@ def test_what_one_function_cannot_stops_no_other(
 
     monkeypatch.setattr(replicas, "replica_program", made)
     monkeypatch.setattr(replicas, "is_ready", lambda port: True)
+    monkeypatch.setattr(replicas, "listens", lambda pid, port: True)
     supervisor = Recorded(settings, {})
     found, published = reconciler(settings, deployed(settings, "bad", "good"), supervisor)
     found.step()
@@ -121,6 +126,36 @@ def test_what_one_function_cannot_stops_no_other(
     assert set(supervisor.known) == {"good-1"}
     assert len(published["good"]) == 1
     assert "bad: template.yml: fprocess: expected a text" in caplog.text
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_only_what_the_replicas_own_process_answers_makes_it_ready(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, own: bool
+) -> None:
+    """Whoever else has its port, a server of files for instance, gets none of its traffic."""
+    monkeypatch.setattr(replicas, "replica_program", program_of)
+    registry = Registry(settings.deployments)
+    with http.server.HTTPServer((LOOPBACK, 0), http.server.BaseHTTPRequestHandler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        registry.create(with_port("echo", server.server_port), settings.state / "layout")
+        supervisor = Recorded(settings, {})
+        found, published = reconciler(settings, registry, supervisor)
+        sleeping = subprocess.Popen(["sleep", "60"])
+        monkeypatch.setattr(replicas, "is_ready", lambda port: True)
+        try:
+            found.step()
+            pid = os.getpid() if own else sleeping.pid
+            supervisor.known["echo-1"] = Process("echo-1", "RUNNING", pid, 0, "")
+            found.step()
+            found.step()
+        finally:
+            sleeping.kill()
+            sleeping.wait()
+            server.shutdown()
+        assert published["echo"] == (((LOOPBACK, server.server_port),) if own else ())
+    taken = f"echo-1: port {server.server_port} is taken by"
+    assert caplog.text.count(taken) == (0 if own else 1)
+    assert own or f"(pid {os.getpid()})" in caplog.text
 
 
 def test_a_defect_with_one_function_stops_no_other(
