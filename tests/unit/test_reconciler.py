@@ -209,3 +209,23 @@ def test_nothing_is_started_of_a_build_that_is_gone(settings: Settings) -> None:
     registry.create(validate({"service": "cat", "image": "i", "envProcess": "cat"}), settings.builds / "gone")
     with pytest.raises(BuildError, match="gone: build and deploy again"):
         replica_program(settings, registry.all()[0], 1, 8001)
+
+
+def test_a_deployment_takes_no_secret_from_the_replicas_of_the_one_before(settings: Settings) -> None:
+    """They read it with every request, and go on if the new ones never become ready."""
+    layout = settings.state / "layout"
+    layout.mkdir(parents=True)
+    registry, folders = Registry(settings.deployments), []
+    for secrets in (["word"], [], ["other"]):
+        body = {"service": "cat", "image": "i", "envProcess": "cat", "secrets": secrets}
+        registry.put(validate(body), layout, 1)
+        (desired,) = registry.all()
+        program = replica_program(settings, desired, len(folders) + 1, 8001)
+        folders.append(Path(program.environment["secret_mount_path"]))
+        if secrets != []:
+            write_program(settings, program)
+    assert [sorted(link.name for link in folder.iterdir()) for folder in (folders[0], folders[2])] == [
+        ["word"],
+        ["other"],
+    ]
+    assert not folders[1].exists(), "nobody runs with it any more"
