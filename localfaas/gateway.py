@@ -17,6 +17,7 @@ from localfaas.gateway_listener import API_BODY_FILTER, CALL_ID_FILTER, CONTENT_
 from localfaas.gateway_update import Update, apply_update
 from localfaas.registry import Desired
 from localfaas.settings import LOOPBACK, Settings
+from localfaas.watchdog import seconds
 
 __all__ = [
     "bootstrap",
@@ -28,8 +29,17 @@ __all__ = [
     "write_gateway",
 ]
 
-FUNCTION_TIMEOUT_SECONDS = 15
-"""The gateway's place in the time budget: client 30 > edge 20 > gateway 15 > function 10."""
+FUNCTION_TIMEOUT_SECONDS = 60
+"""What a call and its whole answer may take where the function sets no `exec_timeout`: the `upstreamTimeout` of OpenFaaS' chart."""
+
+MARGIN_SECONDS = 5
+"""What the gateway waits beyond a function's own `exec_timeout`, so that it is the function that answers.
+
+With the shop's 10 s, the gateway's place in its time budget: client 30 > edge 20 > gateway 15 > function 10.
+"""
+
+LONGEST_SECONDS = 86_400
+"""More than any call takes, and a number that Envoy can read."""
 
 API_TIMEOUT_SECONDS = 65
 """What one `/system` request may take; logs may follow for ever."""
@@ -164,6 +174,7 @@ def _function_routes(one: Desired, name_in_url: str) -> list[Resource]:
 
 def _function_route(one: Desired, name_in_url: str, match: Resource) -> Resource:
     limit = str(one.deployment.max_inflight)
+    timeout = _timeout_seconds(one)
     labels = {"name": name_in_url, "function": f"{one.name}.{NAMESPACE}", "limit": limit}
     return {
         "name": f"function {name_in_url}",
@@ -173,12 +184,22 @@ def _function_route(one: Desired, name_in_url: str, match: Resource) -> Resource
             "cluster": one.name,
             "prefix_rewrite": "/",
             "host_rewrite_literal": f"{one.name}.{NAMESPACE}:8080",
-            "timeout": f"{FUNCTION_TIMEOUT_SECONDS}s",
+            "timeout": f"{timeout:g}s",
+            "idle_timeout": f"{max(timeout, FUNCTION_TIMEOUT_SECONDS) + MARGIN_SECONDS:g}s",
             "retry_policy": _retry_policy(),
         },
         "typed_per_filter_config": {CALL_ID_FILTER: filter_enabled(), CONTENT_TYPE_FILTER: filter_enabled()},
         **_function_headers(),
     }
+
+
+def _timeout_seconds(one: Desired) -> float:
+    """Of a call of the function; one that is no duration is the function's to complain of."""
+    try:
+        own = seconds(one.deployment.env_vars.get("exec_timeout") or "0")
+    except ValueError:
+        own = 0
+    return min(own + MARGIN_SECONDS, LONGEST_SECONDS) if own else FUNCTION_TIMEOUT_SECONDS
 
 
 def _function_headers() -> Resource:

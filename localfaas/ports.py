@@ -57,6 +57,25 @@ def is_taken(port: int) -> bool:
         return False
 
 
+def listens(pid: int, port: int) -> bool:
+    """Whether a process, or one below it, listens on a port; one that does not let itself be asked is believed."""
+    try:
+        program = psutil.Process(pid)
+        family = [program, *program.children(recursive=True)]
+        return any(_has(process, port) for process in family)
+    except psutil.AccessDenied:
+        return True
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _has(process: psutil.Process, port: int) -> bool:
+    return any(
+        connection.status == psutil.CONN_LISTEN and connection.laddr.port == port
+        for connection in process.net_connections("tcp")
+    )
+
+
 def holder(port: int) -> str:
     """` by nginx (pid 42)`: who listens on a port, as the end of a sentence."""
     with suppress(psutil.Error):

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 from pathlib import Path
 
 from localfaas import private_mount, watchdog
-from localfaas.build import interpreter_for
+from localfaas.build import BuildError, interpreter_for
 from localfaas.deployment import MAX_REPLICAS, PORT_ANNOTATION
 from localfaas.images import FORK, SEARCHED, workload
 from localfaas.registry import Desired, Registry
@@ -53,7 +54,12 @@ def _of_replicas(base: int) -> set[int]:
 
 
 def replica_program(settings: Settings, desired: Desired, slot: int, port: int) -> Program:
-    """The supervisord program of one replica: the process that the watchdog would start in the image."""
+    """The supervisord program of one replica: the process that the watchdog would start in the image.
+
+    Raises BuildError when there is no image, or nothing in it to start.
+    """
+    if not desired.layout.is_dir():
+        raise BuildError(f"{desired.layout} is gone: build and deploy again")
     deployment = desired.deployment
     name = f"{desired.name}-{slot}"
     interpreter = interpreter_for(desired.layout, settings)
@@ -90,12 +96,14 @@ def replica_program(settings: Settings, desired: Desired, slot: int, port: int) 
 
 
 def _link_secrets(settings: Settings, desired: Desired) -> Path:
-    """A directory with links to this deployment's secrets and to no others."""
-    directory = settings.state / "secrets-of" / desired.name
+    """A directory with links to this deployment's secrets; those of deployments of which no replica is left go."""
+    of_function = settings.state / "secrets-of" / desired.name
+    directory = of_function / desired.generation
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for link in directory.iterdir():
-        if link.name not in desired.deployment.secrets:
-            link.unlink()
+    needed = {desired.generation, *(about.get("generation") for about in abouts(settings).values())}
+    for folder in of_function.iterdir():
+        if folder.name not in needed:
+            shutil.rmtree(folder, ignore_errors=True)
     for secret in desired.deployment.secrets:
         link = directory / secret
         if not link.is_symlink():

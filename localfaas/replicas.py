@@ -23,6 +23,7 @@ from localfaas.build import BuildError
 from localfaas.envoy import Address, EnvoyFiles, Membership
 from localfaas.gateway import write_endpoints
 from localfaas.interpreter import InterpreterError
+from localfaas.ports import holder, listens
 from localfaas.registry import Desired, Registry
 from localfaas.replica_program import base_port, replica_program
 from localfaas.rollout import Action, Leave, Phase, Replica, Wanted, plan
@@ -56,6 +57,7 @@ class _Slot:
     port: int
     phase: Phase = Phase.STARTING
     left_at: float = 0.0
+    port_taken: bool = False
     seen_at: float = field(default_factory=time.monotonic)
 
 
@@ -190,23 +192,32 @@ class Reconciler:
     def _observe(self, processes: dict[str, Process]) -> None:
         """Move replicas between starting and serving."""
         now = time.monotonic()
-        starting = []
+        starting: list[tuple[str, _Slot, int]] = []
         for name, slot in self._slots.items():
             process = processes.get(name)
             if process and process.state in {"RUNNING", "STARTING"}:
                 slot.seen_at = now
                 if slot.phase is Phase.STARTING:
-                    starting.append(slot)
+                    starting.append((name, slot, process.pid))
             elif slot.phase is Phase.SERVING and now - slot.seen_at > LOST_SECONDS:
                 slot.phase = Phase.STARTING
                 log.warning("%s is gone: out of rotation until it is ready again", name)
             if process and process.state in {"FATAL", "STOPPED"} and slot.phase is not Phase.LEAVING:
                 self._supervisor.start(name)  # supervisord leaves both as they are
                 slot.phase = Phase.STARTING
-        ports = [slot.port for slot in starting]
-        for slot, ready in zip(starting, self._pool.map(is_ready, ports), strict=True):
-            if ready:
+        ports = [slot.port for _, slot, _ in starting]
+        for (name, slot, pid), ready in zip(starting, self._pool.map(is_ready, ports), strict=True):
+            if ready and self._has_its_port(name, slot, pid):
                 slot.phase = Phase.SERVING
+
+    def _has_its_port(self, name: str, slot: _Slot, pid: int) -> bool:
+        """Whether it was the replica that said it is ready; says once in the log who else has its port."""
+        if listens(pid, slot.port):
+            slot.port_taken = False
+        elif not slot.port_taken:
+            slot.port_taken = True
+            log.error("%s: port %d is taken%s", name, slot.port, holder(slot.port))
+        return not slot.port_taken
 
     def _retire(self, processes: dict[str, Process]) -> None:
         """Stop replicas that have drained, and forget those that have stopped or were never begun."""

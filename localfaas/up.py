@@ -29,7 +29,7 @@ from localfaas.settings import Settings
 from localfaas.stack import Stack, StackError, StackFunction, load_stack, stack_file
 from localfaas.status import LIMITS_OFF
 from localfaas.strays import end_strays
-from localfaas.supervisor import Supervisor
+from localfaas.supervisor import Supervisor, abouts, delete_program
 from localfaas.supervisord import start_supervisord
 
 ANSWER_SECONDS = 60.0
@@ -68,6 +68,7 @@ def up(settings: Settings, environ: dict[str, str], steps: Steps) -> None:
         if not settings.rate_limits:
             steps.warn(as_typed(LIMITS_OFF, settings.project))
         with steps.step("Embedded edge and function gateway"):
+            supervisor.replace(platform.api_program(settings))
             _wait_for_api(settings)
             _load_edge(settings)
         with steps.step("Monitoring") as notes:
@@ -86,10 +87,16 @@ def up(settings: Settings, environ: dict[str, str], steps: Steps) -> None:
 
 
 def start_processes(settings: Settings, supervisor: Supervisor, stack: Stack) -> None:
-    """supervisord, then PostgreSQL, both Envoys and the API, each replaced only if it changed."""
+    """supervisord, then PostgreSQL and both Envoys, each replaced only if it changed.
+
+    Not the API, which starts the replicas: these need the database as migrations leave it, and its present address.
+    """
     deployed = Registry(settings.deployments).all()
     if not supervisor.is_running():
         gateway.forget_endpoints(settings, deployed)
+        # Those of the last time may be for other ports, or for a Python that is no longer there.
+        for name in abouts(settings):
+            delete_program(settings, name)
         start_supervisord(settings)
     if needs_database(settings, stack) and not settings.database_url:
         cluster = platform.postgres_cluster(settings)
@@ -100,7 +107,6 @@ def start_processes(settings: Settings, supervisor: Supervisor, stack: Stack) ->
     # Read anew: the API, where it runs, may have changed it meanwhile.
     gateway.write_gateway(settings, Registry(settings.deployments).all())
     edge.write_bootstrap(settings)
-    supervisor.replace(platform.api_program(settings))
     for node in ("gateway", "edge"):
         supervisor.replace(platform.envoy_program(settings, node))
 

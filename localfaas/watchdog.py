@@ -54,6 +54,7 @@ def main() -> None:
     except ValueError as exc:
         raise SystemExit(str(exc)) from exc
     serve(watchdog, host, port, THREADS)
+    watchdog.kill()
 
 
 class Watchdog:
@@ -68,6 +69,12 @@ class Watchdog:
         self._timeout = seconds(environ.get("exec_timeout") or "0")
         self._combined = environ.get("combine_output", "true") != "false"
         self._tells = environ.get("cgi_headers", "true") != "false"
+        self._running: set[subprocess.Popen[bytes]] = set()
+
+    def kill(self) -> None:
+        """End what still runs: in an image it would end with the container."""
+        for process in list(self._running):
+            process.kill()
 
     def __call__(self, request: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         method = request["REQUEST_METHOD"]
@@ -130,7 +137,9 @@ class Watchdog:
         timer = threading.Timer(self._timeout, kill)
         if self._timeout:
             timer.start()
+        self._running.add(process)
         code = process.wait()
+        self._running.discard(process)
         timer.cancel()
         if code < 0:
             return f"signal: {-code}", late.is_set()

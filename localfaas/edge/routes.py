@@ -133,10 +133,10 @@ def _substitute(pattern: str, substitution: str) -> dict[str, Any]:
 
 
 def matchers(route: Route) -> list[Resource]:
-    """Envoy header matchers for the route's headers (values compared without case, as Kong does)."""
+    """Envoy header matchers for the route's headers: without case, a regex anywhere in the value, as Kong does."""
     found = []
     for name, values in route.headers.items():
-        parts = [value[2:] if value.startswith("~*") else re.escape(value) for value in values]
+        parts = [f".*(?:{value[2:]}).*" if value.startswith("~*") else re.escape(value) for value in values]
         expression = "(?i)(?:" + "|".join(parts) + ")"
         found.append({"name": name, "string_match": {"safe_regex": {"regex": expression}}})
     return found

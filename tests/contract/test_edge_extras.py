@@ -70,6 +70,30 @@ plugins: [{everywhere}]
 # ip-restriction
 
 
+@pytest.mark.parametrize(
+    ("pattern", "matching", "others"),
+    [
+        ("curl", ["curl/8.5", "a CURL"], ["wget"]),
+        ("^curl", ["curl/8.5"], ["a curl"]),
+        ("curl$|wget", ["a curl", "wget 1"], ["curl/8.5"]),
+    ],
+)
+def test_a_regex_of_a_header_may_match_a_part_of_it(
+    edge: RunningEdge, upstream: Upstream, pattern: str, matching: list[str], others: list[str]
+) -> None:
+    """As Kong's router has it, which anchors the regular expressions of paths alone (kong/router/transform.lua)."""
+    port = upstream.server_port
+    edge.load(f"""
+_format_version: "3.0"
+services:
+- name: a
+  url: http://127.0.0.1:{port}
+  routes: [{{name: bots, paths: [/a], headers: {{user-agent: ["~*{pattern}"]}}}}]
+""")
+    assert [edge.get("/a", {"User-Agent": agent}).status for agent in matching] == [200] * len(matching)
+    assert [edge.get("/a", {"User-Agent": agent}).status for agent in others] == [404] * len(others)
+
+
 def restricted(config: str) -> str:
     return f"{{name: ip-restriction, config: {{{config}}}}}"
 

@@ -7,12 +7,15 @@ import shutil
 import signal
 import socket
 import subprocess
+from dataclasses import replace
 
 import pytest
 import requests
 
+from localfaas.supervisor import Supervisor
 from tests.support.leaks import check_gone, held
 from tests.support.platform import discard, listening, new_platform, steady_load
+from tests.support.ports import free_offset
 from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.e2e
@@ -266,6 +269,40 @@ def test_request_in_flight_survives_down_and_nothing_else_does_and_up_makes_buil
     small.run("up")
     assert requests_ok(small.edge("/api/echo"))
     assert available(small, "slow") == ["slow-1"]
+
+
+def test_up_after_down_brings_everything_to_the_ports_that_are_asked_for_now(small):
+    small.run("down")
+    moved = replace(small, offset=free_offset())
+    try:
+        moved.run("up")
+        assert requests.get(moved.edge("/api/echo"), timeout=10).json()["gateway"] == moved.gateway("")
+        assert moved.processes()["echo-1"]["port"] == 8002 + moved.offset
+    finally:
+        moved.run("down")
+        small.run("up")
+
+
+def test_what_an_interrupted_down_has_stopped_is_started_by_up(small):
+    supervisor = Supervisor(small.settings)
+    for name in ("api", "echo-1"):  # in this order, and by no end of supervisord
+        supervisor.stop(name)
+        supervisor.wait_stopped([name], 30)
+    small.run("up")
+    assert requests_ok(small.edge("/api/echo"))
+    assert available(small, "echo") == ["echo-1"]
+
+
+def test_two_ups_at_once_start_one_platform(small):
+    other = new_platform(small.project)
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        ups = [pool.submit(other.run, "up") for _ in range(2)]
+        told = [up.result().stdout for up in ups]
+    try:
+        assert requests_ok(other.edge("/api/echo"))
+        assert sum("Waiting for another" in text for text in told) == 1
+    finally:
+        discard(other)
 
 
 def test_up_returns_when_what_it_deployed_serves(small):

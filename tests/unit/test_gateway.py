@@ -71,6 +71,28 @@ def test_a_request_that_reached_a_function_is_never_sent_again() -> None:
         assert conditions == {"connect-failure", "refused-stream", "reset-before-request"}
 
 
+@pytest.mark.parametrize(
+    ("exec_timeout", "timeout"),
+    [
+        ("10s", "15s"),
+        ("1m30s", "95s"),
+        ("20", "25s"),
+        ("", "60s"),
+        ("0s", "60s"),
+        ("soon", "60s"),
+        ("9" * 30, "86400s"),
+    ],
+)
+def test_a_call_may_take_a_little_longer_than_the_function_gives_itself(
+    exec_timeout: str, timeout: str
+) -> None:
+    (table,) = gateway.routes([desired("cart", exec_timeout=exec_timeout)])[0]["virtual_hosts"]
+    actions = [one["route"] for one in table["routes"] if one["name"].startswith("function cart")]
+    assert {action["timeout"] for action in actions} == {timeout}
+    silence = {float(action["idle_timeout"].removesuffix("s")) for action in actions}
+    assert min(silence) > float(timeout.removesuffix("s"))
+
+
 def limits(name: str) -> dict[str, int]:
     (cluster,) = (one for one in gateway.clusters(SHOP, SETTINGS) if one["name"] == name)
     (threshold,) = cluster["circuit_breakers"]["thresholds"]

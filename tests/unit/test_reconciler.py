@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import http.server
+import os
+import subprocess
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from localfaas import replicas
+from localfaas.build import BuildError
 from localfaas.deployment import PORT_ANNOTATION, FunctionDeployment, validate
 from localfaas.envoy import Membership
 from localfaas.gateway import write_endpoints
 from localfaas.registry import Desired, Registry
-from localfaas.replica_program import FREE_PORTS_FROM, base_port
+from localfaas.replica_program import FREE_PORTS_FROM, base_port, replica_program
 from localfaas.replicas import Reconciler
 from localfaas.settings import LOOPBACK, PORTS, REPLICA_PORT_STEP, Settings
 from localfaas.supervisor import Process, Program, Supervisor, abouts, write_program
@@ -113,6 +118,7 @@ def test_what_one_function_cannot_stops_no_other(
 
     monkeypatch.setattr(replicas, "replica_program", made)
     monkeypatch.setattr(replicas, "is_ready", lambda port: True)
+    monkeypatch.setattr(replicas, "listens", lambda pid, port: True)
     supervisor = Recorded(settings, {})
     found, published = reconciler(settings, deployed(settings, "bad", "good"), supervisor)
     found.step()
@@ -120,6 +126,36 @@ def test_what_one_function_cannot_stops_no_other(
     assert set(supervisor.known) == {"good-1"}
     assert len(published["good"]) == 1
     assert "bad: template.yml: fprocess: expected a text" in caplog.text
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_only_what_the_replicas_own_process_answers_makes_it_ready(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, own: bool
+) -> None:
+    """Whoever else has its port, a server of files for instance, gets none of its traffic."""
+    monkeypatch.setattr(replicas, "replica_program", program_of)
+    registry = Registry(settings.deployments)
+    with http.server.HTTPServer((LOOPBACK, 0), http.server.BaseHTTPRequestHandler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        registry.create(with_port("echo", server.server_port), settings.state / "layout")
+        supervisor = Recorded(settings, {})
+        found, published = reconciler(settings, registry, supervisor)
+        sleeping = subprocess.Popen(["sleep", "60"])
+        monkeypatch.setattr(replicas, "is_ready", lambda port: True)
+        try:
+            found.step()
+            pid = os.getpid() if own else sleeping.pid
+            supervisor.known["echo-1"] = Process("echo-1", "RUNNING", pid, 0, "")
+            found.step()
+            found.step()
+        finally:
+            sleeping.kill()
+            sleeping.wait()
+            server.shutdown()
+        assert published["echo"] == (((LOOPBACK, server.server_port),) if own else ())
+    taken = f"echo-1: port {server.server_port} is taken by"
+    assert caplog.text.count(taken) == (0 if own else 1)
+    assert own or f"(pid {os.getpid()})" in caplog.text
 
 
 def test_a_defect_with_one_function_stops_no_other(
@@ -165,3 +201,31 @@ def test_a_removed_functions_port_is_free_for_the_next_once_its_replicas_are_gon
         registry.delete(name)
     assert set(bases.values()) == {FREE_PORTS_FROM, FREE_PORTS_FROM + 1}
     assert bases["pr-1"] != bases["pr-0"]
+
+
+def test_nothing_is_started_of_a_build_that_is_gone(settings: Settings) -> None:
+    """What is in it decides how the function is run."""
+    registry = Registry(settings.deployments)
+    registry.create(validate({"service": "cat", "image": "i", "envProcess": "cat"}), settings.builds / "gone")
+    with pytest.raises(BuildError, match="gone: build and deploy again"):
+        replica_program(settings, registry.all()[0], 1, 8001)
+
+
+def test_a_deployment_takes_no_secret_from_the_replicas_of_the_one_before(settings: Settings) -> None:
+    """They read it with every request, and go on if the new ones never become ready."""
+    layout = settings.state / "layout"
+    layout.mkdir(parents=True)
+    registry, folders = Registry(settings.deployments), []
+    for secrets in (["word"], [], ["other"]):
+        body = {"service": "cat", "image": "i", "envProcess": "cat", "secrets": secrets}
+        registry.put(validate(body), layout, 1)
+        (desired,) = registry.all()
+        program = replica_program(settings, desired, len(folders) + 1, 8001)
+        folders.append(Path(program.environment["secret_mount_path"]))
+        if secrets != []:
+            write_program(settings, program)
+    assert [sorted(link.name for link in folder.iterdir()) for folder in (folders[0], folders[2])] == [
+        ["word"],
+        ["other"],
+    ]
+    assert not folders[1].exists(), "nobody runs with it any more"

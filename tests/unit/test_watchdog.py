@@ -5,15 +5,20 @@ import os
 import re
 import signal
 import subprocess
+import sys
+import threading
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 import requests
 from werkzeug.test import Client, TestResponse
 
+from localfaas import watchdog
 from localfaas.watchdog import Watchdog, command_line, seconds
 from tests.support.ports import free_offset
+from tests.support.waiting import wait_for
 
 ENVIRON = {"PATH": "/usr/bin:/bin", "greeting": "hello"}
 
@@ -155,6 +160,23 @@ def test_as_a_process_it_answers_at_once_and_finishes_what_it_has_begun(tmp_path
     finally:
         process.kill()
         process.wait()
+
+
+def test_no_command_outlives_the_watchdog(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One without `exec_timeout` may take for ever; what a watchdog is stopped for is told by nobody else."""
+    monkeypatch.setattr(watchdog, "serve", lambda application, *_: serve_one(application))
+    monkeypatch.setattr(sys, "argv", ["watchdog", "sleep", "600"])
+    commands: list[psutil.Process] = []
+
+    def serve_one(application: Watchdog) -> None:
+        threading.Thread(target=Client(application).get, daemon=True).start()
+        wait_for(lambda: commands.extend(sleeping()) or commands, what="the command")
+
+    def sleeping() -> list[psutil.Process]:
+        return [child for child in psutil.Process().children() if child.name() == "sleep"]
+
+    watchdog.main()
+    wait_for(lambda: not sleeping(), what="the end of the command")
 
 
 def test_a_replica_without_a_command_says_so() -> None:

@@ -20,6 +20,7 @@ def echo(path):
         "headers": dict(request.headers),
         "body": request.get_data(as_text=True),
         "greeting": os.environ["greeting"],
+        "gateway": os.environ["gateway_url"],
         "replica": os.environ["HOSTNAME"],
         "secrets": {file.name: file.read_text() for file in directory.iterdir()},
     }
