@@ -217,7 +217,8 @@ WHERE sale_id = %(sale_id)s AND status IN ('pending', 'undoing')
 """
 
 _LOCK = """
-SELECT sale_id::text AS sale_id, status, origin, store, business_date, currency, taxes, void_request
+SELECT sale_id::text AS sale_id, status, origin, store, business_date, currency, taxes, void_request, void_reason,
+    (SELECT register FROM register_sessions WHERE session_id = void_session_id) AS void_register
 FROM sales
 WHERE sale_id = %(sale_id)s
 FOR UPDATE

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from functions.shared import Conflict, Connection, Row, Unavailable, UpstreamTimeout, claimed, identity
-from functions.shared.idempotency import NamedRequest
+from functions.shared.idempotency import NamedRequest, key_reused
 
 from . import counting, domain, people, stock, store
 from .bodies import NewVoid
@@ -14,6 +14,7 @@ from .bodies import NewVoid
 def void(connection: Connection, sale_id: str, body: NewVoid, request: NamedRequest) -> None:
     """Void a sale of today, or go on with it. The end is left for the caller to commit.
 
+    Raises Invalid when its key was another void's of this sale.
     Raises Unavailable when inventory cannot be reached: the void is recorded then, and finished later.
     """
     with claimed(connection, sale_id) as held:
@@ -22,6 +23,8 @@ def void(connection: Connection, sale_id: str, body: NewVoid, request: NamedRequ
         sale = _sale_to_change(connection, sale_id)
         if sale["void_request"] != request.name:
             _begin_void(connection, sale, body, request)
+        elif (sale["void_register"], sale["void_reason"]) != (body.register_name, body.reason):
+            raise key_reused()
         if sale["status"] != "voided":
             connection.commit()
             finish_void(connection, store.unsettled_sale(connection, sale_id))

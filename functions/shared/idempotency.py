@@ -99,11 +99,16 @@ class Attempt:
 def require_same_body(stored_sha256: bytes, sent_sha256: bytes) -> None:
     """Raise Invalid (422) when the key was used with another body."""
     if bytes(stored_sha256) != sent_sha256:
-        raise Invalid(
-            "This Idempotency-Key was used with another body.",
-            code="idempotency_key_reused",
-            errors=[{"field": KEY_HEADER, "message": "use a new key for a new request"}],
-        )
+        raise key_reused()
+
+
+def key_reused() -> Invalid:
+    """The refusal of a request whose key was used with another body."""
+    return Invalid(
+        "This Idempotency-Key was used with another body.",
+        code="idempotency_key_reused",
+        errors=[{"field": KEY_HEADER, "message": "use a new key for a new request"}],
+    )
 
 
 @dataclass(frozen=True)

@@ -146,6 +146,18 @@ def test_void_whose_answer_was_lost_is_finished_by_recovery_or_its_key(till: Til
     assert till.stock("A") == 10_000
 
 
+def test_key_of_a_void_is_good_for_its_register_and_reason_only(till: Till):
+    till.open("R2")
+    sale = till.sold(("A", 1))
+    till.gateway.lost.add("inventory")
+    assert problem(till.void(sale, key="1")) == (503, "void_unfinished")
+    till.gateway.lost.clear()
+    for another in ({"register": "R2"}, {"reason": "another"}):
+        assert problem(till.void(sale, key="1", **another)) == (422, "idempotency_key_reused")
+    assert till.void(sale, key="1").get_json()["status"] == "voided"
+    assert problem(till.void(sale, key="1", register="R2")) == (422, "idempotency_key_reused")
+
+
 def test_void_ends_with_the_stores_day_and_needs_an_untouched_sale(till: Till):
     old, touched = till.sold(("A", 1)), till.sold(("A", 2))
     till.execute(
