@@ -40,6 +40,7 @@ from tests.experiments.common.experiment import (
     still_good,
 )
 from tests.experiments.common.folder import Folder
+from tests.experiments.common.intervals import interval, said
 from tests.experiments.common.report import Figure, Verdict, at_least, at_most, every
 from tests.experiments.common.validity import Limits, objections
 
@@ -426,6 +427,54 @@ def test_what_noise_could_explain_is_not_told_apart(tmp_path: Path) -> None:
     ((difference,), _) = compare(a, b)
     assert difference.word == "cannot tell"
     assert difference.ratio.low < 1 < difference.ratio.high
+
+
+ENDLESS = (-np.inf, np.inf)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "word"),
+    [
+        ((1.0, *ENDLESS), (2.0, *ENDLESS), "cannot tell"),
+        ((1.0, *ENDLESS), (1.0, *ENDLESS), "cannot tell"),
+        ((1.0, 0.9, 1.1), (2.0, *ENDLESS), "cannot tell"),
+        ((1.22, 1.22, 1.22), (1.38, 1.38, 1.38), "cannot tell"),
+        ((0.0, 0.0, 0.0), (0.0, 0.0, 0.0), "the same"),
+        ((0.0, 0.0, 0.0), (3.0, 3.0, 3.0), "cannot tell"),
+    ],
+)
+def test_a_figure_without_an_interval_is_not_told_apart(
+    tmp_path: Path, before: tuple[float, ...], after: tuple[float, ...], word: str
+) -> None:
+    a, b = (
+        finished(tmp_path, name, Figure("count", "", *its)) for name, its in (("a", before), ("b", after))
+    )
+    assert [one.word for one in compare(a, b)[0]] == [word]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "word"),
+    [
+        ((650, 650, 850), (850, 850, 1050), "cannot tell"),
+        ((650, 650, 850), (1050, 1050, 1250), "better"),
+        ((650, 650, np.inf), (1050, 1050, 1250), "cannot tell"),
+        ((650, 650, 850), (1050, 1050, np.inf), "better"),
+    ],
+)
+def test_rungs_of_a_ladder_are_told_apart_only_where_another_lies_between(
+    tmp_path: Path, before: tuple[float, ...], after: tuple[float, ...], word: str
+) -> None:
+    a, b = (
+        finished(tmp_path, name, Figure("knee", "", *its, "higher"))
+        for name, its in (("a", before), ("b", after))
+    )
+    assert [one.word for one in compare(a, b)[0]] == [word]
+
+
+def test_few_repeats_have_no_interval_and_a_table_shows_their_range() -> None:
+    assert interval([3.0]) == interval([3.0, 4.0]) == ENDLESS
+    assert interval([2.0, 3.0, 4.0]) == pytest.approx((0.516, 5.484), abs=0.001)
+    assert (said([3.0]), said([3.0, 4.0], 1)) == ("3", "3.5 (3.0 to 4.0)")
 
 
 def test_what_differs_beside_the_figures_is_said(tmp_path: Path) -> None:

@@ -59,17 +59,24 @@ def _difference(a: Figure, b: Figure) -> Difference:
 def _ratio(a: Figure, b: Figure) -> Ratio:
     """b / a; errors of independent estimates add up in squares, on the logarithm, each from half its interval's width.
 
-    Where a figure is not above zero there are no logarithms: the extremes of both intervals are taken, which is wider.
+    Where a figure is not above zero there are no logarithms, and where it is an end of its interval no half: the extremes
+    of both intervals are taken, which is wider. A figure without an interval says nothing but that it is the same.
     """
-    if min(a.low, b.low) > 0 and all(map(math.isfinite, (a.high, b.high))):
-        middle = math.log(b.value / a.value)
+    value = b.value / a.value if a.value else math.nan
+    if not (_has_width(a) and _has_width(b)):
+        same = a.value == b.value and a.low == a.high and b.low == b.high
+        return Ratio(1.0, 1.0, 1.0) if same else Ratio(value, -math.inf, math.inf)
+    if min(a.low, b.low) > 0 and all(one.low < one.value < one.high < math.inf for one in (a, b)):
         width = math.hypot(*(math.log(one.high / one.low) / 2 for one in (a, b)))
-        return Ratio(math.exp(middle), math.exp(middle - width), math.exp(middle + width))
-    if a.value == b.value and a.low == a.high and b.low == b.high:
-        return Ratio(1.0, 1.0, 1.0)
+        return Ratio(value, value * math.exp(-width), value * math.exp(width))
     low = b.low / a.high if a.high > 0 else 0.0
     high = b.high / a.low if a.low > 0 else math.inf
-    return Ratio(b.value / a.value if a.value else math.nan, max(0.0, low), high)
+    return Ratio(value, max(0.0, low), high)
+
+
+def _has_width(figure: Figure) -> bool:
+    """Values that were alike each time, or of which there was one, do not tell how far the next may be off."""
+    return figure.low < figure.high and not (math.isinf(figure.low) and math.isinf(figure.high))
 
 
 def _word(better: str, ratio: Ratio) -> str:
