@@ -6,6 +6,7 @@ import argparse
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,14 +20,14 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from benchmarks.quantiles import Ratio, over_blocks, quantile, quantile_interval
-from benchmarks.report import PROJECT, BenchmarkError
+from benchmarks.report import PROJECT, BenchmarkError, machine
 from localfaas.settings import Settings
 from tests.experiments import __main__ as laboratory
 from tests.experiments.__main__ import ORDER, names
 from tests.experiments.common import answers, index, proof
 from tests.experiments.common.answers import Answers
 from tests.experiments.common.clocks import Ticks
-from tests.experiments.common.compare import compare
+from tests.experiments.common.compare import by_chance, compare
 from tests.experiments.common.driving import Block, Request, interleaved
 from tests.experiments.common.experiment import (
     NOT_MADE,
@@ -272,10 +273,12 @@ class Harness(Counting):
     name = proof.NAME
 
 
-def prove(state: Path, word: str = "met", **changed: str) -> None:
+def prove(state: Path, word: str = "met", bare: float = 0.2, **changed: str) -> None:
     folder = Folder.new(state, "harness", {})
     about = folder.settings
-    document = {**about, "proof": {**about["proof"], **changed}, "verdicts": [{"word": word}]}
+    document = {
+        **about, "proof": {**about["proof"], **changed}, proof.BARE: bare, "verdicts": [{"word": word}],
+    }  # fmt: skip
     folder.write("result.json", document)
 
 
@@ -286,7 +289,9 @@ def test_a_proof_stands_until_it_is_old_or_the_code_or_the_machine_is_another(tm
     assert not proof.stands(tmp_path, datetime.now(UTC) + timedelta(hours=13))
 
 
-@pytest.mark.parametrize("changed", [{"word": "missed"}, {"code": "another"}, {"boot": "another"}])
+@pytest.mark.parametrize(
+    "changed", [{"word": "missed"}, {"code": "another"}, {"boot": "another"}, {"k6": "another"}]
+)
 def test_a_proof_that_failed_or_is_about_something_else_does_not_stand(
     tmp_path: Path, changed: dict[str, str]
 ) -> None:
@@ -480,6 +485,40 @@ def test_few_repeats_have_no_interval_and_a_table_shows_their_range() -> None:
 def test_what_differs_beside_the_figures_is_said(tmp_path: Path) -> None:
     a, b = finished(tmp_path, "a", figure(1), full=True), finished(tmp_path, "b", figure(1), full=False)
     assert compare(a, b)[1] == ["full was True and False"]
+
+
+def test_another_k6_or_database_is_said(tmp_path: Path) -> None:
+    assert machine()["k6"].startswith("v") and machine()["postgresql"][0].isdigit()
+    a, b = finished(tmp_path, "a", figure(1)), finished(tmp_path, "b", figure(1))
+    b.write("result.json", {**b.read("result.json"), "machine": {"k6": "v1.1.0", "postgresql": "18.6"}})
+    assert compare(a, b)[1] == ["postgresql was not told and 18.6", "k6 was not told and v1.1.0"]
+
+
+@pytest.mark.parametrize(("after", "warned"), [(0.47, True), (0.2, False), (None, False)])
+def test_a_machine_that_was_slower_that_day_is_said(
+    tmp_path: Path, after: float | None, warned: bool
+) -> None:
+    a, b = finished(tmp_path, "a", figure(1)), finished(tmp_path, "b", figure(1))
+    for folder, bare in ((a, 0.19), (b, after)):
+        folder.write("result.json", {**folder.read("result.json"), proof.BARE: bare})
+    remarks = compare(a, b)[1]
+    assert any("0.19 and 0.47 ms" in one for one in remarks) == warned
+    assert len(remarks) == warned
+
+
+def test_a_result_knows_how_fast_the_machine_was_that_day(tmp_path: Path) -> None:
+    assert Folder.new(tmp_path, "counting", {}).settings[proof.BARE] is None
+    prove(tmp_path, bare=0.19)
+    assert Folder.new(tmp_path, "counting", {}).settings[proof.BARE] == 0.19
+
+
+def test_of_many_figures_some_are_told_apart_by_chance(tmp_path: Path) -> None:
+    many = [Figure(str(number), "", 10, 9.9, 10.1) for number in range(84)]
+    a = finished(tmp_path, "a", *many)
+    b = finished(tmp_path, "b", *many[:-2], *(replace(one, value=20, low=19, high=21) for one in many[-2:]))
+    assert by_chance(compare(a, b)[0]) == (
+        "Told apart: 2 of 84; of as many that are alike, up to 4.2 would be by chance."
+    )
 
 
 def test_another_experiment_cannot_be_compared(tmp_path: Path) -> None:
