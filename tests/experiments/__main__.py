@@ -15,7 +15,7 @@ from rich.table import Table
 
 from benchmarks.report import BenchmarkError, load_settings, table_console
 from tests.experiments.common import index
-from tests.experiments.common.compare import compare
+from tests.experiments.common.compare import by_chance, compare
 from tests.experiments.common.experiment import STOPPED, UNPROVEN, Experiment, main, still_good
 from tests.experiments.common.folder import Folder
 
@@ -92,6 +92,7 @@ def tell_apart(arguments: Sequence[str]) -> int:
         name = ", ".join(filter(None, (one.name, one.unit)))
         table.add_row(name, f"{one.a:.4g}", f"{one.b:.4g}", one.ratio.said(), one.word)
     console.print(table)
+    console.print(by_chance(differences), markup=False, soft_wrap=True)
     for remark in remarks:
         console.print(f"Beware: {remark}.", markup=False, soft_wrap=True)
     return 0

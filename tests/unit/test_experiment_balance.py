@@ -123,4 +123,4 @@ def test_what_was_interrupted_after_its_first_run_is_concluded(tmp_path: Path) -
     run.write("blocks.json", {"arms": {name: name for name in ALGORITHMS}, "rates": {}, "dropped": 0})
     run.write("counts.json", {"counts": dict.fromkeys(ALGORITHMS, EVEN), "taken": [900] * 3, "refused": {}})
     run.write("done.json", {})
-    assert [one.met for one in EXPERIMENT.conclude(folder).verdicts] == [True, True]
+    assert [one.word for one in EXPERIMENT.conclude(folder).verdicts] == ["cannot tell"] * 2

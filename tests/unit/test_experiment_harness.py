@@ -72,3 +72,7 @@ def test_the_long_form_wants_to_know_better(proof):
 def test_a_ratio_that_is_off_or_not_known_proves_nothing(proof, noise: float, ratio: float, met: bool):
     [verdict] = EXPERIMENT.conclude(proof(FEWEST_RUNS, noise, ratio)).verdicts
     assert verdict.met is met
+
+
+def test_the_proof_says_how_fast_the_machine_was(proof):
+    assert EXPERIMENT.conclude(proof(FEWEST_RUNS)).more == {"bare_p50_ms": pytest.approx(0.4, abs=0.02)}

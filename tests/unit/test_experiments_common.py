@@ -24,14 +24,14 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from benchmarks.quantiles import Ratio, over_blocks, quantile, quantile_interval
-from benchmarks.report import PROJECT, BenchmarkError
+from benchmarks.report import PROJECT, BenchmarkError, machine
 from localfaas.settings import Settings
 from tests.experiments import __main__ as laboratory
 from tests.experiments.__main__ import ORDER, names
 from tests.experiments.common import answers, index, proof
 from tests.experiments.common.answers import Answers
 from tests.experiments.common.clocks import CLIENT, Clocks, Ticks
-from tests.experiments.common.compare import compare
+from tests.experiments.common.compare import by_chance, compare
 from tests.experiments.common.driving import Block, Driven, Request, interleaved, load
 from tests.experiments.common.experiment import (
     NOT_MADE,
@@ -46,6 +46,7 @@ from tests.experiments.common.experiment import (
     still_good,
 )
 from tests.experiments.common.folder import Folder
+from tests.experiments.common.intervals import interval, said
 from tests.experiments.common.report import Figure, Verdict, at_least, at_most, every
 from tests.experiments.common.validity import Limits, objections
 
@@ -443,10 +444,12 @@ class Harness(Counting):
     name = proof.NAME
 
 
-def prove(state: Path, word: str = "met", **changed: str) -> None:
+def prove(state: Path, word: str = "met", bare: float = 0.2, **changed: str) -> None:
     folder = Folder.new(state, "harness", {})
     about = folder.settings
-    document = {**about, "proof": {**about["proof"], **changed}, "verdicts": [{"word": word}]}
+    document = {
+        **about, "proof": {**about["proof"], **changed}, proof.BARE: bare, "verdicts": [{"word": word}],
+    }  # fmt: skip
     folder.write("result.json", document)
 
 
@@ -457,7 +460,9 @@ def test_a_proof_stands_until_it_is_old_or_the_code_or_the_machine_is_another(tm
     assert not proof.stands(tmp_path, datetime.now(UTC) + timedelta(hours=13))
 
 
-@pytest.mark.parametrize("changed", [{"word": "missed"}, {"code": "another"}, {"boot": "another"}])
+@pytest.mark.parametrize(
+    "changed", [{"word": "missed"}, {"code": "another"}, {"boot": "another"}, {"k6": "another"}]
+)
 def test_a_proof_that_failed_or_is_about_something_else_does_not_stand(
     tmp_path: Path, changed: dict[str, str]
 ) -> None:
@@ -615,9 +620,91 @@ def test_what_noise_could_explain_is_not_told_apart(tmp_path: Path) -> None:
     assert difference.ratio.low < 1 < difference.ratio.high
 
 
+ENDLESS = (-np.inf, np.inf)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "word"),
+    [
+        ((1.0, *ENDLESS), (2.0, *ENDLESS), "cannot tell"),
+        ((1.0, *ENDLESS), (1.0, *ENDLESS), "cannot tell"),
+        ((1.0, 0.9, 1.1), (2.0, *ENDLESS), "cannot tell"),
+        ((1.22, 1.22, 1.22), (1.38, 1.38, 1.38), "cannot tell"),
+        ((0.0, 0.0, 0.0), (0.0, 0.0, 0.0), "the same"),
+        ((0.0, 0.0, 0.0), (3.0, 3.0, 3.0), "cannot tell"),
+    ],
+)
+def test_a_figure_without_an_interval_is_not_told_apart(
+    tmp_path: Path, before: tuple[float, ...], after: tuple[float, ...], word: str
+) -> None:
+    a, b = (
+        finished(tmp_path, name, Figure("count", "", *its)) for name, its in (("a", before), ("b", after))
+    )
+    assert [one.word for one in compare(a, b)[0]] == [word]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "word"),
+    [
+        ((650, 650, 850), (850, 850, 1050), "cannot tell"),
+        ((650, 650, 850), (1050, 1050, 1250), "better"),
+        ((650, 650, np.inf), (1050, 1050, 1250), "cannot tell"),
+        ((650, 650, 850), (1050, 1050, np.inf), "better"),
+    ],
+)
+def test_rungs_of_a_ladder_are_told_apart_only_where_another_lies_between(
+    tmp_path: Path, before: tuple[float, ...], after: tuple[float, ...], word: str
+) -> None:
+    a, b = (
+        finished(tmp_path, name, Figure("knee", "", *its, "higher"))
+        for name, its in (("a", before), ("b", after))
+    )
+    assert [one.word for one in compare(a, b)[0]] == [word]
+
+
+def test_few_repeats_have_no_interval_and_a_table_shows_their_range() -> None:
+    assert interval([3.0]) == interval([3.0, 4.0]) == ENDLESS
+    assert interval([2.0, 3.0, 4.0]) == pytest.approx((0.516, 5.484), abs=0.001)
+    assert (said([3.0]), said([3.0, 4.0], 1)) == ("3", "3.5 (3.0 to 4.0)")
+
+
 def test_what_differs_beside_the_figures_is_said(tmp_path: Path) -> None:
     a, b = finished(tmp_path, "a", figure(1), full=True), finished(tmp_path, "b", figure(1), full=False)
     assert compare(a, b)[1] == ["full was True and False"]
+
+
+def test_another_k6_or_database_is_said(tmp_path: Path) -> None:
+    assert machine()["k6"].startswith("v") and machine()["postgresql"][0].isdigit()
+    a, b = finished(tmp_path, "a", figure(1)), finished(tmp_path, "b", figure(1))
+    b.write("result.json", {**b.read("result.json"), "machine": {"k6": "v1.1.0", "postgresql": "18.6"}})
+    assert compare(a, b)[1] == ["postgresql was not told and 18.6", "k6 was not told and v1.1.0"]
+
+
+@pytest.mark.parametrize(("after", "warned"), [(0.47, True), (0.2, False), (None, False)])
+def test_a_machine_that_was_slower_that_day_is_said(
+    tmp_path: Path, after: float | None, warned: bool
+) -> None:
+    a, b = finished(tmp_path, "a", figure(1)), finished(tmp_path, "b", figure(1))
+    for folder, bare in ((a, 0.19), (b, after)):
+        folder.write("result.json", {**folder.read("result.json"), proof.BARE: bare})
+    remarks = compare(a, b)[1]
+    assert any("0.19 and 0.47 ms" in one for one in remarks) == warned
+    assert len(remarks) == warned
+
+
+def test_a_result_knows_how_fast_the_machine_was_that_day(tmp_path: Path) -> None:
+    assert Folder.new(tmp_path, "counting", {}).settings[proof.BARE] is None
+    prove(tmp_path, bare=0.19)
+    assert Folder.new(tmp_path, "counting", {}).settings[proof.BARE] == 0.19
+
+
+def test_of_many_figures_some_are_told_apart_by_chance(tmp_path: Path) -> None:
+    many = [Figure(str(number), "", 10, 9.9, 10.1) for number in range(84)]
+    a = finished(tmp_path, "a", *many)
+    b = finished(tmp_path, "b", *many[:-2], *(replace(one, value=20, low=19, high=21) for one in many[-2:]))
+    assert by_chance(compare(a, b)[0]) == (
+        "Told apart: 2 of 84; of as many that are alike, up to 4.2 would be by chance."
+    )
 
 
 def test_another_experiment_cannot_be_compared(tmp_path: Path) -> None:

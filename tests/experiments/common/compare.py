@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.quantiles import Ratio
 from benchmarks.report import BenchmarkError
+from tests.experiments.common import proof
 from tests.experiments.common.folder import Folder
 from tests.experiments.common.report import Figure
 
+BY_CHANCE = 0.05
+"""So many of what is alike an interval of 95 % tells apart."""
+MOST_APART = 1.1
+"""Where the same bare server took so many times as long, the machine was another, whatever its name."""
 LEAST = 1.03
 """What differs by less is not worth a word: an arm differs as much from itself (the harness' A/A)."""
 
@@ -38,6 +43,13 @@ def compare(a: Folder, b: Folder) -> tuple[list[Difference], list[str]]:
     return [_difference(*pair) for pair in both], list(_remarks(one, two))
 
 
+def by_chance(differences: Sequence[Difference]) -> str:
+    """How many are told apart, and how many would be if nothing had changed; one interval of many errs now and then."""
+    apart = sum(one.word not in ("the same", "cannot tell") for one in differences)
+    count = len(differences)
+    return f"Told apart: {apart} of {count}; of as many that are alike, up to {BY_CHANCE * count:.1f} would be by chance."
+
+
 def _result(folder: Folder) -> dict[str, Any]:
     try:
         return dict(folder.read("result.json"))
@@ -59,17 +71,24 @@ def _difference(a: Figure, b: Figure) -> Difference:
 def _ratio(a: Figure, b: Figure) -> Ratio:
     """b / a; errors of independent estimates add up in squares, on the logarithm, each from half its interval's width.
 
-    Where a figure is not above zero there are no logarithms: the extremes of both intervals are taken, which is wider.
+    Where a figure is not above zero there are no logarithms, and where it is an end of its interval no half: the extremes
+    of both intervals are taken, which is wider. A figure without an interval says nothing but that it is the same.
     """
-    if min(a.low, b.low) > 0 and all(map(math.isfinite, (a.high, b.high))):
-        middle = math.log(b.value / a.value)
+    value = b.value / a.value if a.value else math.nan
+    if not (_has_width(a) and _has_width(b)):
+        same = a.value == b.value and a.low == a.high and b.low == b.high
+        return Ratio(1.0, 1.0, 1.0) if same else Ratio(value, -math.inf, math.inf)
+    if min(a.low, b.low) > 0 and all(one.low < one.value < one.high < math.inf for one in (a, b)):
         width = math.hypot(*(math.log(one.high / one.low) / 2 for one in (a, b)))
-        return Ratio(math.exp(middle), math.exp(middle - width), math.exp(middle + width))
-    if a.value == b.value and a.low == a.high and b.low == b.high:
-        return Ratio(1.0, 1.0, 1.0)
+        return Ratio(value, value * math.exp(-width), value * math.exp(width))
     low = b.low / a.high if a.high > 0 else 0.0
     high = b.high / a.low if a.low > 0 else math.inf
-    return Ratio(b.value / a.value if a.value else math.nan, max(0.0, low), high)
+    return Ratio(value, max(0.0, low), high)
+
+
+def _has_width(figure: Figure) -> bool:
+    """Values that were alike each time, or of which there was one, do not tell how far the next may be off."""
+    return figure.low < figure.high and not (math.isinf(figure.low) and math.isinf(figure.high))
 
 
 def _word(better: str, ratio: Ratio) -> str:
@@ -88,8 +107,26 @@ def _remarks(one: Mapping[str, Any], two: Mapping[str, Any]) -> Iterator[str]:
         here, there = one["settings"].get(name), two["settings"].get(name)
         if here != there:
             yield f"{name} was {here} and {there}"
-    for name in ("processor", "processors", "system", "python", "granian", "envoy"):
-        if one["machine"].get(name) != two["machine"].get(name):
-            yield f"{name} was {one['machine'].get(name)} and {two['machine'].get(name)}"
+    for name in (
+        "processor",
+        "processors",
+        "system",
+        "python",
+        "granian",
+        "envoy",
+        "psycopg",
+        "psycopg2",
+        "postgresql",
+        "k6",
+        "memory_gb",
+    ):
+        here, there = one["machine"].get(name), two["machine"].get(name)
+        if here != there:
+            yield f"{name} was {here or 'not told'} and {there or 'not told'}"
+    a, b = (result.get(proof.BARE) for result in (one, two))
+    if a and b and max(a, b) > MOST_APART * min(a, b):
+        yield (
+            f"the same bare server took {a:.2f} and {b:.2f} ms (p50): figures in ms and a second are as of two machines, and only ratios within a run may be compared"
+        )
     if any(result["settings"].get("draft") for result in (one, two)):
         yield "one of them is a draft, measured by a harness that had not proved itself"

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import csv
 import os
-import shutil
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from benchmarks.report import BenchmarkError
+from benchmarks.report import BenchmarkError, k6_program
 
 GARBAGE = "800"
 """GOGC: k6 collects its garbage when it has nine times what it uses, every ten seconds or so, and not every second and a
@@ -18,11 +16,10 @@ half: requests leave up to 30 ms late meanwhile (seen at 1,000 a second on two p
 
 
 def binary() -> Path:
-    """An installed k6, else the one of the lock file."""
-    found = shutil.which("k6") or str(Path(sys.executable).parent / "k6")
-    if not Path(found).is_file():
+    """An installed k6, else the one of the lock file. Raises BenchmarkError where there is neither."""
+    if not (found := k6_program()):
         raise BenchmarkError("k6 is not installed: `make up` installs it, or take it from https://k6.io")
-    return Path(found)
+    return found
 
 
 def start(script: Path, output: Path, environment: Mapping[str, str]) -> subprocess.Popen[str]:

@@ -83,7 +83,7 @@ def figures(seen: Sequence[Seen]) -> list[Figure]:
             "back after": ("s", one.recovered, "lower"),
         }
         found += [
-            Figure(f"{one.name}: {name}", unit, value, value, value, better)
+            Figure(f"{one.name}: {name}", unit, value, -math.inf, math.inf, better)
             for name, (unit, value, better) in measured.items()
             if not math.isnan(value)
         ]
