@@ -57,7 +57,7 @@ class Ladder(Experiment):
     method = (
         "Seven rungs: granian with one fixed answer; Flask; Flask and one prepared read; the products function (GET /7); the same through the function gateway; through an edge whose kong.yml has no plugin; through the platform's edge with all of kong.yml.",
         f"First {USERS} closed users find what each rung can bear. Then open load at {STEADY_RATE:g} requests a second for all rungs alike, and at 10, 30, 50 and 70 % of each one's own saturation (never above {MOST_RATE:g} a second), in blocks of {BLOCK_SECONDS:g} s in random order, round by round.",
-        f"Processor time is that of each hop's processes during its blocks, by their own clocks; k6 is left out. A run counts only where all other work took at most {MOST_OF_OTHERS:.0%} of the processors; of the experiment's own only PostgreSQL's processes for connections that last one request are in that, as they end too soon to be watched.",
+        f"Processor time is that of each hop's processes during its blocks, by their own clocks; k6 is left out. A run counts only where all other work took at most {MOST_OF_OTHERS:.0%} of the processors.",
         "Ablations at the same steady rate: a connection per request (by the client, and from the proxy to its upstream), an access log, TLS, each plugin alone before an upstream that answers by itself.",
         f"A naive stack beside it, at {NAIVE_RATE:g} requests a second: the same read under the server that Flask has for development, a connection to the database per request, two proxies that write each request down and open a connection for each. It and the shop are asked by {', '.join(map(str, CROWDS[:-1]))} and {CROWDS[-1]} closed users as well.",
     )
