@@ -25,6 +25,16 @@ NEEDED_BY_THE_GENERATOR = pytest.mark.skipif(
 )
 
 
+# Pages of experiments
+
+
+@pytest.mark.parametrize("page", sorted((DOCS / "experiments").glob("*.md")), ids=lambda page: page.stem)
+def test_page_of_an_experiment_says_of_which_commit_and_by_which_command_its_figures_are(page):
+    text = page.read_text()
+    assert f"make experiment name={page.stem}" in text
+    assert re.search(r"\bcommit [0-9a-f]{7}\b", text)
+
+
 # Reference pages
 
 

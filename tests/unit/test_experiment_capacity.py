@@ -5,17 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
 
 from benchmarks.quantiles import Ratio
-from tests.experiments.capacity import results
+from tests.experiments.capacity import cells, experiment, results
 from tests.experiments.capacity.cells import SERVER, Cell, Rung, fits
 from tests.experiments.capacity.experiment import climb, rungs
 from tests.experiments.capacity.law import Fit, fit, throughput
 from tests.experiments.capacity.subjects import SUBJECTS, Part
-from tests.experiments.common.driving import Request
+from tests.experiments.common.clocks import Ticks
+from tests.experiments.common.driving import Block, Driven, Request
+from tests.experiments.common.folder import Folder
+from tests.experiments.common.shop import Shop
 
 COUNTS = (1, 2, 3, 4, 5)
 SITE = Request("http://127.0.0.1/")
@@ -116,8 +122,8 @@ def test_a_second_of_a_processor_is_shared_by_all_that_serve() -> None:
     assert cell(cpu=0.002).per_core.value == pytest.approx(500)
 
 
-def words(*cells: Cell) -> list[str]:
-    return [one.word for one in results.verdicts(cells)]
+def words(*its: Cell) -> list[str]:
+    return [one.word for one in results.verdicts(its)]
 
 
 def test_goals_are_met_missed_or_not_told_by_their_intervals() -> None:
@@ -130,8 +136,8 @@ def test_goals_are_met_missed_or_not_told_by_their_intervals() -> None:
 
 
 def test_a_block_without_a_right_answer_is_not_fitted() -> None:
-    cells = [cell(replicas=n) for n in (1, 2)] + [cell(replicas=3, throughputs=(0.0, 90.0, 90.0))]
-    assert fits(cells) == {}
+    its = [cell(replicas=n) for n in (1, 2)] + [cell(replicas=3, throughputs=(0.0, 90.0, 90.0))]
+    assert fits(its) == {}
 
 
 def test_the_parts_of_a_rung_come_together_in_their_proportion_and_rungs_one_after_the_other() -> None:
@@ -152,6 +158,33 @@ def test_a_ratio_of_blocks_that_are_no_pairs_holds_the_truth() -> None:
     wider = results.ratio_of_means([10.0, 11, 9, 10], [5.0, 5.5, 4.5, 5], 0.995)
     assert wider.low < found.low
     assert wider.high > found.high
+
+
+def test_rungs_above_the_ladder_are_asked_for_and_written_down(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[str] = []
+
+    def drive(folder: Folder, blocks: Sequence[Block], **_: object) -> Driven:
+        asked.append(folder.path.name)
+        return Driven({}, {}, Ticks(np.array([]), {}, np.array([]), np.array([])), ())
+
+    def read_rungs(folder: Folder) -> list[Rung]:
+        ladders = folder.read("cell.json")["ladders"]
+        return [Rung(rate, {"products": 0.01}, rate <= 130) for rates in ladders.values() for rate in rates]
+
+    monkeypatch.setattr(experiment, "drive", drive)
+    monkeypatch.setattr(experiment, "parts_of", lambda *_: [Part("products", [(1.0, SITE)])])
+    monkeypatch.setattr(experiment, "warm_seconds", lambda *_: 1.0)
+    monkeypatch.setattr(experiment, "watched", lambda *_: {})
+    monkeypatch.setattr(cells, "throughputs", lambda *_: [100.0])
+    monkeypatch.setattr(cells, "read_rungs", read_rungs)
+    shop = cast(Shop, SimpleNamespace(settings=None))
+    chosen = {"blocks": 3, "rungs": [0.65, 1.05], "rung_seconds": 1.5}
+    assert experiment.measure(shop, "products", Folder(tmp_path), chosen) == ()
+    assert asked == ["warm", "closed", "ladder", "climb-1", "climb-2"]
+    written = Folder(tmp_path).read("cell.json")["ladders"]
+    assert written == {"ladder": [65, 105], "climb-1": [121], "climb-2": [139]}
 
 
 def test_of_what_was_not_answered_or_asked_once_no_ratio_is_known() -> None:

@@ -24,7 +24,7 @@ from tests.experiments.ladder.results import (
     arm,
     crowd,
 )
-from tests.experiments.ladder.stage import DIRECT, EDGE, NAIVE_PROXY, RUNGS, kong_file, plugins_of
+from tests.experiments.ladder.stage import BARE, DIRECT, EDGE, NAIVE_PROXY, RUNGS, kong_file, plugins_of
 
 KONG = (Path(__file__).parents[2] / "kong" / "kong.yml").read_text()
 
@@ -104,6 +104,37 @@ def test_the_lab_is_held_against_both_stacks_with_as_many_users() -> None:
     assert told["naive stack", "4"] == "2.00"
     assert told["naive stack, asked by one and by four", "1, 4"] == "8.00"
     assert told["the lab", ""] == "3.86"
+
+
+def test_a_rung_is_drawn_at_the_share_that_it_was_given() -> None:
+    """Of 10,000 a second never more than 1,500 are asked for."""
+    bare = {
+        arm(BARE, level): rate for level, rate in zip(LEVELS[1:], (1_000, 1_490, 1_510, 1_500), strict=True)
+    }
+    whole = found()
+    planted = replace(whole, saturation={**whole.saturation, BARE: 10_000.0}, rates={**whole.rates, **bare})
+    drawn = plots.at_shares(planted, BARE)
+    assert list(drawn) == pytest.approx([10, 14.9])
+    assert list(drawn.values()) == ["10%", "30%"]
+
+
+def test_a_quantile_that_few_requests_exceed_is_not_told_and_counts_are() -> None:
+    whole, name = found(), arm(EDGE, "10%")
+    many = replace(whole, rungs={**whole.rungs, name: [np.full(500, 0.001)] * 2})
+    for planted, p99, p999, count in ((whole, "–", "–", "40"), (many, "1.00", "–", "1,000")):
+        [shares] = [one for one in results.tables(planted) if one.title.startswith("At shares")]
+        [row] = [dict(zip(shares.head, one, strict=True)) for one in shares.rows if one[:2] == [EDGE, "10 %"]]
+        assert (row["p99"], row["p99.9"], row["requests"]) == (p99, p999, count)
+
+
+@pytest.mark.parametrize(("slow", "word"), [(0.1, "met"), (0.2, "cannot tell"), (0.7, "missed")])
+def test_our_mean_is_held_against_the_labs(slow: float, word: str) -> None:
+    """A p50 of 1 ms throughout, and one or a few requests of a block that take longer, more in some blocks than in others."""
+    block = np.full(10, 0.001)
+    edge = [np.concatenate([block[:9], [slow * share]]) for share in (0.7, 0.9, 1.1, 1.3)]
+    whole = found()
+    verdicts = results.verdicts(replace(whole, rungs={**whole.rungs, arm(EDGE, "steady"): edge}))
+    assert [one.word for one in verdicts if one.goal.startswith("mean")] == [word]
 
 
 def test_every_rung_and_arm_has_its_row_and_picture(tmp_path: Path) -> None:

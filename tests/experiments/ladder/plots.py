@@ -13,6 +13,8 @@ from benchmarks.quantiles import quantile
 from tests.experiments.ladder.results import HOPS, LAB_DIRECT, LAB_GATEWAY, LEVELS, QUANTILES, Found, arm
 from tests.experiments.ladder.stage import DIRECT, EDGE, RUNGS
 
+SAME = 1.1
+"""Arrivals are random: rates closer than this are those of one plan."""
 _COLORS = ("#3274d9", "#37a06a", "#e0a030", "#c0392b", "#7b4fb5")
 
 
@@ -28,7 +30,12 @@ def draw(directory: Path, found: Found) -> list[tuple[str, Path]]:
     ]
     if found.rungs[arm(EDGE, LEVELS[-1])]:
         _shares(directory / "shares.png", found)
-        drawn.append(("p50 and p99 at shares of each rung's own saturation.", directory / "shares.png"))
+        drawn.append(
+            (
+                "p50 and p99 at shares of each rung's own saturation; where that is a low rate, the p99 is nearly the slowest request.",
+                directory / "shares.png",
+            )
+        )
     return drawn
 
 
@@ -52,15 +59,24 @@ def _rungs(path: Path, found: Found) -> None:
     _finish(figure, axes, path)
 
 
+def at_shares(found: Found, rung: str) -> dict[float, str]:
+    """By the share of its saturation that a rung was really given, in percent, the level; one of those at about the same rate."""
+    levels: dict[float, str] = {}
+    for level in LEVELS[1:]:
+        share = 100 * found.rates[arm(rung, level)] / found.saturation[rung]
+        if all(share > SAME * lower for lower in levels):
+            levels[share] = level
+    return levels
+
+
 def _shares(path: Path, found: Found) -> None:
     figure, panels = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
-    shares = [int(level.rstrip("%")) for level in LEVELS[1:]]
     for axes, share in zip(panels, (0.5, 0.99), strict=True):
         for rung, color in zip(RUNGS, plt.get_cmap("viridis")(np.linspace(0, 0.9, len(RUNGS))), strict=True):
-            values = [
-                quantile(np.concatenate(found.rungs[arm(rung, level)]), share) * 1000 for level in LEVELS[1:]
-            ]
-            axes.plot(shares, values, "o-", color=color, label=rung, markersize=4)
+            shares = at_shares(found, rung)
+            blocks = (found.rungs[arm(rung, level)] for level in shares.values())
+            values = [quantile(np.concatenate(one), share) * 1000 for one in blocks]
+            axes.plot(list(shares), values, "o-", color=color, label=rung, markersize=4)
         axes.set(xlabel="% of the rung's saturation", ylabel=f"p{share * 100:g}, ms", yscale="log")
         axes.spines[["top", "right"]].set_visible(False)
     panels[0].legend(frameon=False, fontsize=8)

@@ -54,6 +54,8 @@ class Stage:
     settings: Settings
     own: Mapping[str, int]
     """Processes that are not the platform's, by group."""
+    beside: Sequence[int]
+    """The proxies and servers of the ablations."""
 
     def watched(self) -> dict[str, Sequence[int]]:
         """Processes by group; PostgreSQL's change, so they are asked for before each run."""
@@ -64,6 +66,7 @@ class Stage:
             "gateway": [programs["gateway"]],
             "edge": [programs["edge"], self.own[EDGE_BARE]],
             "PostgreSQL": _family(programs["postgres"]),
+            "ablations": self.beside,
         }
 
 
@@ -86,6 +89,7 @@ def built(like: Settings) -> Iterator[Stage]:
         }
         for name, target, *options in _SERVERS:
             ports[name], own[name] = stack.enter_context(served(target, environment, *options))
+        before = set(_family(os.getpid()))
         upstream = stack.enter_context(answering_envoy(body))
         hops = {
             "no hop": upstream,
@@ -101,6 +105,7 @@ def built(like: Settings) -> Iterator[Stage]:
         }
         inner = stack.enter_context(passing_envoy(naive[NAIVE], access_log=True, keep_alive=False))
         naive[NAIVE_PROXY] = stack.enter_context(passing_envoy(inner, access_log=True, keep_alive=False))
+        beside = sorted(set(_family(os.getpid())) - before)
         edge = stack.enter_context(own_edge(rate_limits=True))
         plugins = plugins_of((PROJECT / "kong" / "kong.yml").read_text())
         edge.load(kong_file(plugins, upstream, settings.port("gateway")), {})
@@ -124,7 +129,7 @@ def built(like: Settings) -> Iterator[Stage]:
             "edge, TLS, connection per request": _closing(tls),
         }
         naively = {name: _closing(_asked(port, f"/{PRODUCT_ID}")) for name, port in naive.items()}
-        found = Stage(rungs, ablations, naively, settings, own)
+        found = Stage(rungs, ablations, naively, settings, own, beside)
         _examine(found)
         yield found
 

@@ -128,4 +128,4 @@ HYPOTHESES: Sequence[Hypothesis] = (
     Hypothesis("psycopg 3 serves no more than psycopg2, four threads", "rate", "psycopg 3, 4 threads", "psycopg2, 4 threads", high=1.0),
     Hypothesis("psycopg 3 takes more processor time a request, one thread", "cpu", "psycopg 3, 1 thread", "psycopg2, 1 thread", low=1.0),
 )  # fmt: skip
-"""Written before the first run, and not changed by what came of it."""
+"""From before any figure was told, and not changed by what came of it."""

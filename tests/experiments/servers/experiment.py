@@ -54,7 +54,7 @@ class Servers(Experiment):
         "Pools of 1, 2, 4 and 8 connections for four threads of granian. psycopg2 against psycopg 3 in a small application that does nothing else: the same statement, prepared, the same queue of connections.",
         f"Saturation: {USERS} users who ask again as soon as they are answered, in blocks of {BLOCK_SECONDS:g} s. Half load: requests come as a Poisson process does, at half of what the slowest arm of the comparison serves, so that all arms of it are asked alike; at most {MOST_RATE:g} a second, up to which the harness is proved.",
         "Arms of one comparison run beside each other, and each has its block once a round, in random order. Intervals (95 %) are drawn over rounds; ratios over the same rounds of both arms.",
-        "Each hypothesis is a ratio with bounds, written before the first run: it held where the whole interval lies within them, it did not where the whole interval lies outside, and else it cannot be told.",
+        "Each hypothesis is a ratio with bounds, from before any figure was told: it held where the whole interval lies within them, it did not where the whole interval lies outside, and else it cannot be told.",
     )
 
     def chosen(self, options: argparse.Namespace) -> dict[str, Any]:
