@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rich.table import Table
@@ -16,7 +16,15 @@ from rich.table import Table
 from benchmarks.report import BenchmarkError, load_settings, table_console
 from tests.experiments.common import index
 from tests.experiments.common.compare import by_chance, compare
-from tests.experiments.common.experiment import STOPPED, UNPROVEN, Experiment, main, still_good
+from tests.experiments.common.experiment import (
+    STOPPED,
+    UNPROVEN,
+    Experiment,
+    main,
+    seconds_of,
+    still_good,
+    unfinished,
+)
 from tests.experiments.common.folder import Folder
 
 ORDER = (
@@ -41,7 +49,7 @@ def experiment(name: str) -> Experiment:
 def run_all(arguments: Sequence[str]) -> int:
     """Every experiment in turn; the exit code is that of the worst.
 
-    One whose last result is still good is not made again, so that what was stopped goes on where it was. One that is stopped stops the rest, as does a harness that has not proved itself: it would fail each of them in turn.
+    One whose last result is still good is not made again, and one that was begun is gone on with, so that what was stopped goes on where it was. One that is stopped stops the rest, as does a harness that has not proved itself: it would fail each of them in turn.
     """
     parser = argparse.ArgumentParser(
         prog="make experiments", description="Every experiment, in its short form."
@@ -53,21 +61,31 @@ def run_all(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     console, codes, every = table_console(), [], names()
     form, state = ["--full"] if options.full else [], load_settings().state
+    good = {} if options.anew else {name: still_good(experiment(name), state, form) for name in every}
+    left = {name: seconds_of(experiment(name), form) for name in every if not good.get(name)}
+    console.print(f"{len(left)} of {len(every)} are to be made, in up to {_minutes(left.values())}.")
     for place, name in enumerate(every, 1):
         console.print(
-            f"[bold]{name}[/bold] ({place} of {len(every)}): {experiment(name).question}", soft_wrap=True
+            f"[bold]{name}[/bold] ({place} of {len(every)}, up to {_minutes(left.values())} left): {experiment(name).question}",
+            soft_wrap=True,
         )
-        if not options.anew and (made := still_good(experiment(name), state, form)):
+        if made := good.get(name):
             console.print(
                 f"made at {made.settings['at']} of this commit: {made.path / 'report.html'}", soft_wrap=True
             )
             codes.append(0)
             continue
-        codes.append(main(experiment(name), form))
+        begun = None if options.anew else unfinished(experiment(name), state, form)
+        codes.append(main(experiment(name), ["--resume", str(begun.path)] if begun else form))
+        del left[name]
         if codes[-1] in (UNPROVEN, STOPPED):
             break
     console.print(f"{state / 'experiments' / 'index.html'}", soft_wrap=True)
     return max(codes)
+
+
+def _minutes(seconds: Iterable[float]) -> str:
+    return f"{sum(seconds) / 60:.0f} minutes"
 
 
 def tell_apart(arguments: Sequence[str]) -> int:

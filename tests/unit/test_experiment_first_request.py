@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.experiments.common.answers import Floats
+from tests.experiments.common import answers
+from tests.experiments.common.answers import Answers, Floats
+from tests.experiments.common.clocks import Ticks
+from tests.experiments.common.folder import Folder
 from tests.experiments.first_request import plots, results
 from tests.experiments.first_request.experiment import EXPERIMENT
 from tests.experiments.first_request.results import Found
@@ -44,6 +48,25 @@ def test_first_requests_within_twice_the_p99_are_met() -> None:
 @pytest.mark.parametrize(("seconds", "word"), [(0.006, "missed"), (0.004, "cannot tell")])
 def test_one_that_is_slower_is_missed_and_one_at_the_limit_is_not_told(seconds: float, word: str) -> None:
     assert told(found(edge_edge=seconds), "edge killed") == {word}
+
+
+@pytest.mark.parametrize(("seconds", "word"), [(0.003, "met"), (0.005, "cannot tell"), (0.009, "missed")])
+def test_the_limit_is_known_no_better_than_the_steady_p99(seconds: float, word: str) -> None:
+    """Nine of 800 steady requests take 4 ms and not 2, so the limit is 4 or 8 ms."""
+    steady: dict[Way, Floats] = dict.fromkeys(WAYS, np.append(np.full(791, 0.002), np.full(9, 0.004)))
+    assert told(replace(found(edge_edge=seconds), steady=steady), "edge killed") == {word}
+
+
+def test_opening_connections_is_no_part_of_the_steady_p99(tmp_path: Path) -> None:
+    folder = Folder.new(tmp_path, "first_request", {"groups": 1})
+    run = folder.run("steady-1")
+    due = np.arange(260) / 100
+    block = Answers(due, 0 * due, np.where(due < 0.5, 0.050, 0.002), np.full(260, 200), due >= 0)
+    answers.write(run.path / "answers.csv.gz", dict.fromkeys(WAYS, block))
+    Ticks(due, {}, 0 * due, 0 * due).write(run)
+    run.write("blocks.json", {"arms": {way: way for way in WAYS}, "rates": {}, "dropped": 0})
+    run.write("done.json", {})
+    assert results.read(folder).limit("edge").value == pytest.approx(2 * 0.002)
 
 
 @pytest.mark.parametrize(("cold", "word"), [(0.020, "met"), (0.001, "missed"), (0.003, "cannot tell")])

@@ -44,6 +44,7 @@ from tests.experiments.common.experiment import (
     main,
     make_runs,
     still_good,
+    unfinished,
 )
 from tests.experiments.common.folder import Folder
 from tests.experiments.common.intervals import interval, said
@@ -318,6 +319,7 @@ def typed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[
     """Types a command for an experiment that keeps its folders in `tmp_path`; the keys for stopping stay as they are."""
     monkeypatch.setenv("STATE_DIR", str(tmp_path))
     kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield main
     for number, handler in kept.items():
         signal.signal(number, handler)
@@ -385,6 +387,64 @@ def test_a_report_tells_the_whole_command(tmp_path: Path, typed: Callable[..., i
     assert typed(Choosing({}), ["--full", "--draft", "--subjects", "a,b"]) == 0
     command = "make experiment name=counting full=1 draft=1 more=&#34;--subjects a,b&#34;"
     assert command in (the_folder(tmp_path).path / "report.html").read_text()
+
+
+class Staged(Counting):
+    """Is sent a signal in its second run, and again while its stage is taken down."""
+
+    closed = False
+
+    def __init__(self, number: signal.Signals) -> None:
+        super().__init__({})
+        self.number = number
+
+    @contextmanager
+    def stage(self, settings: Settings, chosen: Mapping[str, Any]) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            os.kill(os.getpid(), self.number)
+            self.closed = True
+
+    def run(self, stage: None, step: Step, folder: Folder) -> Sequence[str]:
+        if step.name == "two":
+            os.kill(os.getpid(), self.number)
+        return super().run(stage, step, folder)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_stops_an_experiment_once_and_its_stage_is_taken_down(
+    tmp_path: Path, typed: Callable[..., int], capsys: pytest.CaptureFixture[str], number: signal.Signals
+) -> None:
+    prove(tmp_path)
+    staged = Staged(number)
+    assert typed(staged, []) == STOPPED
+    assert staged.closed
+    folder = the_folder(tmp_path)
+    assert f"resume={folder.path}" in capsys.readouterr().out.replace("\n", "")
+    again = Counting({})
+    assert typed(again, ["--resume", str(folder.path)]) == 0
+    assert again.made == ["two"]
+
+
+def test_a_signal_while_the_stage_is_taken_down_after_all_runs_changes_nothing(
+    tmp_path: Path, typed: Callable[..., int]
+) -> None:
+    class Late(Staged):
+        run = Counting.run
+
+    prove(tmp_path)
+    late = Late(signal.SIGINT)
+    assert typed(late, []) == 0
+    assert late.closed
+
+
+def test_what_is_started_to_outlive_its_terminal_does(tmp_path: Path, typed: Callable[..., int]) -> None:
+    prove(tmp_path)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    staged = Staged(signal.SIGHUP)
+    assert typed(staged, []) == 0
+    assert staged.made == ["one", "two"]
 
 
 def test_a_run_is_left_out_once_those_before_tell_enough(tmp_path: Path) -> None:
@@ -578,6 +638,29 @@ def test_what_was_made_is_not_made_again_unless_it_is_asked_for(
     assert ran == []
     assert laboratory.run_all(["--anew"]) == 0
     assert ran == ["counting"]
+
+
+def test_what_was_begun_is_gone_on_with_and_the_whole_is_estimated(
+    tmp_path: Path,
+    unchanged: Callable[[str], None],
+    typed: Callable[..., int],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    prove(tmp_path)
+    folder = stopped(tmp_path, typed)
+    capsys.readouterr()
+    again = Counting({})
+    monkeypatch.setattr(again, "steps", lambda chosen: [Step("one", 90), Step("two", 90)])
+    monkeypatch.setattr(laboratory, "names", lambda: ["counting"])
+    monkeypatch.setattr(laboratory, "experiment", lambda name: again)
+    assert unfinished(again, tmp_path, ["--full"]) is None
+    assert laboratory.run_all([]) == 0
+    assert again.made == ["two"]
+    assert (folder.path / "result.json").is_file()
+    assert "1 of 1 are to be made, in up to 3 minutes." in capsys.readouterr().out
+    assert laboratory.run_all([]) == 0
+    assert "0 of 1 are to be made" in capsys.readouterr().out
 
 
 # Two runs

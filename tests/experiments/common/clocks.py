@@ -133,7 +133,7 @@ class Clocks:
         return sum(self._last.get(pid, 0.0) for pid in self._groups[group])
 
 
-def family() -> list[int]:
-    """This process and all that it has started."""
-    here = psutil.Process()
+def family(pid: int | None = None) -> list[int]:
+    """A process, or this one, and all that it has started."""
+    here = psutil.Process(pid)
     return [here.pid, *(child.pid for child in here.children(recursive=True))]

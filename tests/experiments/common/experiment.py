@@ -104,9 +104,7 @@ class Experiment(ABC):
 def main(experiment: Experiment, arguments: Sequence[str]) -> int:
     """The command: 0 when it was concluded, whatever the verdicts; else NOT_MADE, UNPROVEN or STOPPED."""
     options = _parser(experiment).parse_args(arguments)
-    # A shell that starts a program in the background has it ignore the key; being ended is being stopped, too.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
+    _stop_at_a_signal()
     console = Console(highlight=False)
     folder = None
     try:
@@ -133,21 +131,72 @@ def main(experiment: Experiment, arguments: Sequence[str]) -> int:
     return 0
 
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Ctrl-C, being ended, and a terminal that is closed: all stop an experiment, so that it ends what it has started."""
+
+
+def _stop_at_a_signal() -> None:
+    """The first stops; those that follow are not to stop the stopping."""
+    # A shell that starts a program in the background has it ignore the key; `nohup` means what it has it ignore.
+    for number in _SIGNALS[:2] if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else _SIGNALS:
+        signal.signal(number, _stop)
+
+
+def _stop(number: int, frame: object) -> None:
+    for one in _SIGNALS:
+        signal.signal(one, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def _closed_in_any_case(stage: AbstractContextManager[Any]) -> Iterator[Any]:
+    """What is going on may be stopped, but not that the stage is taken down."""
+    handlers = {number: signal.getsignal(number) for number in _SIGNALS}
+    try:
+        with stage as it:
+            try:
+                yield it
+            finally:
+                for number in _SIGNALS:
+                    signal.signal(number, signal.SIG_IGN)
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def seconds_of(experiment: Experiment, arguments: Sequence[str] = ()) -> float:
+    """How long the experiment takes with these arguments, at most, about."""
+    asked = _asked(experiment, _parser(experiment).parse_args(arguments))
+    return sum(step.seconds for step in experiment.steps(asked))
+
+
 def still_good(experiment: Experiment, state: Path, arguments: Sequence[str] = ()) -> Folder | None:
     """The latest result that these arguments would only bring again.
 
     It was made with the same settings, of this commit with nothing changed, on this machine since it started, and within
     the time for which the harness' proof holds.
     """
+    if not (experiment.proven or proof.stands(state)):
+        return None
+    return next(_of_late(experiment, state, arguments, "result.json"), None)
+
+
+def unfinished(experiment: Experiment, state: Path, arguments: Sequence[str] = ()) -> Folder | None:
+    """The latest folder in which the same was begun, but not concluded, if it can be gone on in."""
+    latest = next(_of_late(experiment, state, arguments, "settings.json"), None)
+    return latest if latest and not (latest.path / "result.json").is_file() else None
+
+
+def _of_late(experiment: Experiment, state: Path, arguments: Sequence[str], name: str) -> Iterator[Folder]:
+    """The folders with that file, the latest first, that would be of one piece with what is made now."""
     wanted = json.loads(json.dumps(_asked(experiment, _parser(experiment).parse_args(arguments))))
     here, now = commit(), datetime.now(UTC)
-    if not here or here.endswith("+") or not (experiment.proven or proof.stands(state)):
-        return None
-    for path in sorted((state / "experiments").glob(f"{experiment.name}-2*/result.json"), reverse=True):
-        result = json.loads(path.read_text())
-        if (result.get("settings"), result.get("commit")) == (wanted, here) and proof.is_of_late(result, now):
-            return Folder(path.parent)
-    return None
+    if not here or here.endswith("+"):
+        return
+    for path in sorted((state / "experiments").glob(f"{experiment.name}-2*/{name}"), reverse=True):
+        about = json.loads(path.read_text())
+        if (about.get("settings"), about.get("commit")) == (wanted, here) and proof.is_of_late(about, now):
+            yield Folder(path.parent)
 
 
 def _asked(experiment: Experiment, options: argparse.Namespace) -> dict[str, Any]:
@@ -268,7 +317,7 @@ def make_runs(experiment: Experiment, settings: Settings, folder: Folder, consol
     if not left:
         return
     pace = _Pace(left)
-    with _shown(console, "preparing"), experiment.stage(settings, chosen) as stage:
+    with _shown(console, "preparing"), _closed_in_any_case(experiment.stage(settings, chosen)) as stage:
         for place, step in enumerate(left):
             if experiment.needless(step, folder):
                 continue

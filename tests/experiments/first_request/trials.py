@@ -21,17 +21,20 @@ from localfaas.envoy import admin_request
 from localfaas.settings import Settings
 from localfaas.status import Row, rows
 from localfaas.up import admin_url
+from tests.experiments.common.clocks import family
 from tests.experiments.common.driving import Block, Request, interleaved
 
 REQUESTS = 10
 STEADY_REQUESTS = 200
 SETTLED_REQUESTS = 50
-"""Before the steady ones, unmeasured."""
+"""Before the steady ones, and before k6's, unmeasured: the edge may have been killed just now."""
 AT_ONCE = 3
 """Restarts of an arm in a group."""
 PATIENCE_SECONDS = 30.0
 POLL_SECONDS = 0.005
-STEADY_SECONDS = 2.0
+STEADY_SECONDS = 2.6
+STEADY_WARM_SECONDS = 0.6
+"""Until k6 has opened all its connections, which is in their requests' time; it does not count."""
 STEADY_RATE = 100.0
 _PRODUCT_ID = 7
 _LIVES = ("RUNNING", "STARTING")
@@ -118,6 +121,10 @@ class Shop:
         self._until(is_there, program)
         return found[-1]
 
+    def processes(self) -> list[int]:
+        """All that the platform runs."""
+        return [pid for one in rows(self.settings) if one.pid for pid in family(one.pid)]
+
     def address(self, way: Way) -> tuple[int, str]:
         """Port, and path."""
         if way == "direct":
@@ -190,7 +197,9 @@ def the_steady(shop: Shop, way: Way) -> list[float]:
 
 
 def steady_blocks(shop: Shop, rounds: int) -> list[Block]:
-    """The same requests from k6, both ways in turn."""
+    """The same requests from k6, both ways in turn, once they have been asked for a while."""
+    for way in WAYS:
+        asked(*_request(shop, way), SETTLED_REQUESTS)
     return interleaved({way: _block(shop, way) for way in WAYS}, rounds)
 
 

@@ -38,7 +38,7 @@ PREPARE_SECONDS = 60.0
 class Soak(Experiment):
     """Does anything grow, and do the books agree, after an hour of trade with faults?
 
-    On a platform of its own with two replicas of each function, at a steady open load, with a fault every few minutes.
+    On a platform of its own with two replicas of each function, at a steady open load, with a fault every few minutes. It is one run: what is stopped before its end begins anew.
     """
 
     name = "soak"
