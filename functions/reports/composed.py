@@ -244,7 +244,7 @@ def _section(
 
 
 def _stock_section(moment: Moment) -> list[dict[str, Any]]:
-    rows = stock.sum_stock(moment.connection, ("location",), moment.store, None)
+    rows = stock.sum_stock(moment.connection, ("location",), moment.filters(None, None))
     return [{column: row[column] for column in stock_columns(("location",))} for row in rows]
 
 

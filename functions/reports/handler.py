@@ -53,6 +53,7 @@ AS_OF = Gauge("reports_as_of_timestamp_seconds", "The moment that facts are of, 
 
 @dataclass(frozen=True, kw_only=True)
 class ReportsSettings(DatabaseSettings, TokenSettings):
+    currency: str = setting("ISO 4217 code of the currency of all sales.", default="CAD")
     refresh_budget_ms: int = setting("One call of /refresh sums facts for about this long.", default=1000)
     lead_time_days: int = setting(
         "Days from asking for stock to having it, unless a request says.", default=3
@@ -62,7 +63,7 @@ class ReportsSettings(DatabaseSettings, TokenSettings):
     overstock_days: int = setting("What lasts longer than this many days is too much.", default=90)
 
 
-api = Api("reports", title="Reports", migration="0012", warm_up=["/sales?from=2001-01-01&to=2001-01-01"])
+api = Api("reports", title="Reports", migration="0017", warm_up=["/sales?from=2001-01-01&to=2001-01-01"])
 
 
 @api.get("/sales", query=asked.SalesQuery, answers={200: (Sales, CSV)}, roles=READERS, problems=[503])
@@ -121,7 +122,7 @@ def report_stock(query: asked.StockQuery) -> Response:
     """Stock as it is now and its value at the catalogue's prices, by location, category or product."""
 
     def make(moment: Moment) -> Report:
-        rows = stock.sum_stock(moment.connection, query.by, moment.store, query.category)
+        rows = stock.sum_stock(moment.connection, query.by, moment.filters(query.category, None))
         return moment.report("stock", composed.stock_columns(query.by), rows, of_stock=True)
 
     return _answer(query, make)
@@ -220,9 +221,10 @@ def _answer(
     """The report that `make` reads, for whoever may see it."""
     wanted = store_of_path or getattr(query, "store", None)
     scope = own_store(current().identity(), wanted)
+    currency = current().settings(ReportsSettings).currency
 
     def read(connection: Connection) -> Report:
-        moment = open_moment(connection, scope, in_path=store_of_path is not None)
+        moment = open_moment(connection, scope, currency, in_path=store_of_path is not None)
         AS_OF.set(moment.as_of.timestamp())
         return make(moment)
 

@@ -25,13 +25,17 @@ from .rendering import Report
 
 @dataclass(frozen=True)
 class Moment:
-    """One snapshot of the database, taken after `now`. `store` is the one place that is reported on; None: the whole chain."""
+    """One snapshot of the database, taken after `now`. `store` is the one place that is reported on; None: the whole chain.
+
+    `currency` is that of all sales.
+    """
 
     connection: Connection
     as_of: datetime
     now: datetime
     places: Mapping[str, Row]
     store: str | None
+    currency: str
 
     @property
     def today(self) -> date:
@@ -56,6 +60,7 @@ class Moment:
         stores = self.stores if one else list(self.places)
         return {
             "stores": stores, "location": self.store, "category": category, "channel": None, "limit": limit,
+            "currency": self.currency,
         }  # fmt: skip
 
     def report(
@@ -88,7 +93,7 @@ def own_store(identity: Identity | None, wanted: str | None) -> str | None:
     return identity.store
 
 
-def open_moment(connection: Connection, store: str | None, *, in_path: bool = False) -> Moment:
+def open_moment(connection: Connection, store: str | None, currency: str, *, in_path: bool = False) -> Moment:
     """Begin the snapshot. Raises Unavailable before facts were summed for the first time, and NotFound or Invalid
     for a store that there is none of, whether it is `in_path` or a parameter."""
     facts.hold_snapshot(connection)
@@ -104,4 +109,4 @@ def open_moment(connection: Connection, store: str | None, *, in_path: bool = Fa
         if in_path:
             raise NotFound("There is no such store.", code="store_not_found")
         raise Invalid(errors=[{"field": "store", "message": "is none of the chain's"}])
-    return Moment(connection, rows[0]["as_of"], rows[0]["now"], places, store)
+    return Moment(connection, rows[0]["as_of"], rows[0]["now"], places, store, currency)

@@ -12,11 +12,9 @@ from .queries import Policy
 from .store import SPANS, WHOLE_CHAIN, spans, stream
 
 
-def sum_stock(
-    connection: Connection, by: Sequence[str], location: str | None, category: str | None
-) -> Iterator[Row]:
+def sum_stock(connection: Connection, by: Sequence[str], filters: Mapping[str, Any]) -> Iterator[Row]:
     """Stock and its value at the catalogue's prices, one row for each combination of `by`."""
-    return stream(connection, _STOCK, {"by": list(by), "location": location, "category": category})
+    return stream(connection, _STOCK, {**filters, "by": list(by)})
 
 
 def low_stock(
@@ -58,7 +56,13 @@ def _velocity(sold_in: Period) -> dict[str, Any]:
     return {"window_days": sold_in.days, "chain": WHOLE_CHAIN, **spans("", cover(sold_in))}
 
 
-_STOCK: Final = """
+_CATALOGUE: Final = """
+SELECT sku, name, category, active, CASE WHEN currency = %(currency)s THEN price_cents END AS price_cents
+FROM products.report_products
+"""
+"""Cents of different currencies do not add up: what is priced in another one is without a price."""
+
+_STOCK: Final = f"""
 SELECT
     CASE WHEN 'location' = ANY(%(by)s) THEN stock.location END AS location,
     CASE WHEN 'category' = ANY(%(by)s) THEN COALESCE(catalogue.category, '') END AS category,
@@ -71,14 +75,14 @@ SELECT
     sum(stock.reserved)::bigint AS reserved,
     sum(stock.available)::bigint AS available,
     COALESCE(sum(stock.on_hand * catalogue.price_cents), 0)::bigint AS value_cents,
-    count(*) FILTER (WHERE stock.on_hand > 0 AND catalogue.sku IS NULL) AS unpriced_count
+    count(*) FILTER (WHERE stock.on_hand > 0 AND catalogue.price_cents IS NULL) AS unpriced_count
 FROM inventory.report_stock AS stock
-LEFT JOIN products.report_products AS catalogue ON catalogue.sku = stock.sku
+LEFT JOIN ({_CATALOGUE}) AS catalogue ON catalogue.sku = stock.sku
 WHERE (%(location)s::text IS NULL OR stock.location = %(location)s)
     AND (%(category)s::text IS NULL OR catalogue.category = %(category)s)
 GROUP BY 1, 2, 3
 ORDER BY 1, 2, 3
-"""
+"""  # noqa: S608 - made of constants
 
 _LOW: Final = """
 SELECT
@@ -113,7 +117,7 @@ FROM (
 JOIN products AS product ON product.product_key = fact.product_key
 WHERE NOT product.charge
 GROUP BY fact.store, product.sku
-"""  # noqa: S608 - made of constants
+"""  # noqa: S608
 """What each store, or the whole chain, sold of each SKU; below zero if more came back."""
 
 _STOCK_AND_SALES: Final = f"""
@@ -123,7 +127,7 @@ SELECT
     GREATEST(COALESCE(sold.units, 0), 0) AS units_sold
 FROM inventory.report_stock AS stock
 JOIN inventory.report_locations AS place ON place.location = stock.location
-JOIN products.report_products AS catalogue ON catalogue.sku = stock.sku AND catalogue.active
+JOIN ({_CATALOGUE}) AS catalogue ON catalogue.sku = stock.sku AND catalogue.active
 LEFT JOIN (
     SELECT COALESCE(store, %(chain)s) AS store, sku, total(units) AS units
     FROM ({_SOLD}) AS sold
@@ -141,7 +145,7 @@ _OVERSTOCK: Final = f"""
 SELECT
     location, sku, name, category, on_hand, reserved, available, units_sold,
     CASE WHEN units_sold > 0 THEN round(available * %(window_days)s::numeric / units_sold, 1)::float8 END AS cover_days,
-    excess, excess * price_cents AS excess_value_cents
+    excess, COALESCE(excess * price_cents, 0) AS excess_value_cents
 FROM (
     SELECT stock.*,
         available - (units_sold * %(cover_days)s + %(window_days)s - 1) / %(window_days)s AS excess
@@ -194,20 +198,20 @@ FROM (
     SELECT
         catalogue.sku, catalogue.name, catalogue.category,
         COALESCE(sold.units, 0) AS units, COALESCE(sold.net_cents, 0) AS net_cents,
-        stock.on_hand, stock.on_hand * catalogue.price_cents AS value_cents
+        stock.on_hand, COALESCE(stock.on_hand * catalogue.price_cents, 0) AS value_cents
     FROM (
         SELECT sku, sum(on_hand)::bigint AS on_hand
         FROM inventory.report_stock
         WHERE %(location)s::text IS NULL OR location = %(location)s
         GROUP BY sku
     ) AS stock
-    JOIN products.report_products AS catalogue ON catalogue.sku = stock.sku AND catalogue.active
+    JOIN ({_CATALOGUE}) AS catalogue ON catalogue.sku = stock.sku AND catalogue.active
     LEFT JOIN ({_SOLD}) AS sold ON sold.sku = stock.sku
     WHERE stock.on_hand > 0
         AND (%(category)s::text IS NULL OR catalogue.category = %(category)s)
     ORDER BY
         CASE %(measure)s WHEN 'net' THEN COALESCE(sold.net_cents, 0) ELSE COALESCE(sold.units, 0) END,
-        stock.on_hand * catalogue.price_cents DESC,
+        value_cents DESC,
         catalogue.sku
     LIMIT %(limit)s
 ) AS slow

@@ -126,7 +126,9 @@ class StockRow(BaseModel):
     reserved: int
     available: int
     value_cents: int
-    unpriced_count: int = Field(description="in stock, but not in the catalogue: without value")
+    unpriced_count: int = Field(
+        description="in stock, but not in the catalogue in the currency of sales: without value"
+    )
 
 
 class Stock(Head):

@@ -111,6 +111,32 @@ def test_every_answer_says_of_when_it_is(books: Books, path: str) -> None:
         assert all(row["as_of"] == as_of for row in table)
 
 
+@pytest.fixture
+def priced_in_euros(books: Books) -> Iterator[str]:
+    """A product whose price is in another currency than sales."""
+    for currency in ("EUR", "CAD"):
+        books.rows(
+            "UPDATE products.products SET currency = %(currency)s WHERE sku = 'B'", {"currency": currency}
+        )
+        books.connection.commit()
+        if currency == "EUR":
+            yield "B"
+
+
+def test_only_prices_in_the_currency_of_sales_are_summed(books: Books, priced_in_euros: str) -> None:
+    (whole,) = books.report("/stock?store=S1")["items"]
+    assert (whole["value_cents"], whole["unpriced_count"]) == (2 * 40 * 250, 1)
+    rows = {row["sku"]: row for row in books.report("/stock?store=S1&by=product")["items"]}
+    assert (rows["B"]["value_cents"], rows["B"]["unpriced_count"]) == (0, 1)
+    assert (rows["A"]["value_cents"], rows["A"]["unpriced_count"]) == (10_000, 0)
+    over = books.report("/stock/over?until=2025-06-30&store=W1")["items"]
+    assert [row["excess_value_cents"] == 0 for row in over] == [row["sku"] == "B" for row in over]
+    assert over[-1]["sku"] == "B"
+    slow = books.report(f"/products/slow?{JUNE}&store=S1")["items"]
+    assert [row["sku"] for row in slow if row["value_cents"] == 0] == ["B"]
+    assert books.report(f"/overview?{JUNE}")["stock"][0]["unpriced_count"] == 1
+
+
 @pytest.mark.parametrize(
     ("by", "asked_from", "first"),
     [
