@@ -87,7 +87,7 @@ class Miss:
     figure: str
     """How the names of the figures end that were held to it."""
     most: float
-    """What the greatest of these may come to, its interval with it."""
+    """What the greatest of these may come to."""
     decision: int
     why: str
 
@@ -118,12 +118,12 @@ def of_experiment(name: str, state: Path, *, draft: bool, anew: bool) -> list[Ro
 
 def verdicts(name: str, folder: Folder) -> list[Row]:
     result = folder.read("result.json")
-    figures = {one["name"]: one["high"] for one in result["figures"]}
+    figures = {one["name"]: one["value"] for one in result["figures"]}
     return [weighed(Row(name, one["goal"], one["found"], one["word"]), figures) for one in result["verdicts"]]
 
 
 def weighed(row: Row, figures: Mapping[str, float]) -> Row:
-    """The row, with what the decision about its goal says, where there is one; `figures` are the upper ends, by name."""
+    """The row, with what the decision about its goal says, where there is one; `figures` are values by name."""
     miss = next((one for one in ON_PURPOSE if one.part == row.part and one.goal in row.goal), None)
     if miss is None or row.word == UNKNOWN:
         return row

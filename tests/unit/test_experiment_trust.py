@@ -32,6 +32,7 @@ from tests.experiments.trust.faults import (
     FLOWS,
     POSTGRES,
     SETTLED_SECONDS,
+    WARM_SECONDS,
 )
 from tests.experiments.trust.results import Tried, by_fault, figures, tables, verdicts
 from tests.experiments.trust.stage import may_mount, movements_differ, small_disk
@@ -133,7 +134,7 @@ def test_whether_others_wait_is_told_where_there_are_enough_of_them(
 def test_the_calm_is_as_long_as_what_is_held_to_it() -> None:
     for fault in FAULTS:
         judged = fault.hold_seconds + BACK_SECONDS
-        assert EXPERIMENT.before(fault) == judged + SETTLED_SECONDS
+        assert EXPERIMENT.before(fault) == WARM_SECONDS + judged + SETTLED_SECONDS
         if PAGE in fault.others:
             assert ALL_RATES[PAGE] * judged >= 368, "too few for an interval"
 

@@ -136,7 +136,7 @@ def test_what_was_found_tells_what_its_decision_says_of_it(
     word: str, value: float, said: str, tmp_path: Path
 ) -> None:
     verdict = {"goal": REPEATS, "found": "f", "word": word}
-    figure = {"name": "a line cut: requests for each sent", "high": value}
+    figure = {"name": "a line cut: requests for each sent", "value": value}
     Folder(tmp_path).write("result.json", {"verdicts": [verdict], "figures": [figure]})
     [row] = verdicts("trust", Folder(tmp_path))
     assert said in row.found

@@ -25,7 +25,7 @@ from tests.experiments.failover.faults import CHECKOUT, MOVEMENT, PAGE, Fault, H
 from tests.experiments.failover.seen import BACK_SECONDS, objections
 from tests.experiments.trust import results
 from tests.experiments.trust.counts import count, repeats
-from tests.experiments.trust.faults import BY_NAME, DISK_FULL, FAULTS, SETTLED_SECONDS, Hard
+from tests.experiments.trust.faults import BY_NAME, DISK_FULL, FAULTS, SETTLED_SECONDS, WARM_SECONDS, Hard
 from tests.experiments.trust.stage import KEPT, Stage, built, may_mount
 
 ALL_RATES: Mapping[str, float] = {**RATES, CHECKOUT: 2.0, PAGE: 80.0, MOVEMENT: 2.0}
@@ -51,7 +51,7 @@ class Trust(Failover):
         "As failover: a platform of its own with three replicas of cart and one of every other function, open load through the edge: "
         + ", ".join(f"{name} {rate:g} a second" for name, rate in ALL_RATES.items())
         + f"; a request has {PATIENCE_SECONDS:g} s.",
-        f"Each fault is a run of its own: a calm as long as what is judged after it, the fault, {BACK_SECONDS:g} s in which all has to be well again, and {AFTER_SECONDS:g} s more.",
+        f"Each fault is a run of its own: {WARM_SECONDS:g} s in which the client opens its connections, a calm as long as what is judged after it, the fault, {BACK_SECONDS:g} s in which all has to be well again, and {AFTER_SECONDS:g} s more.",
         "A run in which the fault was not seen to take effect (a process gone or stopped, something held back on its line, the last block taken) is made again.",
         "Lines lead through a proxy of the experiment's own (tests/support/bad_network.py) while it is their turn: functions have its address in their secrets or settings, the edge and the gateway among their endpoints.",
         "PostgreSQL without a connection: the database takes none of any function, and those that were open are ended. Without disk: its directory is a file system of 600 MB in memory, of which the last block is taken.",
@@ -69,7 +69,7 @@ class Trust(Failover):
         return chosen
 
     def before(self, fault: Fault) -> float:
-        return SETTLED_SECONDS + fault.hold_seconds + BACK_SECONDS
+        return WARM_SECONDS + fault.hold_seconds + BACK_SECONDS + SETTLED_SECONDS
 
     def seconds(self, fault: Fault) -> float:
         assert isinstance(fault, Hard)

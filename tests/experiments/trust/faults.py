@@ -42,6 +42,8 @@ POSTGRES, GATEWAY, PAYMENTS = "PostgreSQL", "the gateway", "the payment provider
 CALLS = "the gateway for functions"
 DISK_FULL, ALL_KILLED = "disk-full", "all-killed"
 UP_SECONDS = 40.0
+WARM_SECONDS = 2.0
+"""In which the client opens its connections; the calm comes after it."""
 SETTLED_SECONDS = 1.0
 """What was due so long before the fault is calm; what came later may have met it."""
 
