@@ -27,7 +27,8 @@ DEFAULT_SCALE_FACTOR = 10
 """Per cent of the maximum; what the gateway does (its documentation says 20)."""
 
 PORT_ANNOTATION = "localfaas/port"
-_HIGHEST_BASE_PORT = 65535 - 10 * (MAX_REPLICAS - 1)
+_HIGHEST_BASE_PORT = 65535 - 10 * MAX_REPLICAS
+"""A replacement has one replica more."""
 
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _QUANTITY = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?")

@@ -125,13 +125,17 @@ def _write_resources(path: Path, resources: Sequence[Resource]) -> bool:
 
 
 def _read_resources(path: Path) -> list[Resource]:
-    if not path.exists():
+    """What is written; nothing where no file is, or one that a loss of power has emptied."""
+    try:
+        resources: list[Resource] = json.loads(path.read_text())["resources"]
+    except (FileNotFoundError, ValueError):
         return []
-    resources: list[Resource] = json.loads(path.read_text())["resources"]
     return resources
 
 
-class _UnixConnection(http.client.HTTPConnection):
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP on a Unix socket; each step has `timeout` seconds."""
+
     def __init__(self, path: Path, timeout: float) -> None:
         super().__init__("localhost", timeout=timeout)
         self._path = path
@@ -147,7 +151,7 @@ def admin_request(socket_path: Path, method: str, path: str, timeout: float = 5.
 
     Raises OSError when the Envoy is not there, RuntimeError when it answers anything but 200.
     """
-    connection = _UnixConnection(socket_path, timeout)
+    connection = UnixConnection(socket_path, timeout)
     try:
         connection.request(method, path)
         response = connection.getresponse()

@@ -305,7 +305,7 @@ def lacking(
     for slot in range(1, desired.replicas + 1):
         name = f"{desired.name}-{slot}"
         about = programs.get(name)
-        if about is None:
+        if not about:
             found[name] = Lack.NOT_STARTED
         elif about["generation"] != desired.generation:
             found[name] = Lack.EARLIER
@@ -315,13 +315,13 @@ def lacking(
 
 
 def endpoints(path: Path) -> set[Address]:
-    """The addresses in an endpoint file; none when it is not there."""
+    """The addresses in an endpoint file; none when it is not there, or was emptied by a loss of power."""
     try:
-        text = path.read_text()
-    except FileNotFoundError:
+        assignments = json.loads(path.read_text())["resources"]
+    except (FileNotFoundError, ValueError):
         return set()
     found = set()
-    for assignment in json.loads(text)["resources"]:
+    for assignment in assignments:
         for group in assignment["endpoints"]:
             for endpoint in group["lb_endpoints"]:
                 address = endpoint["endpoint"]["address"]["socket_address"]

@@ -22,8 +22,11 @@ from typing import Any
 
 from supervisor.xmlrpc import SupervisorTransport
 
+from localfaas.envoy import UnixConnection
 from localfaas.settings import Settings
 
+ANSWER_SECONDS = 30.0
+"""For one answer of supervisord: far more than it takes on a busy machine, and an end if it is frozen."""
 START_RETRIES = 100
 START_SECONDS = 1
 PLATFORM_MARK = "LOCALFAAS_STATE"
@@ -157,11 +160,17 @@ def delete_program(settings: Settings, name: str) -> None:
 
 
 def abouts(settings: Settings) -> dict[str, dict[str, Any]]:
-    """Every written program's `about`, by name; one that is deleted meanwhile is left out."""
-    found = {}
+    """Every written program's `about`, by name; one that is deleted meanwhile is left out.
+
+    Nothing is known of one whose file cannot be read, as a loss of power may leave it.
+    """
+    found: dict[str, dict[str, Any]] = {}
     for path in sorted((settings.supervisor / "conf.d").glob("[!.]*.json")):
         with suppress(FileNotFoundError):
-            found[path.stem] = json.loads(path.read_text())
+            text = path.read_text()
+            found[path.stem] = {}
+            with suppress(ValueError):
+                found[path.stem] = json.loads(text)
     return found
 
 
@@ -261,7 +270,9 @@ class Supervisor:
 
     def _call(self, method: str, *arguments: Any, tolerate: Sequence[str] = ()) -> Any:
         """Ask on a connection of its own: one that failed is of no use to the next call."""
-        transport = SupervisorTransport(None, None, f"unix://{self._settings.supervisor_socket}")
+        path = self._settings.supervisor_socket
+        transport = SupervisorTransport(None, None, f"unix://{path}")
+        transport._get_connection = lambda: UnixConnection(path, ANSWER_SECONDS)  # its own waits for ever
         proxy: Any = xmlrpc.client.ServerProxy("http://localhost", transport=transport)
         try:
             return getattr(proxy.supervisor, method)(*arguments)

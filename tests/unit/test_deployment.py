@@ -9,6 +9,7 @@ import pytest
 
 from localfaas import gojson
 from localfaas.deployment import (
+    PORT_ANNOTATION,
     DeploymentRefused,
     asked_replicas,
     scale_factor,
@@ -194,3 +195,12 @@ def test_text_that_is_not_unicode_can_still_be_written() -> None:
     image = validate(gojson.loads(b'{"service":"a","image":"\\ud800"}')).image
     assert json.dumps(image).encode()
     assert image == "\ufffd"
+
+
+def test_the_extra_replica_of_a_replacement_has_a_port_too() -> None:
+    def annotated(port: int) -> dict[str, object]:
+        return {"service": "a", "image": "i", "annotations": {PORT_ANNOTATION: str(port)}}
+
+    validate(annotated(65535 - 50))
+    with pytest.raises(DeploymentRefused, match="must be a port from 1024 to 65485"):
+        validate(annotated(65535 - 49))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import json
 import os
 import subprocess
 import threading
@@ -14,11 +15,11 @@ import pytest
 from localfaas import replicas
 from localfaas.build import BuildError
 from localfaas.deployment import PORT_ANNOTATION, FunctionDeployment, validate
-from localfaas.envoy import Membership
-from localfaas.gateway import write_endpoints
+from localfaas.envoy import EnvoyFiles, Membership
+from localfaas.gateway import write_endpoints, write_gateway
 from localfaas.registry import Desired, Registry
 from localfaas.replica_program import FREE_PORTS_FROM, base_port, replica_program
-from localfaas.replicas import Reconciler
+from localfaas.replicas import Lack, Reconciler, lacking
 from localfaas.settings import LOOPBACK, PORTS, REPLICA_PORT_STEP, Settings
 from localfaas.supervisor import Process, Program, Supervisor, abouts, write_program
 
@@ -78,6 +79,33 @@ def test_a_replica_that_supervisord_was_never_told_of_is_begun_anew(
     assert found.step()
     assert set(supervisor.known) == {"echo-1"}
     assert (settings.supervisor / "conf.d/echo-1.conf").exists()
+
+
+def test_what_a_loss_of_power_has_emptied_is_written_anew(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replicas, "replica_program", program_of)
+    monkeypatch.setattr(replicas, "is_ready", lambda port: False)
+    registry = deployed(settings, "echo")
+    (desired,) = registry.all()
+    write_gateway(settings, [desired])
+    write_program(settings, program_of(settings, desired, 1, 8001))
+    files = EnvoyFiles(settings.envoy("gateway"))
+    emptied = [
+        settings.supervisor / "conf.d/echo-1.json",
+        files.eds_path("echo"),
+        files.root / "cds/cds.json",
+    ]
+    for path in emptied:
+        path.write_text("")
+    supervisor = Recorded(settings, {"echo-1": Process("echo-1", "RUNNING", 1, 0, "")})
+    found = Reconciler(
+        settings, registry, supervisor, lambda _: None, lambda wanted: write_gateway(settings, wanted)
+    )
+    assert lacking(settings, desired) == {"echo-1": Lack.NOT_STARTED}
+    found._recall()
+    found.step()
+    assert all(json.loads(path.read_text()) for path in emptied)
 
 
 @pytest.mark.parametrize("state", ["STOPPED", "FATAL"])

@@ -2,13 +2,17 @@
 
 import configparser
 import json
+import socket
 import subprocess
 
 import pytest
 
+from localfaas import supervisor
 from localfaas.settings import Settings
 from localfaas.supervisor import (
     Program,
+    Supervisor,
+    SupervisorError,
     abouts,
     delete_program,
     render_program,
@@ -97,3 +101,19 @@ def test_half_written_program_is_not_seen(settings, tmp_path):
     write_program(settings, program(tmp_path))
     (settings.supervisor / "conf.d" / ".cart-2.json").write_text(json.dumps({"port": 1})[:4])
     assert list(abouts(settings)) == ["cart-1"]
+
+
+def test_a_supervisord_that_is_frozen_is_told_of(settings, monkeypatch):
+    monkeypatch.setattr(supervisor, "ANSWER_SECONDS", 0.05)
+    settings.run.mkdir(parents=True)
+    with socket.socket(socket.AF_UNIX) as frozen:
+        frozen.bind(str(settings.supervisor_socket))
+        frozen.listen()
+        with pytest.raises(SupervisorError, match="does not answer getAllProcessInfo: timed out"):
+            Supervisor(settings).processes()
+
+
+def test_a_program_whose_file_a_loss_of_power_has_emptied_is_about_nothing(settings):
+    write_program(settings, Program("cart-1", ["true"], settings.state, about={"port": 8008}))
+    (settings.supervisor / "conf.d" / "cart-1.json").write_text("")
+    assert abouts(settings) == {"cart-1": {}}
