@@ -778,7 +778,7 @@ def test_a_machine_that_was_slower_that_day_is_said(
 def test_a_result_knows_how_fast_the_machine_was_that_day(tmp_path: Path) -> None:
     assert Folder.new(tmp_path, "counting", {}).settings[proof.BARE] is None
     prove(tmp_path, bare=0.19)
-    assert Folder.new(tmp_path, "counting", {}).settings[proof.BARE] == 0.19
+    assert Folder.new(tmp_path, "counting-again", {}).settings[proof.BARE] == 0.19
 
 
 def test_of_many_figures_some_are_told_apart_by_chance(tmp_path: Path) -> None:
@@ -824,6 +824,51 @@ def test_a_goal_is_judged_by_the_whole_interval(found: Ratio, up_to: bool | None
 )
 def test_all_is_met_only_where_every_part_is(parts: tuple[bool | None, ...], all_: bool | None) -> None:
     assert every(*parts) is all_
+
+
+def drawn(tmp_path: Path) -> str:
+    return index.write(tmp_path / "experiments").read_text()
+
+
+def test_the_index_follows_figures_of_all_runs_but_drafts(tmp_path: Path) -> None:
+    finished(tmp_path, "a", figure(1), Figure("other", "", 5, 4, 6), full=True)
+    finished(tmp_path, "b", figure(2), rounds=3)
+    finished(tmp_path, "c", figure(9), draft=True)
+    page = drawn(tmp_path)
+    assert page.count("<circle") == 3
+    assert page.count('<circle class="full"') == 2
+    assert "5 (4–6)" in page
+    assert "<title>2 (1.98–2.02): 2020-01-01T00:00:00+00:00, c, short, rounds 3</title>" in page
+
+
+def test_a_figure_without_an_interval_has_no_bracket(tmp_path: Path) -> None:
+    finished(tmp_path, "a", Figure("count", "", 3, *ENDLESS), Figure("knee", "", 650, 650, np.inf))
+    page = drawn(tmp_path)
+    assert "<td>3</td>" in page
+    assert "<td>650 (650 or more)</td>" in page
+
+
+def test_a_result_is_json_and_its_endless_ends_are_read_back(tmp_path: Path) -> None:
+    a = finished(tmp_path, "a", Figure("knee", "", 650.0, 650.0, np.inf, "higher"))
+    b = finished(tmp_path, "b", Figure("knee", "", 1050.0, 1050.0, 1250.0, "higher"))
+    document = json.loads((a.path / "result.json").read_text(), parse_constant=pytest.fail)
+    assert document["figures"][0]["high"] is None
+    assert [one.word for one in compare(a, b)[0]] == ["cannot tell"]
+
+
+def test_what_is_stopped_while_it_is_written_stays_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Folder(tmp_path)
+    folder.write("result.json", {"a": 1})
+
+    def stop(path: Path, _: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", stop)
+    with pytest.raises(KeyboardInterrupt):
+        folder.write("result.json", {"a": 2})
+    assert folder.read("result.json") == {"a": 1}
 
 
 def test_a_ratio_says_its_interval() -> None:

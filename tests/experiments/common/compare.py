@@ -60,7 +60,7 @@ def _result(folder: Folder) -> dict[str, Any]:
 
 
 def _figures(result: Mapping[str, Any]) -> list[Figure]:
-    return [Figure(**entry) for entry in result.get("figures", [])]
+    return [Figure.read(entry) for entry in result.get("figures", [])]
 
 
 def _difference(a: Figure, b: Figure) -> Difference:

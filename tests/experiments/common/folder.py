@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -63,8 +64,11 @@ class Folder:
         return json.loads((self.path / name).read_text())
 
     def write(self, name: str, document: Any) -> Path:
+        """As JSON, which has no endless numbers: they are null. Whoever reads meanwhile, or after a stop, finds it whole."""
         path = self.path / name
-        path.write_text(json.dumps(document, indent=1) + "\n")
+        fresh = path.with_name(f".{name}.new")
+        fresh.write_text(json.dumps(_plain(document), indent=1, allow_nan=False) + "\n")
+        fresh.replace(path)
         return path
 
     def append(self, name: str, entry: Any) -> None:
@@ -77,6 +81,14 @@ class Folder:
         with path.open("w", newline="") as file:
             csv.writer(file, lineterminator="\n").writerows(rows)
         return path
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {name: _plain(one) for name, one in value.items()}
+    return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def commit() -> str:

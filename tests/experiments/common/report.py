@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 
@@ -56,6 +58,27 @@ class Figure:
     low: float
     high: float
     better: str = "lower"
+
+    @classmethod
+    def read(cls, entry: Mapping[str, Any]) -> Figure:
+        """As result.json has it, where an end that is not known is null."""
+        low, high = entry["low"], entry["high"]
+        return cls(
+            **{
+                **entry,
+                "low": -math.inf if low is None else low,
+                "high": math.inf if high is None else high,
+            }
+        )
+
+    def said(self) -> str:
+        """`value (low–high)`, without an end that is not known."""
+        value, low, high = (f"{end:.4g}" for end in (self.value, self.low, self.high))
+        if math.isinf(self.low) and math.isinf(self.high):
+            return value
+        if math.isinf(self.high):
+            return f"{value} ({low} or more)"
+        return f"{value} ({high} or less)" if math.isinf(self.low) else f"{value} ({low}–{high})"
 
 
 @dataclass(frozen=True)
