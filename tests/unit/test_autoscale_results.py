@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
-from tests.experiments.autoscale import results
+from benchmarks.report import PROJECT
+from localfaas.settings import Settings
+from tests.experiments.autoscale import results, running
 from tests.experiments.autoscale.agreement import Agreement
 from tests.experiments.autoscale.measures import Measures, Rise
 from tests.experiments.autoscale.results import Run, samples, verdicts
 from tests.experiments.autoscale.rule_sets import openfaas_ce, ours, shipped_thresholds
-from tests.experiments.autoscale.shapes import SHAPES
+from tests.experiments.autoscale.shapes import SHAPES, Shape
 from tests.experiments.autoscale.simulator import Function, simulate
+from tests.experiments.common.folder import Folder
 
 AGREED = Agreement(share=1.0, furthest=0.0, notification_interval=20.0, predicted=())
 
@@ -77,3 +85,50 @@ def test_samples_have_every_second_of_both_functions() -> None:
     assert answered == pytest.approx(sum(one.status == 200 for one in by_rules["ours"].requests), abs=5)
     assert any("hold" in one["alerts"] for one in mine)
     assert mine[-1]["alerts"] == ""
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_a_request_is_due_once_the_rate_has_brought_as_many(shape: Shape) -> None:
+    count = 400
+    moments = [shape.due(number) for number in range(count)]
+    step = 0.001
+    brought, at = 0.0, 0
+    for tick in range(int(shape.duration / step)):
+        while at < count and moments[at] <= tick * step:
+            assert brought == pytest.approx(at + 1, abs=0.2)
+            at += 1
+        brought += step * shape.rate(tick * step)
+    assert at == count
+
+
+def driven(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late: float) -> tuple[Folder, list[str]]:
+    """A run of the step in which every tenth request leaves so late; each takes 50 ms."""
+
+    def sent(script: Path, output: Path, environment: Any) -> None:
+        rows = ["metric_name,timestamp,metric_value,scenario,status,extra_tags,metadata"]
+        rows.append("load_began,0,1000000,,,,")
+        for name in ("ours", "ce"):
+            for number in range(200):
+                left = 1000 + SHAPES["step"].due(number) + 0.25 + (late if number % 10 == 9 else 0.0)
+                rows.append(f"answer,{round(1e6 * (left + 0.05))},50,{name},200,ok=1,i={number}&d=250.000")
+        output.write_text("\n".join(rows) + "\n")
+
+    monkeypatch.setattr(running.k6, "start", sent)
+    monkeypatch.setattr(running.k6, "finish", lambda *_: None)
+    monkeypatch.setattr(running, "wait_for_rest", lambda _: None)
+    monkeypatch.setattr(running, "recorded", lambda *_: {'ALERTS{alertstate="firing"}': []})
+    monkeypatch.setattr(running, "Watch", lambda *_: nullcontext(SimpleNamespace(seen=[])))
+    folder = Folder(tmp_path)
+    return folder, running.run_once(Settings(PROJECT, tmp_path), SHAPES["step"], Function(), folder)
+
+
+def test_a_request_counts_from_when_it_was_due(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, reasons = driven(tmp_path, monkeypatch, 0.5)
+    assert reasons == ["10.0% of the requests left more than 10 ms late (at most 1%)"]
+    for one in running.trajectories(folder).values():
+        assert sorted(round(request.seconds, 3) for request in one.requests) == [0.05] * 180 + [0.55] * 20
+    assert {path.name for path in tmp_path.iterdir()} >= {"answers.csv.gz", "samples.hlog"}
+
+
+def test_a_run_that_was_sent_in_time_is_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert driven(tmp_path, monkeypatch, 0.002)[1] == []

@@ -154,14 +154,15 @@ def test_arms_keep_the_same_rounds_where_one_of_them_is_silent(tmp_path: Path) -
 
 
 def test_a_process_that_has_gone_counts_with_what_it_took() -> None:
+    works = "print(sum(range(10**6)), flush=True); input()"
     with subprocess.Popen(
-        [sys.executable, "-c", "sum(range(10**6)); input()"], stdin=subprocess.PIPE
+        [sys.executable, "-c", works], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as child:
-        clocks = Clocks({"gone": [child.pid], "here": []})
-        with clocks:
+        assert child.stdout is not None
+        child.stdout.readline()
+        with Clocks({"gone": [child.pid], "here": []}) as clocks:
             clocks.follow("here", os.getpid())
             child.communicate(b"\n")
-            clocks._look()
             clocks._look()
     gone, here = (clocks.ticks.groups[name] for name in ("gone", "here"))
     assert gone[-1] >= gone[0] > 0

@@ -46,7 +46,7 @@ class Autoscale(Experiment):
     method = (
         "Two functions alike, ours and ce, on one platform with one Prometheus and one Alertmanager; each is scaled by its own rules alone.",
         f"A request keeps one thread for 50 ms on average (lognormal, half as much again either way) and no processor; one replica has one thread. Load goes from {LOW:g} to {HIGH:g} requests a second.",
-        "k6 sends the same open load to both through the function gateway, at the same time; a run in which it could not keep its pace is refused.",
+        "k6 sends the same open load to both through the function gateway, at the same time; times count from when a request was due, and a run that was sent late is refused.",
         f"Served means that 99 of 100 requests of the last 5 s were answered 200 within {BOUND_SECONDS:g} s; needed is what the simulator says that takes.",
         "A simulator with the rules' own thresholds foretold each run from the shape alone: the median of 21 simulated runs.",
     )

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import json
-import shutil
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -20,9 +18,10 @@ from tests.experiments.autoscale.platform import FUNCTIONS, HERE
 from tests.experiments.autoscale.shapes import Shape
 from tests.experiments.autoscale.simulator import Function
 from tests.experiments.autoscale.trajectory import Request, Steps, Trajectory
-from tests.experiments.common import k6
+from tests.experiments.common import answers, k6
 from tests.experiments.common.folder import Folder
 from tests.experiments.common.quiet import MOST_STEAL
+from tests.experiments.common.validity import Limits, late
 
 REST_SECONDS = 180.0
 """Longer than either rule needs to let go of replicas after a load."""
@@ -39,12 +38,13 @@ def run_once(settings: Settings, shape: Shape, function: Function, folder: Folde
     began = _began(output)
     folder.write("seen.json", [asdict(one) for one in watch.seen])
     folder.write("recorded.json", recorded(settings, began - 30, time.time()))
-    with output.open("rb") as plain, gzip.open(f"{output}.gz", "wb") as packed:
-        shutil.copyfileobj(plain, packed)
-    missed = k6.dropped(output)
+    found, missed = answers.from_k6(output, dict.fromkeys(FUNCTIONS, shape.due))
     output.unlink()
+    answers.write(folder.path / "answers.csv.gz", found)
+    answers.write_histograms(folder.path / "samples.hlog", found, {name: name for name in found})
     folder.write("about.json", {"shape": shape.name, "began": began, "duration": shape.duration})
     reasons = [f"{missed} requests were not sent, as too many were open"] if missed else []
+    reasons += late(found.values(), Limits())
     if steal(folder) > MOST_STEAL:
         reasons.append(f"the hypervisor took {steal(folder):.0%} of the processors")
     return reasons
@@ -65,12 +65,19 @@ def trajectories(folder: Folder) -> dict[str, Trajectory]:
     """What a finished run was, by function; seconds count from the start of the load."""
     about, seen, series = folder.read("about.json"), folder.read("seen.json"), folder.read("recorded.json")
     began, shape = about["began"], about["shape"]
-    requests_of: dict[str, list[Request]] = {name: [] for name in FUNCTIONS}
-    with gzip.open(folder.path / "k6.csv.gz", "rt", newline="") as file:
-        for row in csv.DictReader(file):
-            if row["metric_name"] == "http_req_duration":
-                ended, taken = int(row["timestamp"]) / 1e6 - began, float(row["metric_value"]) / 1000
-                requests_of[row["scenario"]].append(Request(ended, taken, int(row["status"] or 0)))
+    found = answers.read(folder.path / "answers.csv.gz")
+    requests_of = {
+        name: [
+            Request(*one)
+            for one in zip(
+                (found[name].ended - began).tolist(),
+                found[name].seconds.tolist(),
+                found[name].status.tolist(),
+                strict=True,
+            )
+        ]
+        for name in FUNCTIONS
+    }
     return {
         name: Trajectory(
             shape,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from dataclasses import dataclass
 from itertools import pairwise
@@ -39,6 +40,17 @@ class Shape:
             return points[-1][1]
         (t0, r0), (t1, r1) = points[index - 1], points[index]
         return r0 + (r1 - r0) * (moment - t0) / (t1 - t0)
+
+    def due(self, number: float) -> float:
+        """When the request of that number, from 0, is due: as k6 has it, once as many and one more have come due by the rate."""
+        left = number + 1
+        for (t0, r0), (t1, r1) in pairwise(self.points()):
+            area = (r0 + r1) / 2 * (t1 - t0)
+            if left <= area:
+                slope = (r1 - r0) / (t1 - t0)
+                return t0 + 2 * left / (r0 + math.sqrt(max(0.0, r0 * r0 + 2 * slope * left)))
+            left -= area
+        return self.duration
 
     def points(self) -> list[tuple[float, float]]:
         """The corners (seconds, rate), from (0, start)."""

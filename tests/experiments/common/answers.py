@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import csv
 import gzip
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,8 +80,12 @@ def joined(parts: Sequence[Answers]) -> Answers:
     )
 
 
-def from_k6(output: Path, rates: Mapping[str, float]) -> tuple[dict[str, Answers], int]:
-    """The answers of load.js by block, and how many requests could not be sent; `rates` has those of the open blocks.
+def from_k6(
+    output: Path, rates: Mapping[str, float | Callable[[float], float]]
+) -> tuple[dict[str, Answers], int]:
+    """The answers of load.js by block, and how many requests could not be sent.
+
+    `rates` has those of the open blocks; where a rate changes, it tells when the request of a number is due instead.
 
     k6 says when a block began to the millisecond only, so its beginning is taken from its most punctual request.
     """
@@ -113,13 +117,14 @@ def _pairs(text: str) -> dict[str, str]:
     return dict(pair.split("=", 1) for pair in text.split("&") if pair)
 
 
-def _answers(entries: Sequence[_Entry], rate: float | None) -> Answers:
+def _answers(entries: Sequence[_Entry], rate: float | Callable[[float], float] | None) -> Answers:
     number, displaced, ended, took, status, ok = (np.array(column) for column in zip(*entries, strict=True))
     left = ended - took
     if rate is None:
         due = left
     else:
-        planned = number / rate + displaced
+        moments = np.array([rate(one) for one in number]) if callable(rate) else number / rate
+        planned = moments + displaced
         due = planned + (left - planned).min()
     order = np.argsort(due, kind="stable")
     return Answers(

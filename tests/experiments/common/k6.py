@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import subprocess
 from collections.abc import Mapping
@@ -51,10 +50,3 @@ def finish(process: subprocess.Popen[str], output: Path, seconds: float) -> None
     if code != 0:
         said = output.with_suffix(".log").read_text()
         raise BenchmarkError(f"k6 ended with {code}:\n{said[-2000:]}")
-
-
-def dropped(output: Path) -> int:
-    """How many requests k6 could not send in time."""
-    with output.open(newline="") as file:
-        rows = (row for row in csv.DictReader(file) if row["metric_name"] == "dropped_iterations")
-        return round(sum(float(row["metric_value"]) for row in rows))

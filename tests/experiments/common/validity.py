@@ -7,12 +7,12 @@ a run that loses too many is not believed.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from tests.experiments.common.answers import JITTER_SECONDS, Answers, Floats
+from tests.experiments.common.answers import JITTER_SECONDS, Answers
 from tests.experiments.common.clocks import Ticks
 from tests.experiments.common.quiet import MOST_STEAL
 
@@ -54,13 +54,14 @@ def objections(
     found = []
     if limits.dropped is not None and dropped > limits.dropped:
         found.append(f"{dropped} requests were not sent, as too many were open")
-    if limits.late_seconds is not None:
-        late = [
-            one.late
+    found += late(
+        [
+            one
             for name, one in blocks.items()
             if name in open_blocks and (rounds or {}).get(name) not in disturbed
-        ]
-        found += _late(np.concatenate([*late, []]), limits.late_seconds, limits.late_share)
+        ],
+        limits,
+    )
     if not rounds:
         found += disturbances(ticks, limits)
     elif len(disturbed) > MOST_LEFT_OUT * len(set(rounds.values())):
@@ -104,11 +105,14 @@ def disturbances(ticks: Ticks, limits: Limits) -> list[str]:
     return found
 
 
-def _late(late: Floats, most: float, most_share: float) -> list[str]:
-    share = float(np.mean(late > most)) if len(late) else 0.0
-    if share <= most_share:
+def late(blocks: Iterable[Answers], limits: Limits) -> list[str]:
+    """Whether too many requests of open blocks left late."""
+    most, all_late = limits.late_seconds, np.concatenate([*(one.late for one in blocks), []])
+    if most is None or not len(all_late) or (share := float(np.mean(all_late > most))) <= limits.late_share:
         return []
-    return [f"{share:.1%} of the requests left more than {1000 * most:g} ms late (at most {most_share:.0%})"]
+    return [
+        f"{share:.1%} of the requests left more than {1000 * most:g} ms late (at most {limits.late_share:.0%})"
+    ]
 
 
 def _wrong(blocks: Mapping[str, Answers]) -> Counter[int]:
