@@ -40,6 +40,7 @@ CHECKS = (
     Check("memory", machine.memory),
     Check("disk", machine.disk),
     Check("open files", machine.open_files),
+    Check("inotify", machine.inotify),
     Check("clock", machine.clock),
     Check("programs", files.programs),
     Check("programs that watch", files.watching_programs),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import resource
@@ -29,6 +30,8 @@ DISK_BYTES, DISK_SHARE = 5 * 10**9, 0.1
 """As of the alert DiskAlmostFull: less than both is too little."""
 LEAST_FILES = 4096
 """supervisord refuses to start with less (minfds)."""
+INOTIFY_INSTANCES = 6
+"""Three of each Envoy, which aborts without."""
 AHEAD_SECONDS = 60.0
 
 
@@ -114,6 +117,33 @@ def _open_files_faults(hard: int) -> Iterator[Finding]:
             f"a process may open {hard} files; supervisord needs {LEAST_FILES}, Envoy two for each connection",
             f"in a shell of root's: `ulimit -Hn {MOST_FILES}`, then `localfaas up`;"
             " for good: `nofile` in /etc/security/limits.conf",
+        )
+
+
+def inotify(installation: Installation) -> list[Finding]:
+    """Whether the two Envoys could still watch files; those of a platform that runs have what they need."""
+    wanted = 0 if installation.supervisord is not None else INOTIFY_INSTANCES
+    had = _inotify_instances(wanted)
+    return verdict(_inotify_faults(had, wanted), "files can be watched")
+
+
+def _inotify_instances(wanted: int) -> int:
+    """How many of so many this user is given now; they are given back."""
+    given: list[int] = []
+    try:
+        while len(given) < wanted and (one := ctypes.CDLL(None).inotify_init1(os.O_CLOEXEC)) >= 0:
+            given.append(one)
+        return len(given)
+    finally:
+        for one in given:
+            os.close(one)
+
+
+def _inotify_faults(had: int, wanted: int) -> Iterator[Finding]:
+    if had < wanted:
+        yield wrong(
+            f"{had} more programs can watch files (inotify); {wanted} are needed, and Envoy ends without",
+            "end other platforms and editors of this user, or as root: `sysctl fs.inotify.max_user_instances=512`",
         )
 
 

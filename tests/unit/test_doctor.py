@@ -191,6 +191,26 @@ def test_little_memory_disk_files_and_a_clock_set_back_are_told() -> None:
     assert not faults(machine._clock_faults(1e9, 1e9 + 1))
 
 
+def test_a_user_who_can_watch_no_more_files_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert machine._inotify_instances(machine.INOTIFY_INSTANCES) == machine.INOTIFY_INSTANCES
+    assert not faults(machine._inotify_faults(6, 6))
+    open_, given = os.O_CLOEXEC, []
+
+    class Exhausted:
+        def inotify_init1(self, flags: int) -> int:
+            assert flags == open_
+            if len(given) == 2:
+                return -1
+            given.append(os.open("/dev/null", os.O_RDONLY))
+            return given[-1]
+
+    monkeypatch.setattr(machine.ctypes, "CDLL", lambda _: Exhausted())
+    assert machine._inotify_instances(6) == 2
+    with pytest.raises(OSError):
+        os.fstat(given[0])
+    assert "2 more programs can watch files" in faults(machine._inotify_faults(2, 6))[0]
+
+
 def test_file_of_the_future_is_a_clock_set_back(installation: Installation) -> None:
     assert not faults(machine.clock(installation))
     later = datetime.now(UTC).timestamp() + 3600
