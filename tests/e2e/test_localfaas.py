@@ -295,10 +295,10 @@ def test_what_an_interrupted_down_has_stopped_is_started_by_up(small):
 
 def test_two_ups_at_once_start_one_platform(small):
     other = new_platform(small.project)
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-        ups = [pool.submit(other.run, "up") for _ in range(2)]
-        told = [up.result().stdout for up in ups]
     try:
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            ups = [pool.submit(other.run, "up") for _ in range(2)]
+            told = [up.result().stdout for up in ups]
         assert requests_ok(other.edge("/api/echo"))
         assert sum("Waiting for another" in text for text in told) == 1
     finally:
