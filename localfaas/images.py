@@ -208,6 +208,7 @@ def _lay_out_command(
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / WORKLOAD
         path.write_text(json.dumps({"command": words, "mode": work.mode}, indent=1))
+        path.chmod(0o644)  # a layout's name follows from modes, too: it is the same whoever makes it
         sources = [Source(folder, PurePath())] if folder else []
         return lay_out(name, image, [*sources, Source(path, PurePath(WORKLOAD))], builds)
 

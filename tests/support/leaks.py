@@ -24,8 +24,9 @@ FIRST_PORT, PORTS = 8000, 500
 """Every port of a platform lies in these, plus its offset; offsets are as far apart (ports.py)."""
 LONG_LIVED = ("supervisord", "api", "edge", "gateway", "postgres")
 """They live as long as the platform, whatever becomes of functions; so do those that watch it, where they are installed."""
-SPARE = {"socket": 4, "data": 4}
-"""Connections that are kept for the next request come and go, and so does Prometheus' data; nothing else may be more than before."""
+SPARE = {"socket": 18, "data": 4}
+"""Connections that are kept for the next request come and go, those of maintenance's seven calls at once on both sides of the
+gateway among them, and so does Prometheus' data; nothing else may be more than before."""
 GROWING = ("alertmanager", "grafana", "logs", "postgres", "prometheus", "traces")
 """Folders below the state directory whose owners add files as time passes."""
 COMPILED = "__pycache__"

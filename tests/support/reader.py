@@ -74,7 +74,7 @@ class Reader(Platform):
         (project / ".local").mkdir()
         (project / ".local" / "tools").symlink_to(tools.resolve())
         digests = {name: _digest(path) for name, path in _files_below(project)}
-        return cls(project, project / ".local", free_offset(), digests)
+        return cls(project, project / ".local", free_offset(), at_first=digests)
 
     def leave(self) -> None:
         self.run("down", check=False)

@@ -1,6 +1,7 @@
 """What image names stand for, and how what is found is run."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,18 @@ def test_an_entry_may_be_a_server_with_a_folder_of_its_own(project: Path, builds
     assert layout is not None
     assert (layout / "index.html").read_text() == "hello"
     assert run_of(layout) == Workload(("sh", "-c", "serve $PORT"), HTTP)
+
+
+def test_a_layout_is_the_same_whoever_makes_it(project: Path, builds: Path) -> None:
+    """The API has a stricter umask than a shell; what it made is not to be deployed anew by `up`."""
+    write(project / "images.yml", "x: sha1sum\n")
+    before = os.umask(0o077)
+    try:
+        made = resolve(project, builds, "x")
+    finally:
+        os.umask(before)
+    assert before != 0o077
+    assert resolve(project, builds, "x") == made
 
 
 def test_a_functions_process_goes_before_its_images(project: Path, builds: Path) -> None:
