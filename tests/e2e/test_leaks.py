@@ -255,6 +255,19 @@ def test_what_is_left_behind_is_found(
     assert {name for name, value in vars(found).items() if value} == {where}
 
 
+def test_secrets_of_another_deployment_are_the_same_and_those_of_two_are_more(down: Settings):
+    def hand_out(generation: str) -> None:
+        (down.state / "secrets-of" / "one" / generation).mkdir(parents=True)
+
+    hand_out("5")
+    before = held(down)
+    (down.state / "secrets-of" / "one" / "5").rmdir()
+    hand_out("7")
+    assert held(down) == before
+    hand_out("8")
+    assert held(down).files - before.files == {"secrets-of/one/1"}
+
+
 def test_shared_memory_that_outlives_its_platform_is_found(down: Settings):
     memory = multiprocessing.shared_memory.SharedMemory(create=True, size=1)
     try:

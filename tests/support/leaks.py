@@ -201,8 +201,18 @@ def _segments(pids: set[int], seen: Held | None) -> set[str]:
 
 
 def _files(state: Path) -> set[str]:
+    """Paths from there; a deployment's secrets lie in a folder that has its random name, of which the place among them stays."""
+    names = {
+        generation: str(place)
+        for function in (state / "secrets-of").glob("*")
+        for place, generation in enumerate(sorted(one.name for one in function.iterdir()))
+    }
     paths = (path.relative_to(state) for path in state.rglob("*"))
-    return {str(path) for path in paths if path.parts[0] not in GROWING and COMPILED not in path.parts}
+    return {
+        "/".join(names.get(part, part) for part in path.parts)
+        for path in paths
+        if path.parts[0] not in GROWING and COMPILED not in path.parts
+    }
 
 
 def _kinds(pid: int) -> Counter[str]:
