@@ -30,8 +30,8 @@ DISK_BYTES, DISK_SHARE = 5 * 10**9, 0.1
 """As of the alert DiskAlmostFull: less than both is too little."""
 LEAST_FILES = 4096
 """supervisord refuses to start with less (minfds)."""
-INOTIFY_INSTANCES = 6
-"""Three of each Envoy, which aborts without."""
+INOTIFY_INSTANCES = 24
+"""Three of each Envoy and one for each function and upstream: the shop has 21. Envoy aborts when it is refused one."""
 AHEAD_SECONDS = 60.0
 
 

@@ -205,7 +205,7 @@ def test_a_user_who_can_watch_no_more_files_is_told(monkeypatch: pytest.MonkeyPa
             return given[-1]
 
     monkeypatch.setattr(machine.ctypes, "CDLL", lambda _: Exhausted())
-    assert machine._inotify_instances(6) == 2
+    assert machine._inotify_instances(machine.INOTIFY_INSTANCES) == 2
     with pytest.raises(OSError):
         os.fstat(given[0])
     assert "2 more programs can watch files" in faults(machine._inotify_faults(2, 6))[0]
