@@ -128,7 +128,7 @@ def provoked(cluster: Cluster, tmp_path: Path, request: pytest.FixtureRequest) -
         provoked.provoke()
         yield provoked
     finally:
-        server.send_signal(signal.SIGINT)
+        server.send_signal(signal.SIGQUIT)  # at once: what it was asked for was to fail
         server.wait(20)
 
 
