@@ -35,7 +35,7 @@ from tests.experiments.common.experiment import Conclusion, Experiment, Step
 from tests.experiments.common.folder import Folder
 from tests.experiments.common.report import Figure, Table, Verdict
 from tests.experiments.common.validity import Limits
-from tests.experiments.harness.server import known_server, recorded, stall
+from tests.experiments.harness.server import asked, known_server, recorded, stall
 
 SHARES = (0.5, 0.9, 0.99)
 MOST_OFF_SECONDS = 0.002
@@ -55,6 +55,7 @@ STALL_OFF_SECONDS = 0.05
 STALL_SHARE = 0.95
 """Of the requests that were due in the stall, how many must be measured to within STALL_OFF_SECONDS."""
 FROZEN_SECONDS = 0.5
+POLL_SECONDS = 0.02
 PAIRS = 25
 """Of blocks in one run; a run that may not be believed is made again by itself."""
 FEWEST_RUNS, MOST_RUNS, MOST_RUNS_FULL = 4, 12, 24
@@ -179,13 +180,12 @@ def _delays(stage: Stage, folder: Folder) -> Sequence[str]:
 
 
 def _stall(stage: Stage, folder: Folder) -> Sequence[str]:
-    recorded(stage.known)
     request = Request(f"http://127.0.0.1:{stage.known}/delay/0.002")
     blocks = [
         Block("open", request, 6.0, rate=STALL_RATE, start=0.5, connections=250, patience=5.0),
         Block("closed", request, 6.0, users=1, start=0.5, patience=5.0),
     ]
-    with _later(3.5, lambda: stall(stage.known, STALL_SECONDS)):
+    with _amid(stage.known, 2.0, lambda: stall(stage.known, STALL_SECONDS)):
         drive_only(folder, blocks)
     folder.write("record.json", recorded(stage.known))
     return load(folder).rejected
@@ -199,8 +199,8 @@ def _against_itself(stage: Stage, folder: Folder) -> Sequence[str]:
 
 
 def _late(stage: Stage, folder: Folder) -> Sequence[str]:
-    request = Request(f"http://127.0.0.1:{stage.fixed}/")
-    with _later(2.5, _freeze_k6):
+    request = Request(f"http://127.0.0.1:{stage.known}/delay/0")
+    with _amid(stage.known, 1.5, _freeze_k6):
         drive_only(folder, [Block("late", request, 4.0, rate=100, connections=150)])
     return ()
 
@@ -224,7 +224,7 @@ def _unexpected(stage: Stage, folder: Folder) -> Sequence[str]:
 
 def _dropped(stage: Stage, folder: Folder) -> Sequence[str]:
     request = Request(f"http://127.0.0.1:{stage.known}/delay/0")
-    with _later(2.0, lambda: stall(stage.known, STALL_SECONDS)):
+    with _amid(stage.known, 1.0, lambda: stall(stage.known, STALL_SECONDS)):
         drive_only(folder, [Block("few connections", request, 3.0, rate=100, connections=20, patience=5.0)])
     return ()
 
@@ -238,14 +238,25 @@ SPOILT: Mapping[str, tuple[str, str]] = {
 
 
 @contextmanager
-def _later(seconds: float, act: Callable[[], None]) -> Iterator[None]:
-    """`act` so much later, beside the block; the block ends after it."""
-    timer = threading.Timer(seconds, act)
-    timer.start()
+def _amid(known: int, seconds: float, act: Callable[[], None]) -> Iterator[None]:
+    """`act` beside the block, so long after its first answer: k6 takes its time to begin."""
+    recorded(known)
+    over = threading.Event()
+
+    def wait_and_act() -> None:
+        while not asked(known):
+            if over.wait(POLL_SECONDS):
+                return
+        if not over.wait(seconds):
+            act()
+
+    beside = threading.Thread(target=wait_and_act)
+    beside.start()
     try:
         yield
     finally:
-        timer.join()
+        over.set()
+        beside.join()
 
 
 def _about_delays(folder: Folder) -> tuple[Verdict, Table, list[Figure]]:

@@ -2,7 +2,7 @@
 
 `/delay/<seconds>` answers that much later, `/fail` with 500; `/stall/<seconds>` stops the whole process for so long, so
 that nobody is answered or even taken in. `/record` tells, in Unix seconds, when each delayed request came and was
-answered, and when each stall began and ended.
+answered, and when each stall began and ended; `/asked`, how many delayed requests that are.
 """
 
 from __future__ import annotations
@@ -49,6 +49,12 @@ def recorded(port: int) -> dict[str, list[list[float]]]:
     return record
 
 
+def asked(port: int) -> int:
+    """How many delayed requests were answered since `recorded` was last asked."""
+    with KeepAlive(port) as client:
+        return int(client.send(render_request("localhost", "GET", "/asked")).body)
+
+
 def stall(port: int, seconds: float) -> None:
     """Have it stop for so long, now; comes back when it goes on."""
     with KeepAlive(port, timeout=seconds + 10) as client:
@@ -77,6 +83,8 @@ def _serve(port: int) -> None:
             for pairs in done.values():
                 pairs.clear()
             return 200, told
+        if verb == "asked":
+            return 200, len(done["delays"])
         if verb == "fail":
             return 500, {}
         if verb == "stall":
