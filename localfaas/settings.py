@@ -101,9 +101,13 @@ class Settings:
         """The port of a fixed part, by its name in PORTS, with the offset."""
         return PORTS[name] + self.port_offset
 
-    def url(self, name: str) -> str:
-        """The base address of a fixed part for who is on this machine, without a trailing slash."""
-        return f"http://{self._host(name)}:{self.port(name)}"
+    def url(self, name: str, loopback: str = LOOPBACK) -> str:
+        """The base address of a fixed part for who is on this machine, without a trailing slash.
+
+        `loopback` is what 127.0.0.1 is called in it.
+        """
+        host = self._host(name)
+        return f"http://{loopback if host == LOOPBACK else host}:{self.port(name)}"
 
     def _host(self, name: str) -> str:
         """The edge may listen at one address that is not 127.0.0.1, and then nowhere else."""
@@ -120,7 +124,7 @@ class Settings:
             "TRACES_RATIO": f"{self.traces.ratio:g}" if self.traces else "",
         }
         return {
-            **{name: self.url(part).replace(LOOPBACK, "localhost") for name, part in own.items()},
+            **{name: self.url(part, loopback="localhost") for name, part in own.items()},
             **environ,
             **traces,
         }

@@ -27,16 +27,17 @@ def reads_bind(source: str) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("bind", "host"),
+    ("bind", "host", "shown"),
     [
-        ("127.0.0.1", "127.0.0.1"),
-        ("0.0.0.0", "127.0.0.1"),
-        ("::", "[::1]"),
-        (ELSEWHERE, ELSEWHERE),
-        ("2001:db8::1", "[2001:db8::1]"),
+        ("127.0.0.1", "127.0.0.1", "localhost"),
+        ("0.0.0.0", "127.0.0.1", "localhost"),
+        ("::", "[::1]", "[::1]"),
+        (ELSEWHERE, ELSEWHERE, ELSEWHERE),
+        ("127.0.0.10", "127.0.0.10", "127.0.0.10"),
+        ("2001:db8::1", "[2001:db8::1]", "[2001:db8::1]"),
     ],
 )
-def test_the_edge_is_asked_where_it_listens_and_all_else_at_home(bind: str, host: str) -> None:
+def test_the_edge_is_asked_where_it_listens_and_all_else_at_home(bind: str, host: str, shown: str) -> None:
     settings = Settings(project=PROJECT, state=PROJECT, bind=bind)
     assert settings.url("edge") == f"http://{host}:8000"
     assert settings.url("edge-tls") == f"http://{host}:8443"
@@ -46,8 +47,7 @@ def test_the_edge_is_asked_where_it_listens_and_all_else_at_home(bind: str, host
         if not name.startswith("edge") or name == "edge-admin"
     }
     assert others == {"http://127.0.0.1"}
-    shown = settings.stack_variables({})["EDGE_URL"]
-    assert shown == f"http://{host.replace('127.0.0.1', 'localhost')}:8000"
+    assert settings.stack_variables({})["EDGE_URL"] == f"http://{shown}:8000"
 
 
 def test_only_the_edge_is_told_of_it(tmp_path: Path) -> None:
