@@ -121,17 +121,16 @@ def _open_files_faults(hard: int) -> Iterator[Finding]:
 
 
 def inotify(installation: Installation) -> list[Finding]:
-    """Whether the two Envoys could still watch files; those of a platform that runs have what they need."""
-    wanted = 0 if installation.supervisord is not None else INOTIFY_INSTANCES
-    had = _inotify_instances(wanted)
-    return verdict(_inotify_faults(had, wanted), "files can be watched")
+    """Whether the two Envoys could watch their files; beside a platform that runs, those of a function more."""
+    wanted = 1 if installation.supervisord is not None else INOTIFY_INSTANCES
+    return verdict(_inotify_faults(_inotify_instances(wanted), wanted), "files can be watched")
 
 
 def _inotify_instances(wanted: int) -> int:
     """How many of so many this user is given now; they are given back."""
-    given: list[int] = []
+    libc, given = ctypes.CDLL(None), list[int]()
     try:
-        while len(given) < wanted and (one := ctypes.CDLL(None).inotify_init1(os.O_CLOEXEC)) >= 0:
+        while len(given) < wanted and (one := libc.inotify_init1(os.O_CLOEXEC)) >= 0:
             given.append(one)
         return len(given)
     finally:
