@@ -127,13 +127,13 @@ def reload(settings: Settings) -> None:
     on this machine could tell it too, or end it.
     """
     deadline = time.monotonic() + RELOAD_SECONDS
-    before = None
-    while before is None:
+    while not (before := _last_reload(settings)):
         if time.monotonic() > deadline:
             return
-        before = _last_reload(settings)
+        time.sleep(RELOAD_POLL_SECONDS)
     Supervisor(settings).signal("prometheus", "HUP")
     while time.monotonic() < deadline:
+        time.sleep(RELOAD_POLL_SECONDS)  # a signal has no answer: it tells by its metrics
         now = _last_reload(settings)
         if now and now.read_at > before.read_at:
             return
@@ -151,8 +151,7 @@ class _Reload:
 
 
 def _last_reload(settings: Settings) -> _Reload | None:
-    """What Prometheus says of itself, asked a few times a second; None while it does not answer."""
-    time.sleep(RELOAD_POLL_SECONDS)
+    """What Prometheus says of itself; None while it does not answer."""
     try:
         with loopback.session() as session:
             text = session.get(settings.url("prometheus") + "/metrics", timeout=CHECK_SECONDS).text
