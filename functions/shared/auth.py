@@ -244,17 +244,20 @@ class ServiceTokens:
         self._function = function
         self._key = private_key_pem
         self._token = ""
-        self._renew_at = 0.0
+        self._signed_at = 0.0
 
     def token(self) -> str:
-        """A token good for at least another minute."""
+        """A token good for at least another minute.
+
+        Signed anew where the clock has stepped back, as others refuse a token from a time to come.
+        """
         now = time.time()
-        if now >= self._renew_at:
+        if not self._signed_at <= now < self._signed_at + SERVICE_TOKEN_SECONDS / 2:
             claims = {
                 "iss": ISSUER, "sub": self._function, "roles": ["service"],
                 "iat": int(now), "exp": int(now) + SERVICE_TOKEN_SECONDS,
             }  # fmt: skip
             headers = {"kid": SERVICE_KID_PREFIX + self._function}
             self._token = jwt.encode(claims, self._key, algorithm=ALGORITHM, headers=headers)
-            self._renew_at = now + SERVICE_TOKEN_SECONDS / 2
+            self._signed_at = now
         return self._token

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -42,8 +43,9 @@ def test_a_fault_happens_under_load_and_its_leaving_and_returning_is_seen() -> N
 
 
 def test_a_small_replica_that_ails_is_told_from_one_that_is_well() -> None:
+    no_edge: Any = None
     with three_replicas() as (replica, *_):
-        small = Small(None, replica)  # type: ignore[arg-type]
+        small = Small(no_edge, replica)
         assert not small.ails()
         for name in ("replica-slow", "replica-500", "replica-500-well"):
             fault = BY_NAME[name]

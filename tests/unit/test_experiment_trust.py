@@ -18,6 +18,7 @@ from benchmarks.report import PROJECT, BenchmarkError
 from localfaas.settings import Settings
 from tests.experiments.common.answers import Answers
 from tests.experiments.common.driving import Kept
+from tests.experiments.common.shop import Shop
 from tests.experiments.failover.faults import MOVEMENT, PAGE, Happened
 from tests.experiments.failover.seen import BACK_SECONDS, Books
 from tests.experiments.trust import stage
@@ -154,8 +155,8 @@ def test_the_p99_of_the_others_is_that_of_all_runs_of_a_fault_together() -> None
 @pytest.mark.parametrize(
     "wrong", [{"missing": ("the order o was acknowledged and is not there",)}, {"invariants": False}]
 )
-def test_books_that_do_not_hold_miss(wrong: dict[str, object]) -> None:
-    assert "missed" in words(tried("api-frozen", books=replace(WELL, **wrong))).values()  # type: ignore[arg-type]
+def test_books_that_do_not_hold_miss(wrong: dict[str, Any]) -> None:
+    assert "missed" in words(tried("api-frozen", books=replace(WELL, **wrong))).values()
 
 
 # What is counted
@@ -275,7 +276,7 @@ def test_functions_are_led_through_a_line_by_what_they_read_and_back(
     restarted: list[Settings] = []
     monkeypatch.setattr(stage, "restart", restarted.append)
     lines: Any = {CALLS: SimpleNamespace(port=40_001), POSTGRES: SimpleNamespace(port=40_002)}
-    led = stage.Stage(SimpleNamespace(settings=settings), lines, None, ())  # type: ignore[arg-type]
+    led = stage.Stage(Shop(settings), lines, None, ())
     led._lead_functions(CALLS)
     assert {path: path.read_text() for path in texts} == {
         **texts,

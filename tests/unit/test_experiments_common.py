@@ -258,6 +258,7 @@ class Counting(Experiment):
     title = "How many?"
     question = "How many?"
     method = ("One counts.",)
+    pauses = (0.0, 0.0)
 
     def __init__(self, spoilt: Mapping[str, int]) -> None:
         self.left, self.made = dict(spoilt), list[str]()

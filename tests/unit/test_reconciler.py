@@ -136,12 +136,15 @@ def test_what_is_left_of_a_function_that_was_removed_meanwhile_goes(settings: Se
     assert abouts(settings) == {}
 
 
+@pytest.mark.parametrize(
+    "error", [ValueError("template.yml: fprocess: expected a text"), LookupError("nobody thought of this")]
+)
 def test_what_one_function_cannot_stops_no_other(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
 ) -> None:
     def made(settings: Settings, desired: Desired, slot: int, port: int) -> Program:
         if desired.name == "bad":
-            raise ValueError("template.yml: fprocess: expected a text")
+            raise error
         return program_of(settings, desired, slot, port)
 
     monkeypatch.setattr(replicas, "replica_program", made)
@@ -153,7 +156,7 @@ def test_what_one_function_cannot_stops_no_other(
     found.step()
     assert set(supervisor.known) == {"good-1"}
     assert len(published["good"]) == 1
-    assert "bad: template.yml: fprocess: expected a text" in caplog.text
+    assert str(error) in caplog.text
 
 
 @pytest.mark.parametrize("own", [True, False])
@@ -184,22 +187,6 @@ def test_only_what_the_replicas_own_process_answers_makes_it_ready(
     taken = f"echo-1: port {server.server_port} is taken by"
     assert caplog.text.count(taken) == (0 if own else 1)
     assert own or f"(pid {os.getpid()})" in caplog.text
-
-
-def test_a_defect_with_one_function_stops_no_other(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def made(settings: Settings, desired: Desired, slot: int, port: int) -> Program:
-        if desired.name == "bad":
-            raise LookupError("nobody thought of this")
-        return program_of(settings, desired, slot, port)
-
-    monkeypatch.setattr(replicas, "replica_program", made)
-    supervisor = Recorded(settings, {})
-    found, _ = reconciler(settings, deployed(settings, "bad", "good"), supervisor)
-    found.step()
-    assert set(supervisor.known) == {"good-1"}
-    assert "nobody thought of this" in caplog.text
 
 
 def with_port(name: str, port: int) -> FunctionDeployment:

@@ -53,6 +53,18 @@ def test_a_service_token_of_our_own_making_is_believed_by_others(
     assert tokens.token() == tokens.token()
 
 
+def test_a_service_is_believed_after_its_clock_has_stepped_back(
+    secrets: Secrets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens, now = ServiceTokens("cart", (secrets.directory / "cart-key").read_text()), time.time()
+    with monkeypatch.context() as ahead:
+        ahead.setattr(time, "time", lambda: now + 3600)
+        tokens.token()
+    # By one that has not seen the earlier token, as a replica that has just started.
+    stranger = TokenVerifier((secrets.directory / "token-public-keys").read_text())
+    assert stranger.verify(tokens.token()).subject == "cart"
+
+
 @pytest.mark.parametrize(
     ("changed", "code"),
     [

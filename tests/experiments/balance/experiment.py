@@ -249,8 +249,7 @@ class Seen:
         return max(self.shares, key=lambda one: one.value)
 
     def milliseconds(self, share: float) -> Ratio:
-        found = block_quantile(self.blocks, share)
-        return Ratio(found.value * 1000, found.low * 1000, found.high * 1000)
+        return block_quantile(self.blocks, share).times(1000)
 
     def figures(self, case: str, name: str) -> list[Figure]:
         p99, share = self.milliseconds(0.99), self.shares[-1]

@@ -30,8 +30,6 @@ from tests.experiments.common import index, proof
 from tests.experiments.common.folder import Folder, commit
 from tests.experiments.common.report import Figure, Report, Table, Verdict, write
 
-ATTEMPTS = 3
-"""How often a run is tried before the experiment gives up."""
 NOT_MADE, UNPROVEN, STOPPED = 1, 3, 130
 """Exit codes."""
 _FAILURES = (BenchmarkError, SettingsError, subprocess.TimeoutExpired, requests.RequestException)
@@ -72,6 +70,11 @@ class Experiment(ABC):
     method: ClassVar[Sequence[str]]
     proven: ClassVar[bool] = True
     """Whether it needs a harness that has proved itself; only the proof does not."""
+    pauses: ClassVar[Sequence[float]] = (2.0, 10.0, 30.0)
+    """Seconds before a rejected run is made again, each time; after the last of these attempts the experiment gives up.
+
+    What disturbs a machine for a second often does so in the next one as well.
+    """
 
     def options(self, parser: argparse.ArgumentParser) -> None:  # noqa: B027  most have none
         """Options beside those that all have."""
@@ -364,7 +367,9 @@ def _run_until_believed(
 ) -> float:
     """Seconds of the attempt that counts; of a draft it is the first. Raises BenchmarkError when none does."""
     draft = folder.settings["settings"].get("draft")
-    for attempt in range(1, ATTEMPTS + 1):
+    pauses = (0.0, *experiment.pauses)
+    for attempt, pause in enumerate(pauses, 1):
+        time.sleep(pause)
         shutil.rmtree(folder.path / "runs" / step.name, ignore_errors=True)
         run = folder.run(step.name)
         started = time.monotonic()
@@ -377,7 +382,7 @@ def _run_until_believed(
             run.write("done.json", {"step": step.name, "seconds": round(seconds, 3), "attempt": attempt})
             return seconds
     raise BenchmarkError(
-        f"{step.name} was rejected {ATTEMPTS} times; when the machine is quieter, go on where this stopped"
+        f"{step.name} was rejected {len(pauses)} times; when the machine is quieter, go on where this stopped"
     )
 
 

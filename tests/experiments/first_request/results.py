@@ -40,8 +40,7 @@ class Found:
 
     def limit(self, way: Way) -> Ratio:
         """What a first request may take that way, as far as the steady p99 is known."""
-        p99 = quantile_interval(self.steady[way], 0.99)
-        return Ratio(MOST * p99.value, MOST * p99.low, MOST * p99.high)
+        return quantile_interval(self.steady[way], 0.99).times(MOST)
 
     def gain(self, arm: Arm) -> Ratio | None:
         """The median first request without warm-up by that with it, over pairs of groups; None where only one was measured."""
@@ -120,7 +119,7 @@ def _warm_up_helps(arm: Arm, gain: Ratio) -> Verdict:
 
 
 def _ms(ratio: Ratio) -> str:
-    return Ratio(*(value * 1000 for value in (ratio.value, ratio.low, ratio.high))).said(1)
+    return ratio.times(1000).said(1)
 
 
 def figures(found: Found) -> list[Figure]:
