@@ -104,7 +104,8 @@ def of_experiment(name: str, state: Path, *, draft: bool, anew: bool) -> list[Ro
     form = ["--draft"] if draft else []
     if not anew and (standing := still_good(experiment(name), state, form)):
         print(
-            f"made at {standing.settings['at']} of this commit: {standing.path / 'report.html'}", flush=True
+            f"made at {standing.settings['at']} of commit {standing.settings['commit']}: {standing.path / 'report.html'}",
+            flush=True,
         )
         return verdicts(name, standing)
     command = [sys.executable, "-m", "tests.experiments", name, *form]

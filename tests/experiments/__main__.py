@@ -71,7 +71,8 @@ def run_all(arguments: Sequence[str]) -> int:
         )
         if made := good.get(name):
             console.print(
-                f"made at {made.settings['at']} of this commit: {made.path / 'report.html'}", soft_wrap=True
+                f"made at {made.settings['at']} of commit {made.settings['commit']}: {made.path / 'report.html'}",
+                soft_wrap=True,
             )
             codes.append(0)
             continue

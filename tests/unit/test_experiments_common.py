@@ -606,6 +606,19 @@ def test_a_result_is_good_until_the_commit_is_another_or_files_differ_from_it(
         assert still_good(Counting({}), tmp_path) is None
 
 
+def test_a_proof_is_good_with_any_commit_and_goes_on_with_its_own_alone(
+    tmp_path: Path, unchanged: Callable[[str], None]
+) -> None:
+    class Proof(Counting):
+        name, proven = "harness", False
+
+    folder = made(tmp_path, Proof({}), full=False, draft=False)
+    unchanged("two")
+    assert unfinished(Proof({}), tmp_path) is None
+    conclude(Proof({}), folder)
+    assert still_good(Proof({}), tmp_path) == folder
+
+
 @pytest.mark.parametrize("settings", [{"full": True}, {"draft": True}, {"more": 1}])
 def test_a_result_of_other_settings_is_another(
     tmp_path: Path, unchanged: Callable[[str], None], settings: dict[str, Any]

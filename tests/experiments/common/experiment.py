@@ -177,11 +177,12 @@ def still_good(experiment: Experiment, state: Path, arguments: Sequence[str] = (
     """The latest result that these arguments would only bring again.
 
     It was made with the same settings, of this commit with nothing changed, on this machine since it started, and within
-    the time for which the harness' proof holds.
+    the time for which the harness' proof holds. The proof itself is about the code that measures, whatever the commit.
     """
     if not (experiment.proven or proof.stands(state)):
         return None
-    return next(_of_late(experiment, state, arguments, "result.json"), None)
+    found = _of_late(experiment, state, arguments, "result.json", of_any_commit=not experiment.proven)
+    return next(found, None)
 
 
 def unfinished(experiment: Experiment, state: Path, arguments: Sequence[str] = ()) -> Folder | None:
@@ -190,7 +191,9 @@ def unfinished(experiment: Experiment, state: Path, arguments: Sequence[str] = (
     return latest if latest and not (latest.path / "result.json").is_file() else None
 
 
-def _of_late(experiment: Experiment, state: Path, arguments: Sequence[str], name: str) -> Iterator[Folder]:
+def _of_late(
+    experiment: Experiment, state: Path, arguments: Sequence[str], name: str, *, of_any_commit: bool = False
+) -> Iterator[Folder]:
     """The folders with that file, the latest first, that would be of one piece with what is made now."""
     wanted = json.loads(json.dumps(_asked(experiment, _parser(experiment).parse_args(arguments))))
     here, now = commit(), datetime.now(UTC)
@@ -198,7 +201,8 @@ def _of_late(experiment: Experiment, state: Path, arguments: Sequence[str], name
         return
     for path in sorted((state / "experiments").glob(f"{experiment.name}-2*/{name}"), reverse=True):
         about = json.loads(path.read_text())
-        if (about.get("settings"), about.get("commit")) == (wanted, here) and proof.is_of_late(about, now):
+        here_too = of_any_commit or about.get("commit") == here
+        if about.get("settings") == wanted and here_too and proof.is_of_late(about, now):
             yield Folder(path.parent)
 
 

@@ -112,7 +112,7 @@ class Trust(Failover):
                 "A proxy has TCP's view of a bad network: on this machine no packet is ever lost, and what was swallowed arrives in the end.",
                 "The calm before and the fault are seconds apart, but the intervals of their p99 take requests for independent, which those of one busy moment are not.",
                 "Everything is on one machine: a process that starts again takes processor time from those that serve.",
-                "A clock that steps is left out: the system's clock is everybody's, and a library that fakes it (libfaketime) is another libc to PostgreSQL and Envoy.",
+                "A clock that steps is not among the faults, as the system's is everybody's: tests/e2e/test_clock_steps.py has it, with a clock of the processes' own.",
             ],
         )
 
