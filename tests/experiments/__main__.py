@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
+from collections import deque
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from benchmarks.report import BenchmarkError, load_settings, table_console
 from tests.experiments.common import index
 from tests.experiments.common.compare import by_chance, compare
 from tests.experiments.common.experiment import (
+    NOT_MADE,
     STOPPED,
     UNPROVEN,
     Experiment,
@@ -49,6 +51,7 @@ def experiment(name: str) -> Experiment:
 def run_all(arguments: Sequence[str]) -> int:
     """Every experiment in turn; the exit code is that of the worst.
 
+    What could not be made is tried once more at the end, when the machine may be quieter.
     One whose last result is still good is not made again, and one that was begun is gone on with, so that what was stopped goes on where it was. One that is stopped stops the rest, as does a harness that has not proved itself: it would fail each of them in turn.
     """
     parser = argparse.ArgumentParser(
@@ -59,14 +62,18 @@ def run_all(arguments: Sequence[str]) -> int:
         "--anew", action="store_true", help="make those again whose last result is still good"
     )
     options = parser.parse_args(arguments)
-    console, codes, every = table_console(), [], names()
+    console, every = table_console(), names()
+    codes, queue = dict[str, int](), deque(every)
     form, state = ["--full"] if options.full else [], load_settings().state
     good = {} if options.anew else {name: still_good(experiment(name), state, form) for name in every}
     left = {name: seconds_of(experiment(name), form) for name in every if not good.get(name)}
     console.print(f"{len(left)} of {len(every)} are to be made, in up to {_minutes(left.values())}.")
-    for place, name in enumerate(every, 1):
+    while queue:
+        name = queue.popleft()
+        again = name in codes
+        place = "once more" if again else f"{every.index(name) + 1} of {len(every)}"
         console.print(
-            f"[bold]{name}[/bold] ({place} of {len(every)}, up to {_minutes(left.values())} left): {experiment(name).question}",
+            f"[bold]{name}[/bold] ({place}, up to {_minutes(left.values())} left): {experiment(name).question}",
             soft_wrap=True,
         )
         if made := good.get(name):
@@ -74,15 +81,18 @@ def run_all(arguments: Sequence[str]) -> int:
                 f"made at {made.settings['at']} of commit {made.settings['commit']}: {made.path / 'report.html'}",
                 soft_wrap=True,
             )
-            codes.append(0)
+            codes[name] = 0
             continue
-        begun = None if options.anew else unfinished(experiment(name), state, form)
-        codes.append(main(experiment(name), ["--resume", str(begun.path)] if begun else form))
-        del left[name]
-        if codes[-1] in (UNPROVEN, STOPPED):
+        begun = None if options.anew and not again else unfinished(experiment(name), state, form)
+        codes[name] = main(experiment(name), ["--resume", str(begun.path)] if begun else form)
+        if codes[name] in (UNPROVEN, STOPPED):
             break
+        if codes[name] == NOT_MADE and not again:
+            queue.append(name)
+        else:
+            del left[name]
     console.print(f"{state / 'experiments' / 'index.html'}", soft_wrap=True)
-    return max(codes)
+    return max(codes.values())
 
 
 def _minutes(seconds: Iterable[float]) -> str:

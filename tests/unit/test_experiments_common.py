@@ -560,7 +560,7 @@ def test_a_harness_that_cannot_be_made_ends_as_one_that_failed(
 
 @pytest.mark.parametrize(
     ("of_ladder", "made"),
-    [(UNPROVEN, ["harness", "ladder"]), (STOPPED, ["harness", "ladder"]), (NOT_MADE, names())],
+    [(UNPROVEN, ["harness", "ladder"]), (STOPPED, ["harness", "ladder"]), (0, names())],
 )
 def test_nothing_is_asked_after_a_harness_that_failed_or_a_stop(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, of_ladder: int, made: list[str]
@@ -575,6 +575,22 @@ def test_nothing_is_asked_after_a_harness_that_failed_or_a_stop(
     monkeypatch.setenv("STATE_DIR", str(tmp_path))
     assert laboratory.run_all([]) == of_ladder
     assert asked == made
+
+
+@pytest.mark.parametrize(("second", "code"), [(0, 0), (NOT_MADE, NOT_MADE)])
+def test_what_could_not_be_made_is_tried_once_more_at_the_end(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, second: int, code: int
+) -> None:
+    asked: list[str] = []
+
+    def answer(experiment: Experiment, _: Sequence[str]) -> int:
+        asked.append(experiment.name)
+        return 0 if experiment.name != "balance" else second if "balance" in asked[:-1] else NOT_MADE
+
+    monkeypatch.setattr(laboratory, "main", answer)
+    monkeypatch.setenv("STATE_DIR", str(tmp_path))
+    assert laboratory.run_all([]) == code
+    assert asked == [*laboratory.names(), "balance"]
 
 
 @pytest.fixture
