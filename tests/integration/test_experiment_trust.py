@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from types import SimpleNamespace
 from typing import Any
 
@@ -29,6 +30,21 @@ def test_a_full_disk_takes_not_a_byte_until_it_is_emptied(monkeypatch: pytest.Mo
         disk.empty()
         (path / "more").write_bytes(b"x")
     assert not state.exists()
+
+
+def test_a_disk_of_which_others_take_some_meanwhile_is_full_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(stage, "DISK_BYTES", 256 * 1024)
+    with stage.small_disk() as (_, path):
+        if path is None:
+            pytest.skip("only root may mount a file system")
+        seen = os.statvfs(path)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "statvfs", lambda _: seen)
+            (path / "others").write_bytes(bytes(3 * seen.f_frsize))
+            Disk(path).fill()
+        assert Disk(path).is_full()
 
 
 def test_a_function_finds_no_connection_and_loses_those_it_has(

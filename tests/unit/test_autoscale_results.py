@@ -124,11 +124,11 @@ def driven(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late: float) -> tupl
 
 def test_a_request_counts_from_when_it_was_due(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, reasons = driven(tmp_path, monkeypatch, 0.5)
-    assert reasons == ["10.0% of the requests left more than 10 ms late (at most 1%)"]
+    assert reasons == ["10.0% of the requests left more than 100 ms late (at most 2%)"]
     for one in running.trajectories(folder).values():
         assert sorted(round(request.seconds, 3) for request in one.requests) == [0.05] * 180 + [0.55] * 20
     assert {path.name for path in tmp_path.iterdir()} >= {"answers.csv.gz", "samples.hlog"}
 
 
 def test_a_run_that_was_sent_in_time_is_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert driven(tmp_path, monkeypatch, 0.002)[1] == []
+    assert driven(tmp_path, monkeypatch, 0.05)[1] == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +11,12 @@ import pytest
 import yaml
 
 from localfaas.edge.parse import parse
-from tests.experiments.common.answers import Floats
-from tests.experiments.ladder import plots, results
+from tests.experiments.common.answers import Answers, Floats
+from tests.experiments.common.clocks import Ticks
+from tests.experiments.common.driving import Driven
+from tests.experiments.common.validity import MOST_LEFT_OUT
+from tests.experiments.ladder import experiment, plots, results
+from tests.experiments.ladder.experiment import EXPERIMENT
 from tests.experiments.ladder.results import (
     ALL_PLUGINS,
     CROWDED,
@@ -44,8 +49,15 @@ def test_limits_on_rates_are_counted_but_never_reached() -> None:
     assert min(value for value in limits.values() if isinstance(value, int) and value > 1) >= 1_000_000
 
 
+def test_the_long_form_knows_a_p999_though_a_fifth_of_its_rounds_are_left_out() -> None:
+    chosen = EXPERIMENT.chosen(Namespace(full=True))
+    of_each_block = (chosen["steady_seconds"] - results.WARM_SECONDS) * experiment.STEADY_RATE
+    taken = chosen["runs"] * experiment.RUNG_ROUNDS * (1 - MOST_LEFT_OUT) * of_each_block
+    assert taken * 0.001 > results.FEWEST_BEYOND
+
+
 def blocks(seconds: float) -> list[Floats]:
-    return [np.full(10, seconds) for _ in range(4)]
+    return [np.full(300, seconds) for _ in range(4)]
 
 
 def found(*, edge: float = 0.0013, all_plugins: float = 0.0015, kept: float = 0.9) -> Found:
@@ -118,13 +130,41 @@ def test_a_rung_is_drawn_at_the_share_that_it_was_given() -> None:
     assert list(drawn.values()) == ["10%", "30%"]
 
 
+def test_a_rung_that_k6_could_not_keep_up_with_is_neither_told_nor_drawn() -> None:
+    whole, name = found(), arm(EDGE, "70%")
+    planted = replace(whole, rates={**whole.rates, name: 700.0}, late={name: 0.3})
+    [shares] = [one for one in results.tables(planted) if one.title.startswith("At shares")]
+    [row] = [dict(zip(shares.head, one, strict=True)) for one in shares.rows if one[:2] == [EDGE, "70 %"]]
+    assert (row["p50"], row["a second"]) == ("–", "700")
+    assert list(plots.at_shares(planted, EDGE)) == [20.0]
+    assert list(plots.at_shares(replace(planted, late={}), EDGE)) == [20.0, 70.0]
+
+
 def test_a_quantile_that_few_requests_exceed_is_not_told_and_counts_are() -> None:
     whole, name = found(), arm(EDGE, "10%")
-    many = replace(whole, rungs={**whole.rungs, name: [np.full(500, 0.001)] * 2})
-    for planted, p99, p999, count in ((whole, "–", "–", "40"), (many, "1.00", "–", "1,000")):
+    few, many = (replace(whole, rungs={**whole.rungs, name: [np.full(of, 0.001)] * 2}) for of in (20, 500))
+    for planted, p99, p999, count in ((few, "–", "–", "40"), (many, "1.00", "–", "1,000")):
         [shares] = [one for one in results.tables(planted) if one.title.startswith("At shares")]
         [row] = [dict(zip(shares.head, one, strict=True)) for one in shares.rows if one[:2] == [EDGE, "10 %"]]
         assert (row["p99"], row["p99.9"], row["requests"]) == (p99, p999, count)
+
+
+def test_a_p99_that_few_requests_exceed_is_no_verdict_and_no_figure() -> None:
+    whole, name = found(), arm(EDGE, "steady")
+    planted = replace(whole, rungs={**whole.rungs, name: [np.full(220, 0.001)] * 4})
+    words = {verdict.goal: verdict.word for verdict in results.verdicts(planted)}
+    assert [word for goal, word in words.items() if "p99" in goal] == ["cannot tell"]
+    assert not any("p99" in figure.name for figure in results.figures(planted))
+    assert any("p99" in figure.name for figure in results.figures(whole))
+
+
+@pytest.mark.parametrize("answers_take", [0.001, 0.5])
+def test_a_rung_is_asked_at_the_rate_of_its_plan_however_long_the_answers_take(answers_take: float) -> None:
+    due = np.arange(200) / 200
+    block = Answers(due, np.zeros(200), np.full(200, answers_take), np.full(200, 200), np.full(200, True))
+    ticks = Ticks(np.array([]), {}, np.array([]), np.array([]))
+    driven = Driven({"b": "x"}, {"b": block}, ticks, ())
+    assert results._median_rate([driven], "x") == pytest.approx(200)
 
 
 @pytest.mark.parametrize(("slow", "word"), [(0.1, "met"), (0.2, "cannot tell"), (0.7, "missed")])

@@ -28,10 +28,12 @@ SATURATION_ROUNDS, RUNG_ROUNDS, ABLATION_ROUNDS = 3, 6, 2
 """Of a run."""
 SHORT, FULL = 1, 4
 """Runs of each kind."""
+TAIL_SECONDS = 3.0
+"""Of a block at the same rate in the long form, which is to tell of a p99.9 though a fifth of the rounds be left out."""
 NAIVE_RATE = 50.0
 """What the naive stack bears easily."""
-NEAR_FULL = Limits(late_share=0.05)
-"""Near saturation k6 waits for a processor, too; what leaves late is counted from when it was due."""
+NEAR_FULL = Limits(late_seconds=None)
+"""Near saturation k6 waits for a processor, too; each arm is held to results.MOST_LATE by itself."""
 CONNECTIONS = 200
 """Near saturation requests wait; those that could not be sent would be missing."""
 
@@ -50,14 +52,17 @@ class Ladder(Experiment):
     )
     method = (
         "Seven rungs: granian with one fixed answer; Flask; Flask and one prepared read; the products function (GET /7); the same through the function gateway; through an edge whose kong.yml has no plugin; through the platform's edge with all of kong.yml.",
-        f"First {USERS} closed users find what each rung can bear. Then open load at {STEADY_RATE:g} requests a second for all rungs alike, and at 10, 30, 50 and 70 % of each one's own saturation (never above {MOST_RATE:g} a second), in blocks of {BLOCK_SECONDS:g} s in random order, round by round.",
+        f"First {USERS} closed users find what each rung can bear. Then open load at {STEADY_RATE:g} requests a second for all rungs alike, and at 10, 30, 50 and 70 % of each one's own saturation (never above {MOST_RATE:g} a second), in blocks of {BLOCK_SECONDS:g} s (of {TAIL_SECONDS:g} s at the same rate in the long form, for its p99.9) in random order, round by round.",
         f"Processor time is that of each hop's processes during its blocks, by their own clocks; k6 is left out. Rounds in which other work took more than {MOST_OF_OTHERS:.0%} of the processors are left out.",
         "Ablations at the same steady rate: a connection per request (by the client, and from the proxy to its upstream), an access log, TLS, each plugin alone before an upstream that answers by itself.",
         f"A naive stack beside it, at {NAIVE_RATE:g} requests a second: the same read under the server that Flask has for development, a connection to the database per request, two proxies that write each request down and open a connection for each. It and the shop are asked by {', '.join(map(str, CROWDS[:-1]))} and {CROWDS[-1]} closed users as well.",
     )
 
     def chosen(self, options: argparse.Namespace) -> dict[str, Any]:
-        return {"runs": FULL if options.full else SHORT}
+        return {
+            "runs": FULL if options.full else SHORT,
+            "steady_seconds": TAIL_SECONDS if options.full else BLOCK_SECONDS,
+        }
 
     def steps(self, chosen: Mapping[str, Any]) -> list[Step]:
         block, rungs = BLOCK_SECONDS + 0.4, len(RUNGS)
@@ -68,7 +73,7 @@ class Ladder(Experiment):
                 step
                 for number in rounds
                 for step in (
-                    Step(f"rungs-{number}", RUNG_ROUNDS * rungs * block + 6),
+                    Step(f"rungs-{number}", RUNG_ROUNDS * rungs * (_steady_seconds(chosen) + 0.4) + 6),
                     Step(f"shares-{number}", len(SHARES) * rungs * block + 6),
                     Step(f"ablations-{number}", ABLATION_ROUNDS * 34 * block + 6),
                 )
@@ -82,14 +87,15 @@ class Ladder(Experiment):
 
     def run(self, stage: Stage, step: Step, folder: Folder) -> Sequence[str]:
         kind, _, number = step.name.partition("-")
-        limits = None
+        whole, limits = Folder(folder.path.parent.parent), None
         if kind == "saturation":
             full = {name: closed(name, one, USERS, BLOCK_SECONDS) for name, one in stage.rungs.items()}
             blocks = interleaved(full, SATURATION_ROUNDS)
         elif kind == "rungs":
-            blocks = interleaved(_steady(stage), RUNG_ROUNDS, int(number))
+            seconds = _steady_seconds(whole.settings["settings"])
+            blocks = interleaved(_steady(stage, seconds), RUNG_ROUNDS, int(number))
         elif kind == "shares":
-            saturations = results.saturations(Folder(folder.path.parent.parent))
+            saturations = results.saturations(whole)
             blocks, limits = interleaved(_at_shares(stage.rungs, saturations), 1, int(number)), NEAR_FULL
         else:
             blocks = interleaved(_ablations(stage), ABLATION_ROUNDS, int(number))
@@ -107,15 +113,20 @@ class Ladder(Experiment):
                 "k6, both Envoys, the replica and PostgreSQL share two processors: where they are full, a hop is charged for the waiting of all.",
                 f"Below {MOST_RATE:g} requests a second only; a bare server can do several times as much, which is told as its saturation by {USERS} users and is then k6's limit as well.",
                 "The lab's machine, images and load are not known; what is said of them follows from what the same changes do here. Bridges and network address translation of containers could not be run, nor a watchdog that starts a process for each request.",
-                f"A run at shares of the saturation is believed with up to {NEAR_FULL.late_share:.0%} of its requests leaving over 10 ms late, as k6 waits for a processor there like all others; they count from when they were due.",
+                f"At shares of the saturation up to {results.MOST_LATE:.0%} of an arm's requests may leave over 10 ms late, as k6 waits for a processor there like all others; they count from when they were due. Of an arm with more nothing is told.",
                 "With one run an ablation has two blocks, and its interval is their range, which holds the truth about half of the time; the long form has eight.",
             ],
         )
 
 
-def _steady(stage: Stage) -> dict[str, Block]:
+def _steady_seconds(chosen: Mapping[str, Any]) -> float:
+    """How long a block at the same rate is; folders of before this was chosen have the short one."""
+    return float(chosen.get("steady_seconds", BLOCK_SECONDS))
+
+
+def _steady(stage: Stage, seconds: float) -> dict[str, Block]:
     names = {results.arm(name, "steady"): request for name, request in stage.rungs.items()}
-    return {name: Block(name, request, BLOCK_SECONDS, rate=STEADY_RATE) for name, request in names.items()}
+    return {name: Block(name, request, seconds, rate=STEADY_RATE) for name, request in names.items()}
 
 
 def _at_shares(rungs: Mapping[str, Request], saturations: Mapping[str, float]) -> dict[str, Block]:

@@ -10,7 +10,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.quantiles import quantile
-from tests.experiments.ladder.results import HOPS, LAB_DIRECT, LAB_GATEWAY, LEVELS, QUANTILES, Found, arm
+from tests.experiments.ladder.results import (
+    HOPS,
+    LAB_DIRECT,
+    LAB_GATEWAY,
+    LEVELS,
+    QUANTILES,
+    Found,
+    arm,
+    is_known,
+)
 from tests.experiments.ladder.stage import DIRECT, EDGE, RUNGS
 
 SAME = 1.1
@@ -43,7 +52,10 @@ def _rungs(path: Path, found: Found) -> None:
     figure, axes = plt.subplots(figsize=(8, 4.2), layout="constrained")
     places = np.arange(len(RUNGS))
     for color, share in zip(_COLORS, QUANTILES, strict=False):
-        values = [quantile(np.concatenate(found.rungs[arm(rung, "steady")]), share) * 1000 for rung in RUNGS]
+        taken = [np.concatenate(found.rungs[arm(rung, "steady")]) for rung in RUNGS]
+        if not all(is_known(one, share) for one in taken):
+            continue
+        values = [quantile(one, share) * 1000 for one in taken]
         axes.plot(places, values, "o-", color=color, label=f"p{share * 100:g}")
     axes.plot(
         [RUNGS.index(DIRECT), RUNGS.index(EDGE)],
@@ -60,9 +72,14 @@ def _rungs(path: Path, found: Found) -> None:
 
 
 def at_shares(found: Found, rung: str) -> dict[float, str]:
-    """By the share of its saturation that a rung was really given, in percent, the level; one of those at about the same rate."""
+    """By the share of its saturation that a rung was really given, in percent, the level; one of those at about the same rate.
+
+    Where k6 could not send as planned there is none.
+    """
     levels: dict[float, str] = {}
     for level in LEVELS[1:]:
+        if not found.was_sent(arm(rung, level)):
+            continue
         share = 100 * found.rates[arm(rung, level)] / found.saturation[rung]
         if all(share > SAME * lower for lower in levels):
             levels[share] = level

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -93,10 +94,19 @@ class Disk:
         return self.path / "filler"
 
     def fill(self) -> None:
-        """To the last block."""
+        """To the last block, though others take some meanwhile."""
+        disk = os.statvfs(self.path)
+        filled, blocks = 0, disk.f_bavail
         with self._filler.open("wb") as file:
-            free = os.statvfs(self.path)
-            os.posix_fallocate(file.fileno(), 0, free.f_bavail * free.f_frsize)
+            while blocks:
+                try:
+                    os.posix_fallocate(file.fileno(), filled * disk.f_frsize, blocks * disk.f_frsize)
+                except OSError as error:
+                    if error.errno != errno.ENOSPC:
+                        raise
+                    blocks //= 2
+                else:
+                    filled += blocks
 
     def is_full(self) -> bool:
         return os.statvfs(self.path).f_bavail == 0
