@@ -26,7 +26,7 @@ from rich.table import Table
 
 from benchmarks.report import PROJECT, load_settings, machine, table_console
 from tests.experiments.__main__ import experiment
-from tests.experiments.common.experiment import still_good
+from tests.experiments.common.experiment import still_good, unfinished
 from tests.experiments.common.folder import Folder, commit
 
 EXPERIMENTS = ("failover", "trust", "overload", "soak")
@@ -100,7 +100,7 @@ ON_PURPOSE = (
 
 
 def of_experiment(name: str, state: Path, *, draft: bool, anew: bool) -> list[Row]:
-    """Run it, unless its last result is still good, and read its verdicts."""
+    """Run it, or go on with it, unless its last result is still good, and read its verdicts."""
     form = ["--draft"] if draft else []
     if not anew and (standing := still_good(experiment(name), state, form)):
         print(
@@ -108,10 +108,12 @@ def of_experiment(name: str, state: Path, *, draft: bool, anew: bool) -> list[Ro
             flush=True,
         )
         return verdicts(name, standing)
-    command = [sys.executable, "-m", "tests.experiments", name, *form]
+    begun = None if anew else unfinished(experiment(name), state, form)
+    command = [sys.executable, "-m", "tests.experiments", name]
+    command += ["--resume", str(begun.path)] if begun else form
     before = set(_folders(state, name))
     code = subprocess.run(command, cwd=PROJECT, check=False).returncode
-    made = sorted(set(_folders(state, name)) - before)
+    made = [begun.path] if begun else sorted(set(_folders(state, name)) - before)
     if code or not made or not (made[-1] / "result.json").is_file():
         return [Row(name, "the experiment is made", f"it ended with {code}; see above", "not made")]
     return verdicts(name, Folder(made[-1]))

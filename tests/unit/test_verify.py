@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -185,3 +186,22 @@ def test_an_experiment_that_was_just_made_is_taken_as_it_is(
     assert verify.of_experiment("trust", tmp_path, draft=False, anew=False) == [Row("trust", "g", "f", "met")]
     [row] = verify.of_experiment("trust", tmp_path, draft=False, anew=True)
     assert row.word == "not made"
+
+
+@pytest.mark.parametrize("anew", [False, True])
+def test_an_experiment_that_was_begun_is_gone_on_with_unless_it_is_to_be_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, anew: bool
+) -> None:
+    folder, asked = Folder.new(tmp_path, "trust", {}), list[list[str]]()
+
+    def run(command: list[str], **_: object) -> SimpleNamespace:
+        asked.append(command[3:])
+        verdict = {"goal": "g", "found": "f", "met": True, "word": "met"}
+        folder.write("result.json", {"verdicts": [verdict], "figures": []})
+        return SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr(verify, "unfinished", lambda *_: folder)
+    monkeypatch.setattr(verify.subprocess, "run", run)
+    rows = verify.of_experiment("trust", tmp_path, draft=False, anew=anew)
+    assert asked == [["trust"] if anew else ["trust", "--resume", str(folder.path)]]
+    assert [row.word for row in rows] == ["not made" if anew else "met"]
