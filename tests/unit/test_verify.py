@@ -200,6 +200,7 @@ def test_an_experiment_that_was_begun_is_gone_on_with_unless_it_is_to_be_new(
         folder.write("result.json", {"verdicts": [verdict], "figures": []})
         return SimpleNamespace(returncode=0)
 
+    monkeypatch.setattr(verify, "still_good", lambda *_: None)
     monkeypatch.setattr(verify, "unfinished", lambda *_: folder)
     monkeypatch.setattr(verify.subprocess, "run", run)
     rows = verify.of_experiment("trust", tmp_path, draft=False, anew=anew)
