@@ -14,7 +14,7 @@ from localfaas.envoy import Address, Membership, Resource
 _NEVER = "86400s"
 """An interval for checks that kong.yml switches off while it leaves the others on."""
 _PASSIVE_EJECTION = "30s"
-"""How long passive checks alone keep a target out; Kong keeps it out until an operator puts it back."""
+"""How long passive checks keep a target out that no probe puts back before; Kong keeps it out until one or an operator does."""
 _PATIENT_PROBE_SECONDS = 30
 """A probe's patience where timeouts are not counted: Envoy has no failure that it does not count."""
 _UPSTREAM_IDLE = "60s"
@@ -249,7 +249,7 @@ def _health(upstream: Upstream | None) -> Resource:
         return {}
     checks = upstream.fields["healthchecks"]
     active = _active_check(checks["active"])
-    passive = _passive_check(checks["passive"]["unhealthy"], with_active=active is not None)
+    passive = _passive_check(checks["passive"]["unhealthy"])
     return {
         **({"health_checks": [active]} if active else {}),
         **({"outlier_detection": passive} if passive else {}),
@@ -304,13 +304,12 @@ def _http_probe(active: Mapping[str, Any]) -> Resource:
     return probe
 
 
-def _passive_check(unhealthy: Mapping[str, Any], *, with_active: bool) -> Resource | None:
+def _passive_check(unhealthy: Mapping[str, Any]) -> Resource | None:
     """Outlier detection for what traffic shows; an active check that succeeds puts a target back at once."""
     connections = [unhealthy[key] for key in ("tcp_failures", "timeouts") if unhealthy[key]]
     statuses = unhealthy["http_failures"]
     if not connections and not statuses:
         return None
-    ejection = "1s" if with_active else _PASSIVE_EJECTION
     return {
         "split_external_local_origin_errors": True,
         "consecutive_local_origin_failure": min(connections, default=_MANY),
@@ -321,7 +320,7 @@ def _passive_check(unhealthy: Mapping[str, Any], *, with_active: bool) -> Resour
         "enforcing_success_rate": 0,
         "enforcing_local_origin_success_rate": 0,
         "interval": "1s",
-        "base_ejection_time": ejection,
-        "max_ejection_time": ejection,
+        "base_ejection_time": _PASSIVE_EJECTION,
+        "max_ejection_time": _PASSIVE_EJECTION,
         "max_ejection_percent": 100,
     }

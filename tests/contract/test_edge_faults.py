@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.own_edge import OwnEdge
+from benchmarks.own_edge import OwnEdge, own_edge
 from benchmarks.replicas import Replica, three_replicas
 from tests.support.edge import PROJECT, request, running_edge
 from tests.support.open_load import OpenLoad, Outcome
@@ -112,6 +112,27 @@ def be_sick_for_a_while(own: OwnEdge, fault: Fault, replica: Replica) -> None:
     wait_for(lambda: time.monotonic() > ends, what="half a second")
     fault.end(replica)
     wait_for(lambda: own.health(UPSTREAM)[replica.port] == "HEALTHY", what="it to be back")
+
+
+def test_who_answers_wrong_and_whose_probes_fail_stays_out_until_one_succeeds() -> None:
+    """Where seconds pass between three wrong answers and two failed probes."""
+    text = (PROJECT / "kong" / "kong.yml").read_text().replace("interval: 1\n", "interval: 2\n")
+    with own_edge() as own, three_replicas() as (sick, *others):
+        ports = [("127.0.0.1", replica.port) for replica in (sick, *others)]
+        own.load(text, {UPSTREAM: ports})
+        wait_for(
+            lambda: list(own.health(UPSTREAM).values()) == ["HEALTHY"] * 3, what="three healthy replicas"
+        )
+        with OpenLoad(own.port, REQUESTS, rate=30) as load:
+            wait_for(load.outcomes, what="the first answers")
+            sick.answer(500)
+            wait_for(lambda: own.health(UPSTREAM)[sick.port] != "HEALTHY", what="it to leave the rotation")
+            until = time.monotonic() + 3
+            while time.monotonic() < until:
+                assert own.health(UPSTREAM)[sick.port] != "HEALTHY"
+                time.sleep(0.05)
+            sick.answer(200)
+            wait_for(lambda: own.health(UPSTREAM)[sick.port] == "HEALTHY", 10, "it to be back")
 
 
 @pytest.mark.parametrize("status", [429, 503, 504])
