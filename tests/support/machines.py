@@ -19,7 +19,7 @@ Factory = Callable[[], RuleBasedStateMachine]
 
 VERIFY = os.environ.get("VERIFY") == "1"
 LONG_RUNS, LONG_STEPS = int(os.environ.get("VERIFY_RUNS", "300")), 60
-MOST_RUNS_TO_A_FAULT = 60
+MOST_RUNS_TO_A_FAULT = 300
 
 long_if_verified = pytest.mark.timeout(3600 if VERIFY else 180)
 only_verified = pytest.mark.skipif(not VERIFY, reason="a fault that takes long to find: VERIFY=1")

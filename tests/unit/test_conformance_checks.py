@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from flask import Flask, Response, jsonify, request
 
 from tests.support.callers import Request
-from tests.support.conformance import Examiner
+from tests.support.conformance import Examiner, documented_status
 
 DOCUMENT: dict[str, Any] = {
     "openapi": "3.1.0",
@@ -145,3 +147,18 @@ def test_a_link_that_leads_nowhere_is_found() -> None:
     examiner = examiner_of_planted("link")
     examiner.follow_links(3, 5)
     assert "Created resource not found" in examiner.report()
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "fault"), [("/staff", 405, False), ("/staff", 500, True), ("/7", 405, True)]
+)
+def test_an_id_that_is_another_path_is_refused_as_that_path_refuses(
+    path: str, status: int, fault: bool
+) -> None:
+    raw = SimpleNamespace(raw={"responses": {"200": {}, "default": {}}})
+    operation = SimpleNamespace(method="get", definition=raw, schema={"/{id}": {}, "/staff": {}})
+    case: Any = SimpleNamespace(method="GET", operation=operation, formatted_path=path)
+    response: Any = SimpleNamespace(status_code=status)
+    no_context: Any = None
+    with pytest.raises(AssertionError, match="is not among") if fault else nullcontext():
+        documented_status(no_context, response, case)
