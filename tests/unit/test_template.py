@@ -204,9 +204,9 @@ def test_a_handler_that_cannot_start_says_why_in_one_line(
 
 
 def test_the_time_taken_is_told_where_no_watchdog_is_in_front(start: Callable[..., Replica]) -> None:
-    assert float(start().get("/slow?seconds=0.2").headers["x-duration-seconds"]) == pytest.approx(
-        0.2, abs=0.1
-    )
+    replica, before = start(), time.monotonic()
+    told = float(replica.get("/slow?seconds=0.2").headers["x-duration-seconds"])
+    assert 0.2 <= told <= time.monotonic() - before
 
 
 def test_operators_paths_are_hidden_from_callers(shared: Replica) -> None:
