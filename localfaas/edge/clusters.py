@@ -249,7 +249,7 @@ def _health(upstream: Upstream | None) -> Resource:
         return {}
     checks = upstream.fields["healthchecks"]
     active = _active_check(checks["active"])
-    passive = _passive_check(checks["passive"]["unhealthy"])
+    passive = _passive_check(checks["passive"]["unhealthy"], _ejection(checks["active"]))
     return {
         **({"health_checks": [active]} if active else {}),
         **({"outlier_detection": passive} if passive else {}),
@@ -304,7 +304,17 @@ def _http_probe(active: Mapping[str, Any]) -> Resource:
     return probe
 
 
-def _passive_check(unhealthy: Mapping[str, Any]) -> Resource | None:
+def _ejection(active: Mapping[str, Any]) -> str:
+    """How long passive checks keep a target out that no probe puts back before.
+
+    Kong probes such a target at the unhealthy interval. Envoy probes by what its own probes found, at the healthy one;
+    where that is off, the target is tried with traffic when Kong would probe it.
+    """
+    healthy, unhealthy = (active[kind]["interval"] for kind in ("healthy", "unhealthy"))
+    return _interval(unhealthy) if unhealthy and not healthy else _PASSIVE_EJECTION
+
+
+def _passive_check(unhealthy: Mapping[str, Any], ejection: str) -> Resource | None:
     """Outlier detection for what traffic shows; an active check that succeeds puts a target back at once."""
     connections = [unhealthy[key] for key in ("tcp_failures", "timeouts") if unhealthy[key]]
     statuses = unhealthy["http_failures"]
@@ -320,7 +330,7 @@ def _passive_check(unhealthy: Mapping[str, Any]) -> Resource | None:
         "enforcing_success_rate": 0,
         "enforcing_local_origin_success_rate": 0,
         "interval": "1s",
-        "base_ejection_time": _PASSIVE_EJECTION,
-        "max_ejection_time": _PASSIVE_EJECTION,
+        "base_ejection_time": ejection,
+        "max_ejection_time": ejection,
         "max_ejection_percent": 100,
     }

@@ -130,9 +130,23 @@ def test_who_answers_wrong_and_whose_probes_fail_stays_out_until_one_succeeds() 
             until = time.monotonic() + 3
             while time.monotonic() < until:
                 assert own.health(UPSTREAM)[sick.port] != "HEALTHY"
-                time.sleep(0.05)
+                time.sleep(0.05)  # what must not happen announces nothing
             sick.answer(200)
             wait_for(lambda: own.health(UPSTREAM)[sick.port] == "HEALTHY", 10, "it to be back")
+
+
+def test_who_answers_wrong_comes_back_where_only_the_unhealthy_are_probed() -> None:
+    text = (PROJECT / "kong" / "kong.yml").read_text()
+    probed = "        healthy:\n          interval: 1\n"
+    assert text.count(probed) == 1
+    with own_edge() as own, three_replicas() as replicas:
+        ports = [("127.0.0.1", replica.port) for replica in replicas]
+        own.load(text.replace(probed, probed.replace("1", "0")), {UPSTREAM: ports})
+        with OpenLoad(own.port, REQUESTS, rate=30):
+            replicas[0].answer(500)
+            wait_for(lambda: own.health(UPSTREAM)[replicas[0].port] != "HEALTHY", what="it to leave")
+            replicas[0].answer(200)
+            wait_for(lambda: own.health(UPSTREAM)[replicas[0].port] == "HEALTHY", 15, "it to be back")
 
 
 @pytest.mark.parametrize("status", [429, 503, 504])

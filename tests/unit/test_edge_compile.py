@@ -210,6 +210,17 @@ def test_threshold_stops_traffic_below_it() -> None:
     assert config["zone_aware_lb_config"] == {"fail_traffic_on_panic": True}
 
 
+@pytest.mark.parametrize(
+    ("healthy", "unhealthy", "out"), [(0, 0, "30s"), (1, 0, "30s"), (1, 2, "30s"), (0, 2, "2s")]
+)
+def test_who_is_put_out_by_traffic_is_tried_when_kong_would_probe_it(
+    healthy: int, unhealthy: int, out: str
+) -> None:
+    active = f"{{healthy: {{interval: {healthy}, successes: 1}}, unhealthy: {{interval: {unhealthy}, tcp_failures: 1}}}}"
+    found = checks(f"{{active: {active}, passive: {{unhealthy: {{tcp_failures: 1}}}}}}")["outlier_detection"]
+    assert (found["base_ejection_time"], found["max_ejection_time"]) == (out, out)
+
+
 def test_smallest_counter_is_the_threshold_and_unlisted_statuses_are_no_failure() -> None:
     unhealthy = "{interval: 2, tcp_failures: 3, http_failures: 2, timeouts: 4, http_statuses: [500]}"
     [check] = checks(f"{{active: {{healthy: {{interval: 1, successes: 2}}, unhealthy: {unhealthy}}}}}")[
