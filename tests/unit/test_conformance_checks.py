@@ -150,13 +150,19 @@ def test_a_link_that_leads_nowhere_is_found() -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "status", "fault"), [("/staff", 405, False), ("/staff", 500, True), ("/7", 405, True)]
+    ("of", "path", "status", "fault"),
+    [
+        ("/{id}", "/staff", 405, False),
+        ("/{id}", "/staff", 500, True),
+        ("/{id}", "/7", 405, True),
+        ("/staff", "/staff", 405, True),
+    ],
 )
 def test_an_id_that_is_another_path_is_refused_as_that_path_refuses(
-    path: str, status: int, fault: bool
+    of: str, path: str, status: int, fault: bool
 ) -> None:
     raw = SimpleNamespace(raw={"responses": {"200": {}, "default": {}}})
-    operation = SimpleNamespace(method="get", definition=raw, schema={"/{id}": {}, "/staff": {}})
+    operation = SimpleNamespace(method="get", path=of, definition=raw, schema={"/{id}": {}, "/staff": {}})
     case: Any = SimpleNamespace(method="GET", operation=operation, formatted_path=path)
     response: Any = SimpleNamespace(status_code=status)
     no_context: Any = None
