@@ -11,12 +11,14 @@ import struct
 import subprocess
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from uuid import uuid4
 
 import psycopg2
@@ -31,13 +33,13 @@ from localfaas.supervisor import Supervisor
 from localfaas.up import admin_url
 from tests.experiments.common.driving import Kept
 from tests.experiments.common.platforms import is_back
-from tests.experiments.common.shop import JSON, REGISTER, STORE, Shop
+from tests.experiments.common.shop import REGISTER, STORE, Shop
 from tests.experiments.failover.stage import all_is_well
 from tests.experiments.soak import reckoning
 from tests.support.effort import LONG
 from tests.support.platform import PROJECT, Platform, discard, new_platform
+from tests.support.shoppers import PATIENCE_SECONDS, Person, check_out
 from tests.support.waiting import wait_for
-from tests.support.webshop import checkout_body
 
 SOURCE = PROJECT / "tests" / "support" / "stepping_clock.c"
 
@@ -54,7 +56,6 @@ STEPS: Mapping[str, int] = {
 }  # fmt: skip
 """By how much the clock is off then. An hour is longer than a token holds, three days longer than an answer is kept under its key."""
 TILLS, BUYERS = 2, 2
-PATIENCE_SECONDS = 60.0
 BACK_SECONDS = 20.0
 """In which everybody has been served after a step."""
 
@@ -117,113 +118,66 @@ def clock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Platform, 
         discard(platform)
 
 
-@dataclass
-class Trader(threading.Thread):
-    """Who buys one thing after the other, and insists on a final answer to each, with a token of that moment."""
+@dataclass(kw_only=True)
+class Trader(Person, ABC):
+    """Somebody who trades in one thing at the prices of a shop, with a token of that moment for each request."""
 
+    arm: ClassVar[str]
+    document: ClassVar[str]
+    """The field with the id of what was made."""
     shop: Shop
     clock: Clock
     sku: str
+    role: TokenRequest
     final: list[Kept] = field(default_factory=list)
     statuses: Counter[int] = field(default_factory=Counter)
     served_at: float = 0.0
     """When the last request that was served began, by the monotonic clock."""
-    error: Exception | None = None
-    arm = ""
 
-    def __post_init__(self) -> None:
-        super().__init__(daemon=True)
-        self._done = threading.Event()
-        self._session = requests.Session()
+    @abstractmethod
+    def trade(self) -> requests.Response | None:
+        """The final answer to one purchase, if it came to that."""
 
-    __hash__ = threading.Thread.__hash__
+    def keep_trading(self, done: threading.Event) -> None:
+        while not done.is_set():
+            began = time.monotonic()
+            if (answer := self.trade()) is None:
+                continue
+            key = str(answer.request.headers["Idempotency-Key"])
+            made = answer.json()[self.document] if answer.status_code == 201 else None
+            self.final.append(Kept(self.arm, key, answer.status_code, 1, made))
+            if made:
+                self.served_at = began
+        self.leave()
 
-    def run(self) -> None:
-        try:
-            while not self._done.is_set():
-                began = time.monotonic()
-                if self.trade():
-                    self.served_at = began
-        except Exception as error:  # told by `stop`, in the thread that waits
-            self.error = error
-        self._session.close()
-
-    def stop(self) -> None:
-        self._done.set()
-        self.join(PATIENCE_SECONDS)
-        assert not self.is_alive(), f"{self.arm} still waits for an answer"
-        if self.error:
-            raise self.error
-
-    def trade(self) -> bool:
-        """Ask for one document; whether it was made."""
-        raise NotImplementedError
-
-    def who(self) -> TokenRequest:
-        raise NotImplementedError
-
-    def keep(self, path: str, body: Any, name: str) -> bool:
-        """Insist, and keep the final answer with the id that is its field `name`."""
-        key = str(uuid4())
-        response, tries = self.insist("POST", path, body, key)
-        value = response.json()[name] if response.status_code == 201 else None
-        self.final.append(Kept(self.arm, key, response.status_code, tries, value))
-        return value is not None
-
-    def insist(self, method: str, path: str, body: Any, key: str = "") -> tuple[requests.Response, int]:
-        """The first answer that is final, and the number of requests that it took."""
-        deadline, tries = time.monotonic() + PATIENCE_SECONDS, 0
+    def ask(self, method: str, path: str, body: Any = None, **headers: str) -> requests.Response:
+        """Again where the clock has stepped since the token was signed: 401."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
-            tries += 1
-            response = self.ask(method, path, body, key)
-            if not _asks_again(response):
-                return response, tries
-            assert time.monotonic() < deadline, (path, response.status_code, response.text)
-            time.sleep(0.1)
-
-    def ask(self, method: str, path: str, body: Any, key: str) -> requests.Response:
-        token = mint(self.who(), self.shop.settings.secrets, self.clock.now())
-        headers = {**JSON, "Authorization": f"Bearer {token}", **({"Idempotency-Key": key} if key else {})}
-        url = f"{self.shop.settings.url('edge')}/api{path}"
-        response = self._session.request(method, url, json=body, headers=headers, timeout=PATIENCE_SECONDS)
-        self.statuses[response.status_code] += 1
-        return response
-
-
-def _asks_again(response: requests.Response) -> bool:
-    """Whether it is no final answer: not now, somebody is at it, or a token of another time."""
-    if response.status_code == 409:
-        return bool(response.json()["code"] == "idempotency_key_in_flight")
-    return response.status_code == 401 or response.status_code in reckoning.PASSING
+            token = mint(self.role, self.platform.secrets, self.clock.now())
+            self.token = {"Authorization": f"Bearer {token}"}
+            response = super().ask(method, path, body, **headers)
+            self.statuses[response.status_code] += 1
+            if response.status_code != 401:
+                return response
+            assert time.monotonic() < deadline, response.text
 
 
 class Till(Trader):
-    arm = "till sale"
+    arm, document = "till sale", "sale_id"
 
-    def who(self) -> TokenRequest:
-        return TokenRequest(("staff",), "experiment", STORE)
-
-    def trade(self) -> bool:
+    def trade(self) -> requests.Response:
         tender = {"kind": "card", "amount_cents": self.shop.total_cents, "reference": "T1"}
         lines = [{"sku": self.sku, "quantity": 1}]
-        return self.keep("/sales", {"register": REGISTER, "lines": lines, "tenders": [tender]}, "sale_id")
+        return self.insist("/sales", {"register": REGISTER, "lines": lines, "tenders": [tender]})
 
 
 class Buyer(Trader):
-    arm = "checkout"
+    arm, document = "checkout", "order_id"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._customer = TokenRequest(("customer",), str(uuid4()), None)
-
-    def who(self) -> TokenRequest:
-        return self._customer
-
-    def trade(self) -> bool:
-        cart, _ = self.insist("PUT", f"/cart/items/{self.sku}", {"quantity": 1})
-        if cart.status_code != 200:
-            return False
-        return self.keep("/checkout", checkout_body(cart.json()), "order_id")
+    def trade(self) -> requests.Response | None:
+        cart = self.ask("PUT", f"/cart/items/{self.sku}", {"quantity": 1})
+        return check_out(self, cart.json()) if cart.status_code == 200 else None
 
 
 def seconds_off(settings: Settings) -> float:
@@ -239,29 +193,37 @@ def test_a_clock_that_steps_costs_nobody_a_document(clock: tuple[Platform, Clock
     shop = Shop(platform.settings)
     shop.open(goods=TILLS + BUYERS, customers=1)
     skus = iter(shop.skus)
+    clerk = TokenRequest(("staff",), "experiment", STORE)
     traders: list[Trader] = [
-        *(Till(shop, its, next(skus)) for _ in range(TILLS)),
-        *(Buyer(shop, its, next(skus)) for _ in range(BUYERS)),
-    ]
-    for trader in traders:
-        trader.start()
-    try:
-        wait_for(lambda: all(trader.served_at for trader in traders), what="the first sales")
-        for step, offset in STEPS.items():
-            its.step(offset)
-            at = time.monotonic()
-            # One that starts now believes no token of the time before that others still know.
-            Supervisor(platform.settings).signal("inventory-1", "TERM")
-            wait_for(
-                lambda at=at: all(trader.served_at > at for trader in traders),
-                BACK_SECONDS,
-                f"that all are served again with the clock {step}",
+        *(Till(platform=platform, shop=shop, clock=its, sku=next(skus), role=clerk) for _ in range(TILLS)),
+        *(
+            Buyer(
+                platform=platform, shop=shop, clock=its, sku=next(skus), role=TokenRequest(("customer",), str(uuid4()), None)
             )
-            # Functions have stepped as well: they have believed tokens of that time.
-            assert seconds_off(platform.settings) == pytest.approx(offset, abs=5), step
-    finally:
-        for trader in traders:
-            trader.stop()
+            for _ in range(BUYERS)
+        ),
+    ]  # fmt: skip
+    done = threading.Event()
+    with ThreadPoolExecutor(len(traders)) as pool:
+        trading = [pool.submit(trader.keep_trading, done) for trader in traders]
+        try:
+            wait_for(lambda: all(trader.served_at for trader in traders), what="the first sales")
+            for step, offset in STEPS.items():
+                its.step(offset)
+                at = time.monotonic()
+                # One that starts now believes no token of the time before that others still know.
+                Supervisor(platform.settings).signal("inventory-1", "TERM")
+                wait_for(
+                    lambda at=at: all(trader.served_at > at for trader in traders),
+                    BACK_SECONDS,
+                    f"that all are served again with the clock {step}",
+                )
+                # Functions have stepped as well: they have believed tokens of that time.
+                assert seconds_off(platform.settings) == pytest.approx(offset, abs=5), step
+        finally:
+            done.set()
+            for one in trading:
+                one.result()
 
     statuses = sum((trader.statuses for trader in traders), Counter[int]())
     assert not {status for status in statuses if status in {500, 502, 504}}, statuses
