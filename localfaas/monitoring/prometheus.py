@@ -130,7 +130,7 @@ def reload(settings: Settings) -> None:
     while not (before := _last_reload(settings)):
         if time.monotonic() > deadline:
             return
-        time.sleep(RELOAD_POLL_SECONDS)
+        time.sleep(RELOAD_POLL_SECONDS)  # while it starts, there is nobody to wait for but its port
     Supervisor(settings).signal("prometheus", "HUP")
     while time.monotonic() < deadline:
         time.sleep(RELOAD_POLL_SECONDS)  # a signal has no answer: it tells by its metrics

@@ -21,13 +21,11 @@ from tests.experiments.autoscale.trajectory import Request, Steps, Trajectory
 from tests.experiments.common import answers, k6
 from tests.experiments.common.folder import Folder
 from tests.experiments.common.quiet import MOST_STEAL
-from tests.experiments.common.validity import Limits, late
+from tests.experiments.common.validity import IN_TENTHS, late
 
 REST_SECONDS = 180.0
 """Longer than either rule needs to let go of replicas after a load."""
 GRACE_SECONDS = 60.0
-IN_SECONDS = Limits(late_seconds=0.1, late_share=0.02)
-"""What is told here is told to seconds, and replicas that start keep the processors from k6."""
 
 
 def run_once(settings: Settings, shape: Shape, function: Function, folder: Folder) -> list[str]:
@@ -46,7 +44,7 @@ def run_once(settings: Settings, shape: Shape, function: Function, folder: Folde
     answers.write_histograms(folder.path / "samples.hlog", found, {name: name for name in found})
     folder.write("about.json", {"shape": shape.name, "began": began, "duration": shape.duration})
     reasons = [f"{missed} requests were not sent, as too many were open"] if missed else []
-    reasons += late(found.values(), IN_SECONDS)
+    reasons += late(found.values(), IN_TENTHS)
     if steal(folder) > MOST_STEAL:
         reasons.append(f"the hypervisor took {steal(folder):.0%} of the processors")
     return reasons

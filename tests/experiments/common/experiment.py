@@ -373,6 +373,8 @@ def _run_until_believed(
     draft = folder.settings["settings"].get("draft")
     pauses = (0.0, *experiment.pauses)
     for attempt, pause in enumerate(pauses, 1):
+        if pause:
+            console.print(f"made again in {pause:g} s, as what disturbs a machine may go on for a while")
         time.sleep(pause)
         shutil.rmtree(folder.path / "runs" / step.name, ignore_errors=True)
         run = folder.run(step.name)

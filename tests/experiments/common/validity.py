@@ -40,6 +40,10 @@ class Limits:
     """Requests that were never sent, because too many were open."""
 
 
+IN_TENTHS = Limits(late_seconds=0.1, late_share=0.02)
+"""For what is told to tenths of seconds or less closely, while processes that start keep the processors from k6."""
+
+
 def objections(
     blocks: Mapping[str, Answers],
     dropped: int,

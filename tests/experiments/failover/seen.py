@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,13 +12,12 @@ from benchmarks.quantiles import Ratio, block_quantile
 from tests.experiments.common.answers import Answers, joined
 from tests.experiments.common.driving import load
 from tests.experiments.common.folder import Folder
-from tests.experiments.common.validity import Limits
+from tests.experiments.common.validity import IN_TENTHS
 from tests.experiments.failover.faults import BY_NAME, Fault, Happened
 
 BACK_SECONDS = 5.0
 """What kong.yml promises, and what every fault is held to: so long after it nothing fails any more."""
-WITH_FAULTS = Limits(late_seconds=0.1, late_share=0.02, wrong_answers=None)
-"""What is told here is told to tenths of seconds, and processes that start keep the processors from k6."""
+WITH_FAULTS = replace(IN_TENTHS, wrong_answers=None)
 
 
 @dataclass(frozen=True)
