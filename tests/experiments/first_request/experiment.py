@@ -108,7 +108,7 @@ def _group(number: int) -> list[Step]:
     """Every arm once; each group goes on as the one before ended, so that a deployment is needed only within."""
     arms = (*WARM, *COLD) if number % 2 else (*COLD, *WARM)
     steps = [Step(f"{arm.name}-{number}", SECONDS[arm.cause]) for arm in arms]
-    return [Step(f"{STEADY}-{number}", 10.5), *steps]
+    return [Step(f"{STEADY}-{number}", 16.5), *steps]
 
 
 EXPERIMENT = FirstRequest()

@@ -32,7 +32,7 @@ AT_ONCE = 3
 """Restarts of an arm in a group."""
 PATIENCE_SECONDS = 30.0
 POLL_SECONDS = 0.005
-STEADY_SECONDS = 2.6
+STEADY_SECONDS = 5.6
 STEADY_WARM_SECONDS = 0.6
 """Until k6 has opened all its connections, which is in their requests' time; it does not count."""
 STEADY_RATE = 100.0
