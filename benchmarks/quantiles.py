@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,7 +16,7 @@ Block = Sequence[float] | NDArray[np.float64]
 RESAMPLES = 1_000
 LEVEL = 0.95
 FEWEST_BLOCKS = 5
-"""Of fewer blocks a bootstrap has hardly more to draw than their range."""
+"""Of fewer blocks a bootstrap has hardly more to draw than their range, which holds the truth less often than 95 times of 100."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,6 @@ class Ratio:
     value: float
     low: float
     high: float
-    few: bool = field(default=False, kw_only=True)
-    """Made of fewer than FEWEST_BLOCKS blocks: the ends are a range, which holds the truth less often than 95 times of 100."""
 
     def holds(self, goal: float) -> str:
         """Whether the ratio is at most `goal`, as far as the measurement can tell."""
@@ -36,7 +34,7 @@ class Ratio:
         return "missed" if self.low > goal else "missed, within the noise"
 
     def said(self, digits: int = 2) -> str:
-        """`value (low–high)`, as tables show it; `value (range low–high)` of few blocks, and `value` where neither end is known."""
+        """`value (low–high)`, as tables show it, and `value` where neither end is known."""
         value, low, high = (f"{end:.{digits}f}" for end in (self.value, self.low, self.high))
         if math.isinf(self.low) and math.isinf(self.high):
             return value
@@ -44,7 +42,7 @@ class Ratio:
             return f"{value} ({low} or more)"
         if math.isinf(self.low):
             return f"{value} ({high} or less)"
-        return f"{value} ({'range ' if self.few else ''}{low}–{high})"
+        return f"{value} ({low}–{high})"
 
     def times(self, factor: float) -> Ratio:
         """In another unit."""
@@ -100,8 +98,8 @@ def over_blocks(
 ) -> Ratio:
     """`figure` of the arms' pooled samples, with a percentile bootstrap over blocks (Efron, 1979), `expanded`.
 
-    Whole blocks are drawn, the same ones for all arms, because samples of one moment resemble each other. Of fewer than
-    FEWEST_BLOCKS the ends are their range, of one block they are infinite. Raises ValueError for arms of different length.
+    Whole blocks are drawn, the same ones for all arms, because samples of one moment resemble each other. Fewer than
+    FEWEST_BLOCKS have Student's interval instead (`_of_few`), one block none. Raises ValueError for arms of different length.
     """
     rounds = len(arms[0])
     if any(len(arm) != rounds for arm in arms):
@@ -112,15 +110,22 @@ def over_blocks(
         return figure([np.concatenate([arm[index] for index in drawn]) for arm in values])
 
     everything = np.arange(rounds)
-    if rounds == 1:
-        value = of(everything)
-        return Ratio(value, -np.inf, np.inf)
+    if rounds < FEWEST_BLOCKS:
+        return _of_few(of(everything), [of(everything[[index]]) for index in everything])
     drawn = stats.bootstrap(
         (everything,), of, vectorized=False, n_resamples=resamples, method="percentile",
         confidence_level=expanded(LEVEL, rounds, rounds - 1), rng=np.random.default_rng(rounds),
     )  # fmt: skip
     limits = drawn.confidence_interval
-    return Ratio(of(everything), float(limits.low), float(limits.high), few=rounds < FEWEST_BLOCKS)
+    return Ratio(of(everything), float(limits.low), float(limits.high))
+
+
+def _of_few(value: float, figures: Sequence[float]) -> Ratio:
+    """`value`, of all blocks, and as far from it as Student's interval of the `figures` of single blocks (Student, 1908)."""
+    if len(figures) < 2:
+        return Ratio(value, -np.inf, np.inf)
+    far = float(stats.t.ppf((1 + LEVEL) / 2, len(figures) - 1) * stats.sem(figures))
+    return Ratio(value, value - far, value + far)
 
 
 def block_quantile(blocks: Sequence[Block], share: float) -> Ratio:

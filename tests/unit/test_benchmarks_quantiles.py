@@ -58,14 +58,22 @@ def test_intervals_of_few_blocks_hold_the_truth_about_as_often_as_they_say() -> 
     assert sum(one.low <= 0 <= one.high for one in means) / times >= 0.92
 
 
-def test_few_blocks_have_a_range_and_one_has_none() -> None:
-    def of(count: int) -> Ratio:
-        values = [float(value) for value in range(1, count + 1)]
-        return over_blocks([[[value] for value in values]], lambda arms: float(np.mean(arms[0])))
+@pytest.mark.parametrize("blocks", [2, 3, 4])
+def test_intervals_of_a_few_blocks_hold_the_truth_as_often_as_they_say(blocks: int) -> None:
+    """The range of three would hold it 75 times of a hundred."""
+    chance = np.random.default_rng(blocks)
+    times = 1_000
+    arms = ([chance.normal(size=(blocks, 1))] for _ in range(times))
+    means = [over_blocks(one, lambda arms: float(np.mean(arms[0]))) for one in arms]
+    assert sum(one.low <= 0 <= one.high for one in means) / times == pytest.approx(0.95, abs=0.025)
 
-    assert of(3).said() == "2.00 (range 1.00–3.00)"
-    assert not of(5).few
-    assert of(1).said() == "1.00"
+
+def test_one_block_has_no_interval_and_a_few_have_students() -> None:
+    def of(*values: float) -> str:
+        return over_blocks([[[value] for value in values]], lambda arms: float(np.mean(arms[0]))).said()
+
+    assert of(1) == "1.00"
+    assert of(1, 2, 3) == "2.00 (-0.48–4.48)"
 
 
 def test_an_end_that_is_not_known_is_not_told() -> None:

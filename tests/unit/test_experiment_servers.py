@@ -94,7 +94,7 @@ def test_the_conclusion_is_drawn_from_what_was_written(tmp_path: Path) -> None:
     assert [one.word for one in found.verdicts] == ["held"] * 3
     [table] = found.tables
     assert [row[:2] for row in table.rows] == [
-        [name, f"{rate:.0f} (range {rate:.0f}–{rate:.0f})"] for name, rate in rates.items()
+        [name, f"{rate:.0f} ({rate:.0f}–{rate:.0f})"] for name, rate in rates.items()
     ]
     assert len(found.figures) == len(MEASURES) * len(pools.arms)
     [(_, picture)] = found.pictures

@@ -246,7 +246,8 @@ class Seen:
 
     @property
     def largest(self) -> Ratio:
-        return max(self.shares, key=lambda one: one.value)
+        """The share that may be largest, as far as it is known."""
+        return max(self.shares, key=lambda one: one.high)
 
     def milliseconds(self, share: float) -> Ratio:
         return block_quantile(self.blocks, share).times(1000)
@@ -372,7 +373,7 @@ def _draw_latencies(axes: Any, seen: ByCase) -> None:
     axes.set(xscale="log", yscale="log", ylim=(1e-3, 1), xlabel="ms", ylabel="share that took longer")
     axes.set_xticks([2, 5, 10, 20, 50, 100], ["2", "5", "10", "20", "50", "100"])
     axes.set_xticks([], minor=True)
-    axes.legend(frameon=False, fontsize=7)
+    axes.legend(frameon=False, fontsize=7, loc="upper right")
 
 
 EXPERIMENT = Balance()

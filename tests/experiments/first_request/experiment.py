@@ -21,6 +21,7 @@ from tests.experiments.first_request.trials import (
     ARMS,
     AT_ONCE,
     COLD,
+    STEADY_REQUESTS,
     STEADY_WARM_SECONDS,
     WARM,
     Shop,
@@ -55,7 +56,7 @@ class FirstRequest(Experiment):
     method = (
         "A read of one product (GET /7). kill -9 of the only replica of products, of the function gateway's or the edge's Envoy, or pg_terminate_backend of the replica's connections. As soon as it is ready, ten requests follow each other on a connection of their own: a replica when /_/ready answers 200 and it is in the rotation, an Envoy when it is live and listens, connections when /_/ready answers again, or, at once, without waiting for that.",
         "Warm-up is the setting warm_up of the functions. Groups of three restarts of each arm come in turn; half of the groups begin with warm-up, half without, and the two are compared group by group.",
-        f"A client of ours on one socket takes the times, by the monotonic clock: from the first byte sent to the last received, without the connection. The steady p99 is k6's, 100 requests a second in each group with nothing broken, without the {STEADY_WARM_SECONDS:g} s in which it opens its connections; 200 of our own client's before each arm stand beside it.",
+        f"A client of ours on one socket takes the times, by the monotonic clock: from the first byte sent to the last received, without the connection. The steady p99 is the same client's, {STEADY_REQUESTS} requests before each arm with nothing broken, with its interval over groups. k6's, 100 requests a second in each group, without the {STEADY_WARM_SECONDS:g} s in which it opens its connections, stands beside it.",
     )
 
     def chosen(self, options: argparse.Namespace) -> dict[str, Any]:

@@ -23,11 +23,9 @@ def draw(path: Path, found: Found) -> Path:
                 middle, row + 0.2 * (number - 1), xerr=[[middle - low], [high - middle]], fmt="o", color=color,
                 mfc=color if arm.warm_up else "white", capsize=2, label=place if row == 0 else None,
             )  # fmt: skip
-        if arm.way in found.steady:
-            goal = "2 × the steady p99" if row == 0 else None
-            axes.plot(
-                [found.limit(arm.way).value * 1000] * 2, [row - 0.4, row + 0.4], color="#2e8b57", label=goal
-            )
+        limit = found.limit(arm.way).value * 1000
+        goal = "2 × the steady p99" if row == 0 else None
+        axes.plot([limit, limit], [row - 0.4, row + 0.4], color="#2e8b57", label=goal)
     axes.axvline(LAB_FIRST * 1000, color="k", linestyle="--", linewidth=1, label="the lab, first")
     axes.axvline(LAB_LATER * 1000, color="k", linestyle=":", linewidth=1, label="the lab, later")
     axes.set_yticks(range(len(arms)), [title(arm) for arm in arms])

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from benchmarks.quantiles import Ratio, quantile, quantile_interval, ratio_of_quantiles
+from benchmarks.quantiles import Ratio, block_quantile, quantile, quantile_interval, ratio_of_quantiles
 from tests.experiments.common.answers import Floats
 from tests.experiments.common.driving import load
 from tests.experiments.common.folder import Folder
@@ -26,11 +26,11 @@ Groups = Mapping[int, Floats]
 
 @dataclass(frozen=True)
 class Found:
-    """What was seen of each arm; by way, the seconds of steady requests, k6's and those of the client that times first ones."""
+    """What was seen of each arm; by way, the seconds of steady requests: of each group those of the client that times first ones, and k6's."""
 
     arms: Mapping[Arm, Groups]
-    steady: Mapping[Way, Floats]
-    steady_own: Mapping[Way, Floats]
+    steady: Mapping[Way, Sequence[Floats]]
+    steady_by_k6: Mapping[Way, Floats]
 
     def trials(self, arm: Arm) -> Floats:
         return np.concatenate(list(self.arms[arm].values()))
@@ -39,8 +39,8 @@ class Found:
         return quantile_interval(self.trials(arm)[:, PLACES[place]], 0.5)
 
     def limit(self, way: Way) -> Ratio:
-        """What a first request may take that way, as far as the steady p99 is known."""
-        return quantile_interval(self.steady[way], 0.99).times(MOST)
+        """What a first request may take that way, as far as the steady p99 is known: by the same client, over groups."""
+        return block_quantile(self.steady[way], 0.99).times(MOST)
 
     def gain(self, arm: Arm) -> Ratio | None:
         """The median first request without warm-up by that with it, over pairs of groups; None where only one was measured."""
@@ -56,25 +56,24 @@ class Found:
 
 def read(folder: Folder) -> Found:
     arms: dict[Arm, dict[int, Floats]] = {}
-    steady: dict[Way, list[Floats]] = {way: [] for way in WAYS}
-    own: dict[Way, list[Floats]] = {way: [] for way in WAYS}
+    by_k6: dict[Way, list[Floats]] = {way: [] for way in WAYS}
+    steady: dict[Way, dict[int, list[float]]] = {way: {} for way in WAYS}
     by_name = {arm.name: arm for arm in ARMS}
     for name in folder.done_runs():
         kind, _, number = name.rpartition("-")
         if kind not in by_name:
             driven = load(folder.run(name))
             for way in WAYS:
-                steady[way] += [one.seconds for one in driven.of(way, STEADY_WARM_SECONDS)]
+                by_k6[way] += [one.seconds for one in driven.of(way, STEADY_WARM_SECONDS)]
             continue
         told = folder.run(name).read("trials.json")
         arms.setdefault(by_name[kind], {})[int(number)] = np.array(told["trials"])
-        own[by_name[kind].way].append(np.array(told["steady"]))
-    in_order = {arm: arms[arm] for arm in ARMS if arm in arms}
-    return Found(in_order, _joined(steady), _joined(own))
-
-
-def _joined(parts: Mapping[Way, Sequence[Floats]]) -> dict[Way, Floats]:
-    return {way: np.concatenate(found) for way, found in parts.items() if found}
+        steady[by_name[kind].way].setdefault(int(number), []).extend(told["steady"])
+    return Found(
+        arms={arm: arms[arm] for arm in ARMS if arm in arms},
+        steady={way: [np.array(group) for group in groups.values()] for way, groups in steady.items() if groups},
+        steady_by_k6={way: np.concatenate(found) for way, found in by_k6.items() if found},
+    )
 
 
 LOST: Mapping[Cause, str] = {
@@ -93,7 +92,7 @@ def title(arm: Arm) -> str:
 
 def verdicts(found: Found) -> list[Verdict]:
     warm = [arm for arm in found.arms if arm.warm_up]
-    told = [_within(found, arm) for arm in warm if arm.way in found.steady]
+    told = [_within(found, arm) for arm in warm]
     told += [_warm_up_helps(arm, gain) for arm in warm if (gain := found.gain(arm))]
     if warm:
         first = max((found.median(arm, "first") for arm in warm), key=lambda one: one.high)
@@ -140,7 +139,10 @@ def tables(found: Found) -> list[Table]:
     lab = ["the lab", f"{LAB_FIRST * 1000:g}", "", f"{LAB_LATER * 1000:g} (later)", "", "", "", ""]
     steady = [
         [way, client, *(f"{quantile(seconds, share) * 1000:.2f}" for share in (0.5, 0.99)), f"{len(seconds):,}"]
-        for client, by_way in (("k6, 100/s", found.steady), ("our own, one after the other", found.steady_own))
+        for client, by_way in (
+            ("the same, one after the other", {way: np.concatenate(groups) for way, groups in found.steady.items()}),
+            ("k6, 100/s", found.steady_by_k6),
+        )
         for way, seconds in by_way.items()
     ]  # fmt: skip
     return [

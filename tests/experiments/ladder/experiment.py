@@ -24,7 +24,7 @@ MOST_RATE = 1_500.0
 """k6 has two processors in common with what it asks; above this its own work is most of what is seen."""
 USERS = 16
 BLOCK_SECONDS = 1.0
-SATURATION_ROUNDS, RUNG_ROUNDS, ABLATION_ROUNDS = 3, 6, 2
+SATURATION_ROUNDS, RUNG_ROUNDS, ABLATION_ROUNDS = 3, 6, 4
 """Of a run."""
 SHORT, FULL = 1, 4
 """Runs of each kind."""
@@ -114,7 +114,7 @@ class Ladder(Experiment):
                 f"Below {MOST_RATE:g} requests a second only; a bare server can do several times as much, which is told as its saturation by {USERS} users and is then k6's limit as well.",
                 "The lab's machine, images and load are not known; what is said of them follows from what the same changes do here. Bridges and network address translation of containers could not be run, nor a watchdog that starts a process for each request.",
                 f"At shares of the saturation up to {results.MOST_LATE:.0%} of an arm's requests may leave over 10 ms late, as k6 waits for a processor there like all others; they count from when they were due. Of an arm with more nothing is told.",
-                "With one run an ablation has two blocks, and its interval is their range, which holds the truth about half of the time; the long form has eight.",
+                "With one run an ablation has four blocks of a second, of which Student's interval is wide; the long form has sixteen.",
             ],
         )
 

@@ -110,7 +110,7 @@ class Servers(Experiment):
                 "k6, PostgreSQL and the arm share the processors: at saturation the rate says what they leave each other. Processor time a request is the arm's alone.",
                 "Two processes of the same code differ by some percent, by where their memory lies; a ratio within 5 % of 1 says nothing.",
                 "Other work on the machine is seen only when requests leave late or the hypervisor takes time; it can raise a p99, and change what threads gain, without that.",
-                "Of three rounds there is a range, which holds the truth three times of four. The long form has ten rounds.",
+                "Three rounds are few, and Student's interval of them is wide. The long form has ten rounds.",
                 "One row by its key is the least that a function does. Functions that wait on other functions want threads for the time in which they wait.",
             ],
             more={"hypotheses": [told for _, told in answers]},
