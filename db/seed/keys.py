@@ -30,6 +30,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 USER_KEY_FILE = "token-signing-key"
 NEXT_USER_KEY_FILE = "token-signing-key-next"
+KEEP_FILE = "token-signing-key-keep"
 """There while a rotation is under way, from its first step to its last."""
 PUBLIC_KEYS_FILE = "token-public-keys"
 SERVICE_KID_PREFIX = "service:"

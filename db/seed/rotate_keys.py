@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from db.seed.environment import SeedEnvironment
 from db.seed.keys import (
+    KEEP_FILE,
     NEXT_USER_KEY_FILE,
     PUBLIC_KEYS_FILE,
     USER_KEY_FILE,
@@ -55,14 +56,17 @@ class Rotation:
 
 
 def rotate(directory: Path, keep_seconds: int, settle: Callable[[], None]) -> Rotation:
-    """Rotate the key in `directory`, or finish the rotation that was interrupted there; `settle` waits.
+    """Rotate the key in `directory`, or finish the rotation that was interrupted there, which keeps old keys no longer than it said.
 
-    Raises KeyFileError when a file is not what it should be; nothing is changed then.
+    `settle` waits. Raises KeyFileError when a file is not what it should be; nothing is changed then.
     """
     with locked_directory(directory):
         load_private_key(directory / USER_KEY_FILE)
+        if (directory / NEXT_USER_KEY_FILE).exists():
+            keep_seconds = min(keep_seconds, _keep_seconds(directory))
+        write_secret(directory / KEEP_FILE, str(keep_seconds).encode())
         next_key, _ = ensure_private_key(directory / NEXT_USER_KEY_FILE)
-        return _carry_on(directory, next_key, keep_seconds, settle)
+        return _carry_on(directory, next_key, settle)
 
 
 def finish_rotation(directory: Path) -> Rotation | None:
@@ -70,12 +74,21 @@ def finish_rotation(directory: Path) -> Rotation | None:
     if not (directory / NEXT_USER_KEY_FILE).exists():
         return None
     next_key = load_private_key(directory / NEXT_USER_KEY_FILE)
-    return _carry_on(directory, next_key, KEEP_SECONDS, lambda: None)
+    return _carry_on(directory, next_key, lambda: None)
 
 
-def _carry_on(
-    directory: Path, next_key: Ed25519PrivateKey, keep_seconds: int, settle: Callable[[], None]
-) -> Rotation:
+def _keep_seconds(directory: Path) -> int:
+    """What the rotation that was begun said of the keys before its own. Raises KeyFileError when that is no number."""
+    path = directory / KEEP_FILE
+    try:
+        return int(path.read_text())
+    except FileNotFoundError:
+        return KEEP_SECONDS
+    except ValueError as exc:
+        raise KeyFileError(f"{path} is no number of seconds; remove it to keep old keys for 20 minutes") from exc
+
+
+def _carry_on(directory: Path, next_key: Ed25519PrivateKey, settle: Callable[[], None]) -> Rotation:
     """All steps in order; those that were done before are done again to no effect."""
     public_keys = directory / PUBLIC_KEYS_FILE
     kid = user_key_id(next_key)
@@ -83,9 +96,10 @@ def _carry_on(
     settle()
     write_private_key(directory / USER_KEY_FILE, next_key)
     now = time.time()
-    until = int(now) + keep_seconds
+    until = int(now) + _keep_seconds(directory)
     write_secret(public_keys, retire_others(public_keys.read_text(), kid, until, now).encode())
     (directory / NEXT_USER_KEY_FILE).unlink()
+    (directory / KEEP_FILE).unlink(missing_ok=True)
     sync_directory(directory)
     return Rotation(kid, until)
 

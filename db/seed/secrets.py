@@ -65,8 +65,7 @@ def make_missing(directory: Path, functions: list[str]) -> list[str]:
     Two runs at once end with one set of keys. Raises KeyFileError when a present file is not a key.
     """
     with locked_directory(directory):
-        written = []
-        finish_rotation(directory)
+        written = [USER_KEY_FILE] if finish_rotation(directory) else []
         user_key, made = ensure_private_key(directory / USER_KEY_FILE)
         written += [USER_KEY_FILE] if made else []
         keys = {user_key_id(user_key): user_key}

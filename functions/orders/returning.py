@@ -70,7 +70,8 @@ def _new_return(
         "order_id": order_id,
         "location": order["location"],
         "time_zone": order["time_zone"],
-        "reason": body.reason,
+        # Words about a person whose data was erased are not kept.
+        "reason": None if order["erased_at"] else body.reason,
         "returned_by": identity().subject,
         "subtotal_cents": sum(line.total_cents for line in returned),
         "taxes": json.dumps(show_taxes(taxes)),

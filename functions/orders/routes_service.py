@@ -169,7 +169,4 @@ def abandon_order(checkout_id: UUID, body: bodies.Abandonment) -> dict[str, Any]
 def erase_customer(body: bodies.Erasure) -> dict[str, Any]:
     """Take a customer's personal data out of closed orders; sums stay. Repeat it until none is open."""
     with current().database.transaction() as connection:
-        erased = store.erase_customer(connection, body.customer_id, sorted(domain.CLOSED))
-        if erased["erased"]:
-            store.erase_answers(connection, body.customer_id)
-        return erased
+        return store.erase_customer(connection, body.customer_id, sorted(domain.CLOSED))

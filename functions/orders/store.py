@@ -125,16 +125,11 @@ def erase_customer(connection: Connection, customer_id: str, closed: list[str]) 
     """Take the personal data out of a customer's closed orders: `erased` now, and `open` ones that still need it."""
     row = fetch_one(connection, _ERASE, {"customer_id": customer_id, "closed": closed})
     assert row is not None
+    if row["erased"]:
+        # The first waits for whoever changes such an order; statements of their own see what was written meanwhile.
+        for statement in (_ERASE_NOTES, _ERASE_REASONS, _ERASE_ANSWERS):
+            execute(connection, statement, {"customer_id": customer_id})
     return row
-
-
-def erase_answers(connection: Connection, customer_id: str) -> None:
-    """Forget the stored answers that show a customer's erased orders.
-
-    To follow `erase_customer` in its transaction: that waits for whoever changes such an order, and a statement of its
-    own sees the answer that was stored meanwhile.
-    """
-    execute(connection, _ERASE_ANSWERS, {"customer_id": customer_id})
 
 
 _COLUMNS: Final = """
@@ -182,7 +177,7 @@ FOR UPDATE
 _LOCK = """
 SELECT
     order_id::text AS order_id, status, location, time_zone, taxes, total_cents, payment_reference, paid_at,
-    cancelled_at, restocked_at
+    cancelled_at, restocked_at, erased_at
 FROM orders
 WHERE order_id = %(order_id)s
 FOR UPDATE
@@ -242,22 +237,28 @@ WITH erased AS (
     SET address = NULL, tracking = NULL, change_note = NULL, erased_at = now()
     WHERE customer_id = %(customer_id)s AND status = ANY(%(closed)s) AND erased_at IS NULL
     RETURNING order_id
-), notes AS (
-    UPDATE history
-    SET note = NULL
-    FROM erased
-    WHERE history.order_id = erased.order_id AND history.note IS NOT NULL
-), reasons AS (
-    UPDATE returns
-    SET reason = NULL
-    FROM erased
-    WHERE returns.order_id = erased.order_id
 )
 SELECT
     (SELECT count(*) FROM erased) AS erased,
     count(*) AS open
 FROM orders
 WHERE customer_id = %(customer_id)s AND status <> ALL(%(closed)s)
+"""
+
+_ERASE_NOTES = """
+UPDATE history
+SET note = NULL
+FROM orders
+WHERE history.order_id = orders.order_id AND customer_id = %(customer_id)s AND erased_at IS NOT NULL
+    AND note IS NOT NULL
+"""
+
+_ERASE_REASONS = """
+UPDATE returns
+SET reason = NULL
+FROM orders
+WHERE returns.order_id = orders.order_id AND customer_id = %(customer_id)s AND erased_at IS NOT NULL
+    AND reason IS NOT NULL
 """
 
 # Each answer is read once. Inside of a text its quotes would be escaped, so this is the member itself.

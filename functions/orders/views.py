@@ -57,7 +57,7 @@ class ReturnView(BaseModel):
     return_id: UUID
     order_id: UUID
     status: str = Field(description="pending until the goods are booked and the money is back; then complete")
-    reason: str | None
+    reason: str | None = Field(description="null once the customer's data was erased")
     returned_by: str
     lines: list[ReturnLineView]
     subtotal_cents: int

@@ -184,6 +184,7 @@ class KilledError(Exception):
 def steps_of_a_rotation() -> list[tuple[str, str]]:
     """Each effect on the disk, and whether the kill comes before or after it."""
     files = (
+        "token-signing-key-keep",
         "token-signing-key-next",
         "token-public-keys",
         "token-signing-key",
@@ -193,18 +194,28 @@ def steps_of_a_rotation() -> list[tuple[str, str]]:
     return [(name, moment) for name in files for moment in ("before", "after")]
 
 
+BEFORE_IT_BEGINS = {
+    ("token-signing-key-keep", "before"),
+    ("token-signing-key-keep", "after"),
+    ("token-signing-key-next", "before"),
+}
+
+
+@pytest.mark.parametrize("keep", [1200, 0])
 @pytest.mark.parametrize(("step", "moment"), steps_of_a_rotation(), ids=lambda value: value)
 def test_a_rotation_that_is_killed_anywhere_locks_nobody_out_and_is_finished_later(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, moment: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, moment: str, keep: int
 ) -> None:
+    """Old keys are kept as long as it said, so one that leaked is let go of by whoever finishes it."""
     secrets = Secrets.make(tmp_path, services=("cart",))
     old = secrets.bearer("hq")["Authorization"].partition(" ")[2]
     with monkeypatch.context() as patched:
         _kill_at(patched, step, moment)
         with pytest.raises(KilledError):
-            rotate(tmp_path)
+            rotate(tmp_path, keep=keep)
     service = secrets.bearer("service", subject="cart")["Authorization"].partition(" ")[2]
-    for token in (old, secrets.bearer("hq")["Authorization"].partition(" ")[2], service):
+    ended = keep == 0 and (step, moment) in {("token-public-keys#2", "after"), ("unlink", "before"), ("unlink", "after")}
+    for token in (*([] if ended else [old]), secrets.bearer("hq")["Authorization"].partition(" ")[2], service):
         assert _verifier(tmp_path).verify(token)
     assert "exp" not in _published_in(tmp_path)[secrets.user_kid], "what signs has no end"
 
@@ -213,10 +224,17 @@ def test_a_rotation_that_is_killed_anywhere_locks_nobody_out_and_is_finished_lat
     jwks = json.loads((tmp_path / "token-public-keys").read_text())["keys"]
     users = [key for key in jwks if not key["kid"].startswith("service:")]
     assert users[0]["kid"] == secrets.user_kid and "exp" not in users[0]
-    if (step, moment) != ("token-signing-key-next", "before"):
-        assert [key["exp"] > time.time() for key in users[1:]] == [True]
-    for token in (old, secrets.bearer("hq")["Authorization"].partition(" ")[2], service):
+    begun = (step, moment) not in BEFORE_IT_BEGINS
+    if begun:
+        assert [key["exp"] > time.time() for key in users[1:]] == ([True] if keep else [])
+        assert not (tmp_path / "token-signing-key-keep").exists()
+    for token in (secrets.bearer("hq")["Authorization"].partition(" ")[2], service):
         assert _verifier(tmp_path).verify(token)
+    if begun and not keep:
+        with pytest.raises(Unauthorized):
+            _verifier(tmp_path).verify(old)
+    else:
+        assert _verifier(tmp_path).verify(old)
 
 
 def _published_in(directory: Path) -> dict[str, dict[str, Any]]:

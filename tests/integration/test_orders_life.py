@@ -478,6 +478,8 @@ def test_erasure_takes_the_person_out_of_what_is_closed_and_keeps_the_sums(desk:
     assert desk.order(others)["address"] == ADDRESS
     assert desk.order(others)["history"][2]["note"] == "changed my mind"
     assert desk.take_back(sent, (1, 1)).status_code == 201, "the rest may come back all the same"
+    assert [one["reason"] for one in desk.order(sent)["returns"]] == [None, None]
+    assert "reason\":\"" not in "".join(body for (body,) in desk.execute(_ANSWERS, (f"%{sent['order_id']}%",)))
 
 
 def erased(desk: OrderDesk) -> dict[str, int]:
@@ -487,8 +489,10 @@ def erased(desk: OrderDesk) -> dict[str, int]:
 
 def answers(desk: OrderDesk, order: Mapping[str, Any]) -> int:
     """How many stored answers name the order."""
-    statement = "SELECT count(*) FROM orders.idempotency_keys WHERE convert_from(body, 'UTF8') LIKE %s"
-    return int(desk.execute(statement, (f"%{order['order_id']}%",))[0][0])
+    return len(desk.execute(_ANSWERS, (f"%{order['order_id']}%",)))
+
+
+_ANSWERS = "SELECT convert_from(body, 'UTF8') FROM orders.idempotency_keys WHERE convert_from(body, 'UTF8') LIKE %s"
 
 
 def test_an_answer_that_is_stored_while_its_order_is_erased_is_erased_too(desk: OrderDesk):
@@ -507,6 +511,40 @@ def test_an_answer_that_is_stored_while_its_order_is_erased_is_erased_too(desk: 
         other.commit()
         assert erasing.result() == {"erased": 1, "open": 0}
     assert answers(desk, order) == 0
+
+
+def test_words_that_are_written_while_their_order_is_erased_are_erased_too(desk: OrderDesk):
+    order = desk.shipped()
+    desk.post(f"/{order['order_id']}/deliver")
+    assert desk.take_back(order, (1, 1)).status_code == 201
+    this = {"order_id": order["order_id"]}
+    with closing(desk.database.connect()) as other, other.cursor() as cursor, ThreadPoolExecutor(1) as pool:
+        cursor.execute("SET session_replication_role = replica")  # words alone, without the rest of a return or a step
+        cursor.execute("SELECT FROM orders.orders WHERE order_id = %(order_id)s FOR UPDATE", this)
+        for insert in _LATE_WORDS:
+            cursor.execute(insert, this)
+        erasing = pool.submit(erased, desk)
+        wait_for(lambda: desk.execute("SELECT pid FROM pg_locks WHERE NOT granted"))
+        other.commit()
+        assert erasing.result() == {"erased": 1, "open": 0}
+        after = desk.order(order)
+        assert [one["reason"] for one in after["returns"]] == [None, None]
+        assert [one["note"] for one in after["history"] if one["who"] == "late"] == [None]
+        cursor.execute("DELETE FROM orders.returns WHERE request = 'late'")
+        cursor.execute("DELETE FROM orders.history WHERE who = 'late'")
+        other.commit()
+
+
+_LATE_WORDS = (
+    "INSERT INTO orders.returns (return_id, order_id, status, location, business_date, reason, returned_by, booked_at,"
+    " completed_at, subtotal_cents, taxes, tax_cents, request, request_sha256)"
+    " SELECT gen_random_uuid(), order_id, status, location, business_date, 'late', returned_by, booked_at,"
+    " completed_at, subtotal_cents, taxes, tax_cents, 'late', request_sha256"
+    " FROM orders.returns WHERE order_id = %(order_id)s",
+    "INSERT INTO orders.history (order_id, who, from_status, to_status, note)"
+    " SELECT order_id, 'late', from_status, to_status, 'late' FROM orders.history"
+    " WHERE order_id = %(order_id)s AND to_status = 'pending'",
+)
 
 
 def test_an_order_is_counted_when_it_is_paid_and_once(desk: OrderDesk):
