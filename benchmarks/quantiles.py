@@ -121,10 +121,17 @@ def over_blocks(
 
 
 def _of_few(value: float, figures: Sequence[float]) -> Ratio:
-    """`value`, of all blocks, and as far from it as Student's interval of the `figures` of single blocks (Student, 1908)."""
+    """`value`, of all blocks, and as far from it as Student's interval of the `figures` of single blocks (Student, 1908).
+
+    Times, rates and their ratios scatter by factors: where all are above zero it is that of their logarithms.
+    """
     if len(figures) < 2:
         return Ratio(value, -np.inf, np.inf)
-    far = float(stats.t.ppf((1 + LEVEL) / 2, len(figures) - 1) * stats.sem(figures))
+    t = float(stats.t.ppf((1 + LEVEL) / 2, len(figures) - 1))
+    if min(value, *figures) > 0:
+        factor = math.exp(t * float(stats.sem(np.log(figures))))
+        return Ratio(value, value / factor, value * factor)
+    far = t * float(stats.sem(figures))
     return Ratio(value, value - far, value + far)
 
 

@@ -85,7 +85,9 @@ def _keep_seconds(directory: Path) -> int:
     except FileNotFoundError:
         return KEEP_SECONDS
     except ValueError as exc:
-        raise KeyFileError(f"{path} is no number of seconds; remove it to keep old keys for 20 minutes") from exc
+        raise KeyFileError(
+            f"{path} is no number of seconds; remove it to keep old keys for 20 minutes"
+        ) from exc
 
 
 def _carry_on(directory: Path, next_key: Ed25519PrivateKey, settle: Callable[[], None]) -> Rotation:

@@ -479,7 +479,7 @@ def test_erasure_takes_the_person_out_of_what_is_closed_and_keeps_the_sums(desk:
     assert desk.order(others)["history"][2]["note"] == "changed my mind"
     assert desk.take_back(sent, (1, 1)).status_code == 201, "the rest may come back all the same"
     assert [one["reason"] for one in desk.order(sent)["returns"]] == [None, None]
-    assert "reason\":\"" not in "".join(body for (body,) in desk.execute(_ANSWERS, (f"%{sent['order_id']}%",)))
+    assert 'reason":"' not in "".join(body for (body,) in desk.execute(_ANSWERS, (f"%{sent['order_id']}%",)))
 
 
 def erased(desk: OrderDesk) -> dict[str, int]:
@@ -492,7 +492,9 @@ def answers(desk: OrderDesk, order: Mapping[str, Any]) -> int:
     return len(desk.execute(_ANSWERS, (f"%{order['order_id']}%",)))
 
 
-_ANSWERS = "SELECT convert_from(body, 'UTF8') FROM orders.idempotency_keys WHERE convert_from(body, 'UTF8') LIKE %s"
+_ANSWERS = (
+    "SELECT convert_from(body, 'UTF8') FROM orders.idempotency_keys WHERE convert_from(body, 'UTF8') LIKE %s"
+)
 
 
 def test_an_answer_that_is_stored_while_its_order_is_erased_is_erased_too(desk: OrderDesk):
@@ -519,7 +521,9 @@ def test_words_that_are_written_while_their_order_is_erased_are_erased_too(desk:
     assert desk.take_back(order, (1, 1)).status_code == 201
     this = {"order_id": order["order_id"]}
     with closing(desk.database.connect()) as other, other.cursor() as cursor, ThreadPoolExecutor(1) as pool:
-        cursor.execute("SET session_replication_role = replica")  # words alone, without the rest of a return or a step
+        cursor.execute(
+            "SET session_replication_role = replica"
+        )  # words alone, without the rest of a return or a step
         cursor.execute("SELECT FROM orders.orders WHERE order_id = %(order_id)s FOR UPDATE", this)
         for insert in _LATE_WORDS:
             cursor.execute(insert, this)

@@ -63,9 +63,9 @@ def test_intervals_of_a_few_blocks_hold_the_truth_as_often_as_they_say(blocks: i
     """The range of three would hold it 75 times of a hundred."""
     chance = np.random.default_rng(blocks)
     times = 1_000
-    arms = ([chance.normal(size=(blocks, 1))] for _ in range(times))
-    means = [over_blocks(one, lambda arms: float(np.mean(arms[0]))) for one in arms]
-    assert sum(one.low <= 0 <= one.high for one in means) / times == pytest.approx(0.95, abs=0.025)
+    arms = ([chance.lognormal(0, 0.3, size=(blocks, 1))] for _ in range(times))
+    means = [over_blocks(one, lambda arms: float(np.exp(np.mean(np.log(arms[0]))))) for one in arms]
+    assert sum(one.low <= 1 <= one.high for one in means) / times == pytest.approx(0.95, abs=0.025)
 
 
 def test_one_block_has_no_interval_and_a_few_have_students() -> None:
@@ -73,7 +73,8 @@ def test_one_block_has_no_interval_and_a_few_have_students() -> None:
         return over_blocks([[[value] for value in values]], lambda arms: float(np.mean(arms[0]))).said()
 
     assert of(1) == "1.00"
-    assert of(1, 2, 3) == "2.00 (-0.48–4.48)"
+    assert of(-1, 0, 1) == "0.00 (-2.48–2.48)"
+    assert of(1, 2, 3) == "2.00 (0.50–7.95)", "of what is above zero by factors"
 
 
 def test_an_end_that_is_not_known_is_not_told() -> None:

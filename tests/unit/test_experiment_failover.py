@@ -100,7 +100,8 @@ def test_the_p99_of_a_fault_is_that_of_all_its_runs_together() -> None:
     slow = Answers(due, np.zeros(1_000), np.full(1_000, 2.0), np.full(1_000, 200), np.ones(1_000, dtype=bool))
     found = by_fault([few, few, replace(many, flows={GET_CART: slow})])
     [p99] = [one for one in figures(found) if one.name.endswith("p99 during")]
-    assert (p99.value, p99.low) == (2_000, 10)
+    assert p99.value == 2_000
+    assert 0 < p99.low < 10
     row = dict(zip(tables(found)[0].head, tables(found)[0].rows[0], strict=True))
     assert row["during"].startswith("2000 ")
 

@@ -71,7 +71,9 @@ def read(folder: Folder) -> Found:
         steady[by_name[kind].way].setdefault(int(number), []).extend(told["steady"])
     return Found(
         arms={arm: arms[arm] for arm in ARMS if arm in arms},
-        steady={way: [np.array(group) for group in groups.values()] for way, groups in steady.items() if groups},
+        steady={
+            way: [np.array(group) for group in groups.values()] for way, groups in steady.items() if groups
+        },
         steady_by_k6={way: np.concatenate(found) for way, found in by_k6.items() if found},
     )
 
