@@ -153,6 +153,21 @@ def test_a_replica_that_leaves_late_or_never_or_does_not_return_misses(
     assert "missed" in words(seen("cart-killed", turns=turns)).values()
 
 
+@pytest.mark.parametrize(
+    ("left", "back", "of_three"),
+    [(5.4, 25.5, "met"), (5.6, 25.5, "missed"), (0.1, 28.2, "missed"), (4.8, 27.6, "met")],
+)
+def test_of_one_run_it_cannot_be_told_what_lies_near_its_bound(
+    left: float, back: float, of_three: str
+) -> None:
+    """It is to leave within 5.5 s, and to be back within 3 s of the end."""
+    run = seen("cart-frozen", over=25.0, turns=((left, False), (back, True)))
+    one, several = (
+        next(word for goal, word in words(*runs).items() if "rotation" in goal) for runs in ([run], [run] * 3)
+    )
+    assert (one, several) == ("met" if left == 4.8 else "cannot tell", of_three)
+
+
 def test_a_replica_that_answers_500_may_do_so_again_each_time_it_is_taken_back() -> None:
     once, twice = ((0.1, False), (3.2, True)), ((0.1, False), (1.0, True), (1.1, False), (3.2, True))
     failing = [(0.0, 0.5)]

@@ -13,6 +13,7 @@ from localfaas.settings import Settings
 from tests.experiments.common.driving import drive_only, kept
 from tests.experiments.common.experiment import Conclusion, Step
 from tests.experiments.common.folder import Folder
+from tests.experiments.common.report import ONE_RUN
 from tests.experiments.failover import plots
 from tests.experiments.failover.experiment import (
     AFTER_SECONDS,
@@ -29,7 +30,8 @@ from tests.experiments.trust.faults import BY_NAME, DISK_FULL, FAULTS, SETTLED_S
 from tests.experiments.trust.stage import KEPT, Stage, built, may_mount
 
 ALL_RATES: Mapping[str, float] = {**RATES, CHECKOUT: 2.0, PAGE: 80.0, MOVEMENT: 2.0}
-"""So many pages that where these alone are others there are enough for an interval of their p99 (368) within BACK_SECONDS."""
+"""So many pages that where these alone are others their p99 within BACK_SECONDS is not one of the slowest few: from 368 on it
+has an upper end by order statistics."""
 NO_DISK = "A full disk is left out: no file system can be mounted for it here, which takes root with the right to mount."
 
 
@@ -56,7 +58,8 @@ class Trust(Failover):
         "Lines lead through a proxy of the experiment's own (tests/support/bad_network.py) while it is their turn: functions have its address in their secrets or settings, the edge and the gateway among their endpoints.",
         "PostgreSQL without a connection: the database takes none of any function, and those that were open are ended. Without disk: its directory is a file system of 600 MB in memory, of which the last block is taken.",
         "Requests for each sent: repeats by the edge, the gateway and functions that call others that reached a function, over what clients sent from the fault until 5 s after it, and one.",
-        "Others are flows that have no need of what fell sick: their p99 from the fault until 5 s after it, over that of as long a calm just before; each of all runs of a fault together. Both have an interval by order statistics; where the two do not decide, nothing is told.",
+        "Others are flows that have no need of what fell sick: their p99 from the fault until 5 s after it, over that of as long a calm just before; each of all runs of a fault together. Over all faults together the geometric mean of these ratios is told, with Student's interval; of one fault what is off by more than calms differ by themselves: the ratio of each fault's calm to the next one's, by Student's t for the root mean square of their logarithms, with 95 % for all faults together (Bonferroni).",
+        f"Of one run of a fault, repeats within {ONE_RUN:.0%} of their bound cannot be told; what fails after it, and the books, are counts of what must not be, and exact.",
         "Who buys, sells or takes in goods asks again with the same Idempotency-Key, every second for up to 20 s. After each run every answer of all runs is held to the tables: documents by their keys, movements by their ids, stock, its ledger, money, and the provider's ledger.",
     )
 
@@ -110,7 +113,7 @@ class Trust(Failover):
             threats=[
                 *([] if may_mount() else [NO_DISK]),
                 "A proxy has TCP's view of a bad network: on this machine no packet is ever lost, and what was swallowed arrives in the end.",
-                "The calm before and the fault are seconds apart, but the intervals of their p99 take requests for independent, which those of one busy moment are not.",
+                "How far a p99 moves by itself is taken from calms of two runs, which are farther apart than a calm and its fault; the logarithms of their ratios are taken for normal.",
                 "Everything is on one machine: a process that starts again takes processor time from those that serve.",
                 "A clock that steps is not among the faults, as the system's is everybody's: tests/e2e/test_clock_steps.py has it, with a clock of the processes' own.",
             ],
