@@ -211,6 +211,12 @@ def test_a_run_in_which_the_fault_did_nothing_is_rejected() -> None:
     assert objections(idle) == ["the fault was not seen to take effect"]
 
 
+def test_a_run_that_ends_before_all_has_to_be_well_is_rejected() -> None:
+    """Nothing fails of which nothing is asked."""
+    assert objections(seen("edge-killed", over=4.5)) == []
+    assert objections(seen("edge-killed", over=5.5)) == ["nothing was due any more 5 s after it was over"]
+
+
 def test_whether_a_process_is_frozen_or_gone_is_seen(tmp_path: Path) -> None:
     with subprocess.Popen(["sleep", "60"]) as process:
         program = Program(Settings(tmp_path, tmp_path, 0), row("cart-1", pid=process.pid))

@@ -6,7 +6,7 @@ import argparse
 import math
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,8 +17,10 @@ import pytest
 from benchmarks.quantiles import quantile
 from benchmarks.report import PROJECT, BenchmarkError
 from localfaas.settings import Settings
-from tests.experiments.common.answers import Answers
+from tests.experiments.common.answers import Answers, write
+from tests.experiments.common.clocks import Ticks
 from tests.experiments.common.driving import Kept
+from tests.experiments.common.folder import Folder
 from tests.experiments.common.shop import Shop
 from tests.experiments.failover.faults import MOVEMENT, PAGE, Happened
 from tests.experiments.failover.seen import BACK_SECONDS, Books
@@ -36,7 +38,7 @@ from tests.experiments.trust.faults import (
     SETTLED_SECONDS,
     WARM_SECONDS,
 )
-from tests.experiments.trust.results import Tried, by_fault, calms_differ, figures, tables, verdicts
+from tests.experiments.trust.results import Tried, by_fault, calms_differ, figures, read, tables, verdicts
 from tests.experiments.trust.stage import may_mount, movements_differ, small_disk
 
 AT = 1_000.0
@@ -97,6 +99,33 @@ def test_a_process_that_does_not_come_back_misses() -> None:
     assert (
         words(replace(frozen, happened=replace(frozen.happened, returned=None)))[frozen.fault.title] == "met"
     )
+
+
+def test_all_killed_at_once_is_told_from_the_kill_and_held_to_when_up_has_returned() -> None:
+    run, early = tried(ALL_KILLED, [(0, 8)]), tried(ALL_KILLED, [(0, 3)])
+    helped, soon = (replace(one, happened=replace(one.happened, over=AT + 6)) for one in (run, early))
+    [told] = [one for one in verdicts(by_fault([helped])) if one.goal.startswith(run.fault.title)]
+    assert told.goal.endswith(": 5 s after `up` has returned nothing fails any more")
+    assert told.found.endswith("until 8.0 s after its beginning, 2.0 s after `up` has returned")
+    assert told.word == "met"
+    assert verdicts(by_fault([soon]))[0].found.endswith("3.0 s after its beginning, before `up` has returned")
+    costs, _ = tables(by_fault([helped]))
+    row = dict(zip(costs.head, costs.rows[0], strict=True))
+    assert (row["failing until, s from its beginning"], row["failing after it, s"]) == ("8.0", "2.0")
+
+
+@pytest.mark.parametrize(("name", "objections"), [("edge-killed", 2), (ALL_KILLED, 1)])
+def test_where_all_has_to_start_the_client_may_be_late_and_the_machine_may_not_be_anothers(
+    name: str, objections: int, tmp_path: Path
+) -> None:
+    run, folder = tried(name), Folder(tmp_path)
+    folder.write("blocks.json", {"arms": {flow: flow for flow in FLOWS}, "rates": {}, "dropped": 7})
+    write(tmp_path / "answers.csv.gz", run.flows)
+    Ticks(AT + np.arange(20) / 10, {}, np.full(20, 0.5), np.full(20, 0.5)).write(folder)
+    folder.write("fault.json", {"fault": name, **asdict(run.happened)})
+    found = read(folder).rejected
+    assert len(found) == objections, found
+    assert found[-1].startswith("the hypervisor took 50%")
 
 
 def test_repeats_count_against_what_was_sent_meanwhile() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any, ClassVar
 
 from benchmarks.report import BenchmarkError
@@ -57,6 +57,7 @@ class Trust(Failover):
         "A run in which the fault was not seen to take effect (a process gone or stopped, something held back on its line, the last block taken) is made again.",
         "Lines lead through a proxy of the experiment's own (tests/support/bad_network.py) while it is their turn: functions have its address in their secrets or settings, the edge and the gateway among their endpoints.",
         "PostgreSQL without a connection: the database takes none of any function, and those that were open are ended. Without disk: its directory is a file system of 600 MB in memory, of which the last block is taken.",
+        f"All killed counts as over once `up` has returned, and is told from the kill as well. While everything starts, the client itself has hardly a processor: requests that leave late or never are no objection to this run alone.",
         "Requests for each sent: repeats by the edge, the gateway and functions that call others that reached a function, over what clients sent from the fault until 5 s after it, and one.",
         "Others are flows that have no need of what fell sick: their p99 from the fault until 5 s after it, over that of as long a calm just before; each of all runs of a fault together. Over all faults together the geometric mean of these ratios is told, with Student's interval; of one fault what is off by more than calms differ by themselves: the ratio of each fault's calm to the next one's, by Student's t for the root mean square of their logarithms, with 95 % for all faults together (Bonferroni).",
         f"Of one run of a fault, repeats within {ONE_RUN:.0%} of their bound cannot be told; what fails after it, and the books, are counts of what must not be, and exact.",
@@ -99,8 +100,7 @@ class Trust(Failover):
         seen = results.read(folder)
         asked = {flow: len(seen.flows[flow]) for flow in KEPT if flow in seen.flows}
         folder.write("books.json", stage.books(kept(folder), asked))
-        # While everything starts, the client has hardly a processor and its requests pile up: that is what is told.
-        found = objections(replace(seen, rejected=()) if fault.help_seconds else seen)
+        found = objections(seen)
         return found if led else [*found, "the way led past the bad line in the end"]
 
     def conclude(self, folder: Folder) -> Conclusion:

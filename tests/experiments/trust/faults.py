@@ -59,6 +59,8 @@ class Hard(Fault):
     """Flows that have no need of what falls sick: none of them fails, and their p99 stays."""
     help_seconds: float = 0.0
     """How long making it well again may take, where that is more than a moment."""
+    ends: str = "it is over"
+    """When it counts as over, in words."""
 
     @property
     def flows(self) -> Sequence[str]:
@@ -307,7 +309,7 @@ FAULTS: Sequence[Hard] = (
     # After a second, so that nothing of it is left running.
     Hard(
         ALL_KILLED, "every process killed at once, and `up` a second later", "all", Everything.kill, Everything.up,
-        hold_seconds=1.0, help_seconds=UP_SECONDS, shows=Everything.is_away,
+        hold_seconds=1.0, help_seconds=UP_SECONDS, ends="`up` has returned", shows=Everything.is_away,
     ),
 )  # fmt: skip
 BY_NAME: dict[str, Hard] = {fault.name: fault for fault in FAULTS}

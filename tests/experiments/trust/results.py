@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
@@ -18,11 +18,13 @@ from tests.experiments.common.report import Figure, Table, Verdict, at_most, eac
 from tests.experiments.failover import results as failover
 from tests.experiments.failover import seen as failover_seen
 from tests.experiments.failover.faults import Fault
-from tests.experiments.failover.seen import BACK_SECONDS, Seen
+from tests.experiments.failover.seen import BACK_SECONDS, WITH_FAULTS, Seen
 from tests.experiments.trust.faults import BY_NAME, FAULTS, SETTLED_SECONDS, Hard
 
 MOST_AMPLIFICATION = 1.1
 MOST_SLOWER = 1.2
+WHILE_ALL_STARTS = replace(WITH_FAULTS, late_seconds=None, dropped=None)
+"""The client has hardly a processor then, and its requests pile up: that is what is told."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,8 @@ def calms_differ(seen: ByFault, faults: int = 1) -> float:
 
 
 def read(folder: Folder) -> Tried:
-    seen = failover_seen.read(folder, BY_NAME)
+    helped = BY_NAME[folder.read("fault.json")["fault"]].help_seconds
+    seen = failover_seen.read(folder, BY_NAME, WHILE_ALL_STARTS if helped else WITH_FAULTS)
     path = folder.path / "repeats.json"
     return Tried(**vars(seen), repeats=folder.read("repeats.json") if path.is_file() else None)
 
@@ -111,22 +114,27 @@ def by_fault(runs: Sequence[Tried]) -> ByFault:
 def verdicts(seen: ByFault) -> list[Verdict]:
     runs = [one for some in seen.values() for one in some]
     return [
-        *(_recovers(fault, some) for fault, some in seen.items()),
+        *(_recovers(some) for some in seen.values()),
         *_amplification(seen),
         *_others(seen),
         *_books(runs),
     ]
 
 
-def _recovers(fault: Fault, runs: Sequence[Tried]) -> Verdict:
+def _recovers(runs: Sequence[Tried]) -> Verdict:
+    fault = runs[0].hard
     until = max(0.0, *(one.cost().until - failover.held(one) for one in runs))
     kinds = ", ".join(f"{count} × {kind}" for kind, count in _kinds(runs).items()) or "none"
-    back = fault.replaced and any(one.happened.returned is None for one in runs)
+    after = f"{until:.1f} s after it"
+    if fault.help_seconds:
+        since = max(one.cost().until for one in runs)
+        last = f"{until:.1f} s after" if until else "before"
+        after = f"{since:.1f} s after its beginning, {last} {fault.ends}"
+    gone = fault.replaced and any(one.happened.returned is None for one in runs)
     return Verdict(
-        f"{fault.title}: {BACK_SECONDS:g} s after it is over nothing fails any more",
-        f"failed: {kinds}, until {until:.1f} s after it"
-        + ("; its process did not come back" if back else ""),
-        until <= BACK_SECONDS and not back,
+        f"{fault.title}: {BACK_SECONDS:g} s after {fault.ends} nothing fails any more",
+        f"failed: {kinds}, until {after}" + ("; its process did not come back" if gone else ""),
+        until <= BACK_SECONDS and not gone,
     )
 
 
@@ -228,6 +236,7 @@ def figures(seen: ByFault) -> list[Figure]:
     for fault, runs in seen.items():
         measured: Mapping[str, tuple[str, Callable[[Tried], float | None]]] = {
             "failed requests": ("", lambda one: float(one.cost().failures)),
+            "failing until": ("s", lambda one: one.cost().until),
             "failing after it": ("s", lambda one: max(0.0, one.cost().until - failover.held(one))),
             "requests for each sent": ("", lambda one: one.amplification),
         }
@@ -252,6 +261,7 @@ def tables(seen: ByFault) -> list[Table]:
             fault.title,
             ", ".join(f"{count} × {kind}" for kind, count in _kinds(runs).items()) or "none",
             f"{sum(one.cost().requests for one in runs):,}",
+            said([one.cost().until for one in runs], 1),
             said([max(0.0, one.cost().until - failover.held(one)) for one in runs], 1),
             said([value for one in runs if (value := one.amplification) is not None], 2),
             ", ".join(runs[0].hard.others),
@@ -263,6 +273,7 @@ def tables(seen: ByFault) -> list[Table]:
         "fault",
         "failed",
         "of requests",
+        "failing until, s from its beginning",
         "failing after it, s",
         "requests for each sent",
         "others",
