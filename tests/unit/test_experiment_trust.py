@@ -144,6 +144,23 @@ def test_repeats_of_one_run_that_are_near_their_bound_cannot_be_told() -> None:
     assert words(run, tried("edge-killed", repeated=1_600))["repeats on the way"] == "missed"
 
 
+def test_where_repeats_are_not_counted_nothing_is_met() -> None:
+    """A miss is one all the same."""
+    goal = "repeats on the way"
+    unknown, few, many = (
+        tried("edge-killed", repeated=None),
+        tried("gateway-reset", repeated=0),
+        tried("gateway-cut", repeated=1_600),
+    )
+    assert [words(*runs)[goal] for runs in ([unknown], [unknown, few], [unknown, few, many])] == [
+        "cannot tell",
+        "cannot tell",
+        "missed",
+    ]
+    [told] = [one.found for one in verdicts(by_fault([unknown, few])) if one.goal.startswith(goal)]
+    assert "of 1 faults; not counted with 1, in which a process that counts died" in told
+
+
 def test_others_may_neither_fail_nor_wait() -> None:
     goal = "no request fails that has no need of what fell sick"
     calm = words(tried("postgres-silent", [(0, 5)], only="till sale"))

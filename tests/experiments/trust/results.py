@@ -147,13 +147,17 @@ def _kinds(runs: Sequence[Tried]) -> dict[str, int]:
 
 
 def _amplification(seen: ByFault) -> Iterator[Verdict]:
+    """Of a fault that was not counted nothing is known, so none of them is met then."""
     by_title = {fault.title: [one.amplification for one in runs] for fault, runs in seen.items()}
     known = {
         title: its
         for title, values in by_title.items()
         if (its := [value for value in values if value is not None])
     }
+    uncounted = sum(None in values for values in by_title.values())
+    goal = f"repeats on the way: at most {MOST_AMPLIFICATION:g} requests for each that was sent"
     if not known:
+        yield Verdict(goal, "not counted, as a process that counts died", None)
         return
     # A run in which nothing is repeated has 1, so what is held to its bound is what comes beside it.
     told = [
@@ -161,10 +165,11 @@ def _amplification(seen: ByFault) -> Iterator[Verdict]:
     ]
     worst, title = max((max(values), title) for title, values in known.items())
     near = f", too near to be told with {told.count(None)}" if None in told else ""
+    gone = f"; not counted with {uncounted}, in which a process that counts died" if uncounted else ""
     yield Verdict(
-        f"repeats on the way: at most {MOST_AMPLIFICATION:g} requests for each that was sent",
-        f"at most {worst:.2f} ({title}); above with {told.count(False)}{near} of {len(known)} faults",
-        every(*told),
+        goal,
+        f"at most {worst:.2f} ({title}); above with {told.count(False)}{near} of {len(known)} faults{gone}",
+        every(*told, *([None] if uncounted else [])),
     )
 
 
