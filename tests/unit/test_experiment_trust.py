@@ -339,7 +339,7 @@ def test_a_disk_that_cannot_be_mounted_is_left_out_and_told(
         may_mount.cache_clear()
 
 
-@pytest.mark.parametrize("name", ["sales", "orders", "checkout", "inventory", "products", "payments", "site"])
+@pytest.mark.parametrize("name", ["cart", "sales", "orders", "checkout", "inventory", "products", "payments", "site"])
 def test_every_function_that_is_asked_is_frozen_ended_and_killed(name: str) -> None:
     assert {f"{name}-frozen", f"{name}-ended", f"{name}-killed"} <= BY_NAME.keys()
 

@@ -1,4 +1,4 @@
-"""Faults beside failover's: of the lines between the parts, of PostgreSQL's means, of every other process, and of all at once."""
+"""Hard faults: of the lines between the parts, of PostgreSQL's means, of every process, and of all at once."""
 
 from __future__ import annotations
 
@@ -253,6 +253,7 @@ def _mend(line: Line) -> None:
 def _on_processes() -> Iterator[Hard]:
     """Each frozen for a while, ended in order, and killed; those that nobody asks meanwhile are killed alone."""
     for program, title, others in (
+        ("cart-", "one of three carts", all_but(GET_CART, POST_CART, CHECKOUT)),
         # Carts are shown at prices that products is asked for, within a time.
         ("products-", "the only replica of products", (PAGE,)),
         ("inventory-", "the only replica of inventory", (GET_CART, POST_CART, GET_PRODUCT, PAGE)),
