@@ -22,7 +22,7 @@ from tests.experiments.common.clocks import Ticks
 from tests.experiments.common.driving import Kept
 from tests.experiments.common.folder import Folder
 from tests.experiments.common.shop import Shop
-from tests.experiments.failover.faults import MOVEMENT, PAGE, Happened
+from tests.experiments.failover.faults import MOVEMENT, PAGE, REPORT, SIGN_IN, Happened
 from tests.experiments.failover.seen import BACK_SECONDS, Books
 from tests.experiments.trust import stage
 from tests.experiments.trust.counts import GATEWAY_CLUSTER, Counts, repeats
@@ -34,6 +34,8 @@ from tests.experiments.trust.faults import (
     DISK_FULL,
     FAULTS,
     FLOWS,
+    MANY,
+    NEEDS,
     POSTGRES,
     SETTLED_SECONDS,
     WARM_SECONDS,
@@ -61,11 +63,11 @@ def tried(
     name: str, failing: Sequence[tuple[float, float]] = (), *, only: str = "", slow: float = 0.01, repeated: int | None = 0,
     books: Books = WELL, rate: float = 100, share: float = 1.0,
 ) -> Tried:  # fmt: skip
-    """All flows fail and are slow alike, or one alone."""
+    """All of MANY fail and are slow alike, or one flow alone, which may be another."""
     fault = BY_NAME[name]
     flows = {
         flow: answers(failing, slow, rate, share) if only in {"", flow} else answers(rate=rate)
-        for flow in FLOWS
+        for flow in (*MANY, *(flow for flow in NEEDS if flow == only))
     }
     happened = Happened(fault.program, AT, AT + fault.hold_seconds, AT + fault.hold_seconds + 1)
     return Tried(fault, happened, flows, books, (), repeated)
@@ -119,7 +121,7 @@ def test_where_all_has_to_start_the_client_may_be_late_and_the_machine_may_not_b
     name: str, objections: int, tmp_path: Path
 ) -> None:
     run, folder = tried(name), Folder(tmp_path)
-    folder.write("blocks.json", {"arms": {flow: flow for flow in FLOWS}, "rates": {}, "dropped": 7})
+    folder.write("blocks.json", {"arms": {flow: flow for flow in run.flows}, "rates": {}, "dropped": 7})
     write(tmp_path / "answers.csv.gz", run.flows)
     Ticks(AT + np.arange(20) / 10, {}, np.full(20, 0.5), np.full(20, 0.5)).write(folder)
     folder.write("fault.json", {"fault": name, **asdict(run.happened)})
@@ -129,7 +131,7 @@ def test_where_all_has_to_start_the_client_may_be_late_and_the_machine_may_not_b
 
 
 def test_repeats_count_against_what_was_sent_meanwhile() -> None:
-    sent = len(FLOWS) * 800
+    sent = len(MANY) * 800
     assert tried("gateway-reset", repeated=240).amplification == pytest.approx(1 + 240 / sent)
     assert words(tried("gateway-reset", repeated=240))["repeats on the way"] == "met"
     assert words(tried("gateway-reset", repeated=1_600))["repeats on the way"] == "missed"
@@ -177,6 +179,27 @@ def with_calms_that_differ(run: Tried, factor: float) -> list[Tried]:
         flows = {flow: replace(one, took=one.took * times) for flow, one in its.flows.items()}
         found.append(replace(its, flows=flows))
     return found
+
+
+@pytest.mark.parametrize(
+    ("fault", "flow", "word"),
+    [
+        ("payments-killed", SIGN_IN, "missed"),
+        ("customers-frozen", REPORT, "missed"),
+        ("customers-frozen", SIGN_IN, "met"),
+        ("reports-ended", REPORT, "met"),
+        ("postgres-silent", REPORT, "met"),
+        ("calls-cut", SIGN_IN, "missed"),
+        ("dashboards-killed", REPORT, "missed"),
+    ],
+)
+def test_flows_that_are_few_may_not_fail_either_and_have_no_part_in_the_p99(
+    fault: str, flow: str, word: str
+) -> None:
+    run = tried(fault, [(0, 0.1)], only=flow, slow=3.0)
+    assert words(run)["no request fails that has no need of what fell sick"] == word
+    assert run.of_others
+    assert {took.max() for took in run.of_others} == {0.01}
 
 
 @pytest.mark.parametrize(
@@ -316,7 +339,8 @@ def test_each_fault_has_its_time_and_its_flows() -> None:
     assert set(FLOWS) == set(ALL_RATES)
     steps = {step.name: step.seconds for step in EXPERIMENT.steps({"faults": list(BY_NAME), "repeats": 1})}
     assert steps[f"{ALL_KILLED}-1"] > 40
-    assert all(set(fault.others) <= set(FLOWS) for fault in FAULTS)
+    assert all(set(fault.others) <= set(MANY) for fault in FAULTS)
+    assert all(set(fault.spares) <= set(NEEDS) for fault in FAULTS)
 
 
 @pytest.mark.parametrize(("refusal", "there"), [(0, True), (32, False)])
@@ -339,7 +363,7 @@ def test_a_disk_that_cannot_be_mounted_is_left_out_and_told(
         may_mount.cache_clear()
 
 
-@pytest.mark.parametrize("name", ["cart", "sales", "orders", "checkout", "inventory", "products", "payments", "site"])
+@pytest.mark.parametrize("name", ["cart", "sales", "orders", "checkout", "inventory", "products", "payments", "site", "customers", "reports"])
 def test_every_function_that_is_asked_is_frozen_ended_and_killed(name: str) -> None:
     assert {f"{name}-frozen", f"{name}-ended", f"{name}-killed"} <= BY_NAME.keys()
 
@@ -403,6 +427,6 @@ def test_each_fault_has_its_rows() -> None:
     )
     costs, flows = tables(found)
     assert [row[0] for row in costs.rows] == [fault.title for fault in found]
-    assert len(flows.rows) == len(FLOWS) * len(found)
+    assert len(flows.rows) == len(MANY) * len(found), "of what was not asked yet there are no rows"
     assert len({one.name for one in figures(found)}) == len(figures(found))
     assert all(len(row) == len(table.head) for table in (costs, flows) for row in table.rows)

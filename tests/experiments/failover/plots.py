@@ -14,15 +14,15 @@ from matplotlib.colors import LogNorm, PowerNorm
 
 from benchmarks.quantiles import quantile
 from tests.experiments.common.answers import Answers
-from tests.experiments.failover.faults import CHECKOUT, FLOWS, MOVEMENT, PAGE
+from tests.experiments.failover.faults import CHECKOUT, FLOWS, MOVEMENT, PAGE, REPORT, SIGN_IN
 from tests.experiments.failover.results import ByFault
 from tests.experiments.failover.seen import Seen
 
 BIN_SECONDS = 0.5
 COLOURS = dict(
     zip(
-        (*FLOWS, CHECKOUT, PAGE, MOVEMENT),
-        ("#3274d9", "#7b4fb5", "#37a06a", "#e0a030", "#c0392b", "#95a5a6", "#16a085"),
+        (*FLOWS, CHECKOUT, PAGE, MOVEMENT, SIGN_IN, REPORT),
+        ("#3274d9", "#7b4fb5", "#37a06a", "#e0a030", "#c0392b", "#95a5a6", "#16a085", "#d35400", "#5d4037"),
         strict=True,
     )
 )

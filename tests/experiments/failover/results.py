@@ -227,6 +227,8 @@ def _by_flow(seen: ByFault) -> Table:
     for fault, runs in seen.items():
         for flow in fault.flows:
             costs = [one.cost(flow) for one in runs if flow in one.flows]
+            if not costs:
+                continue
             kinds: Counter[str] = sum((Counter(cost.failed) for cost in costs), Counter())
             rows.append(
                 [

@@ -64,7 +64,8 @@ class Tried(Seen):
 
     @property
     def others_failed(self) -> int:
-        return sum(self.cost(flow).failures for flow in self.hard.others if flow in self.flows)
+        without_need = (*self.hard.others, *self.hard.spares)
+        return sum(self.cost(flow).failures for flow in without_need if flow in self.flows)
 
 
 ByFault = Mapping[Fault, Sequence[Tried]]

@@ -26,13 +26,22 @@ from localfaas.supervisor import Supervisor
 from localfaas.up import admin_url
 from tests.experiments.common.driving import Kept, Request
 from tests.experiments.common.platforms import is_back
-from tests.experiments.common.shop import JSON, WAREHOUSE, Shop
-from tests.experiments.failover.faults import CHECKOUT, MOVEMENT, PAGE, TILL_SALE, Program, Victim, targets
+from tests.experiments.common.shop import JSON, PASSWORD, WAREHOUSE, Shop
+from tests.experiments.failover.faults import (
+    CHECKOUT,
+    MOVEMENT,
+    PAGE,
+    REPORT,
+    SIGN_IN,
+    TILL_SALE,
+    Program,
+    Victim,
+    targets,
+)
 from tests.experiments.failover.stage import CARTS, INSIST_SECONDS, all_is_well, cart, of_the_shop, until
 from tests.experiments.soak import reckoning
 from tests.experiments.trust.counts import GATEWAY_CLUSTER
 from tests.experiments.trust.faults import (
-    ALL_KILLED,
     CALLS,
     DISK_FULL,
     GATEWAY,
@@ -52,6 +61,7 @@ MOVED = "experiment-trust"
 """The reference of every movement that is asked for."""
 DISK_BYTES = 600 * 1024 * 1024
 """PostgreSQL needs 50 MB, and up to 300 MB of log ahead of it."""
+ACCOUNTS = 20
 
 
 @dataclass
@@ -61,6 +71,8 @@ class Stage:
     """By the server to which they lead."""
     disk: Path | None
     carts: Sequence[str]
+    emails: Sequence[str] = ()
+    """Of people with an account."""
     kept: list[Kept] = field(default_factory=list)
     """Of all runs: the books are those of all."""
     asked: Counter[str] = field(default_factory=Counter)
@@ -85,13 +97,16 @@ class Stage:
     def _victim(self, fault: Hard) -> Victim:
         if fault.line:
             return Line(self.lines[fault.line], self.lines[fault.line].touched)
-        if fault.name == ALL_KILLED:
+        if fault.help_seconds:
             return Everything(self.settings)
         if fault.name == DISK_FULL:
             if not self.disk:
                 raise BenchmarkError("no file system was mounted for PostgreSQL")
             return Disk(self.disk)
-        return Program(self.settings, targets(rows(self.settings), fault.program)[0])
+        found = targets(rows(self.settings), fault.program)
+        if not found:
+            raise BenchmarkError(f"{fault.program} does not run here")
+        return Program(self.settings, found[0])
 
     def requests(self) -> dict[str, Request]:
         """What each flow asks for."""
@@ -102,6 +117,8 @@ class Stage:
             CHECKOUT: bought,
             PAGE: page,
             MOVEMENT: movement(self.shop),
+            SIGN_IN: sign_in(self.shop, self.emails),
+            REPORT: self.shop.action("report"),
         }
 
     def books(self, its: Sequence[Kept], asked: Mapping[str, int]) -> dict[str, Any]:
@@ -193,6 +210,17 @@ def movement(shop: Shop) -> Request:
     )  # fmt: skip
 
 
+def sign_in(shop: Shop, emails: Sequence[str]) -> Request:
+    """The password, and at once the token that it brings for the next one."""
+    base = f"{shop.settings.url('edge')}/api/customers/sessions"
+    password = json.dumps({"email": "$email", "password": PASSWORD})
+    return Request(
+        f"{base}/refresh", "POST", JSON, json.dumps({"refresh_token": "$refresh_token"}), contains='"access_token"',
+        turns=[{"email": email} for email in emails],
+        first=Request(base, "POST", JSON, password, statuses=(201,), contains='"refresh_token"'),
+    )  # fmt: skip
+
+
 def moved(settings: Settings) -> list[int]:
     """The movements in the ledger that were asked for."""
     with closing(psycopg2.connect(admin_url(settings))) as connection, connection.cursor() as cursor:
@@ -251,7 +279,8 @@ def built(like: Settings) -> Iterator[Stage]:
         gateway = settings.port("gateway")
         servers = {POSTGRES: settings.port("postgres"), GATEWAY: gateway, CALLS: gateway, PAYMENTS: payments}
         lines = {name: stack.enter_context(bad_network(port)) for name, port in servers.items()}
-        yield Stage(shop, lines, disk, [cart(shop) for _ in range(CARTS)])
+        emails = [shop.registered() for _ in range(ACCOUNTS)]
+        yield Stage(shop, lines, disk, [cart(shop) for _ in range(CARTS)], emails)
 
 
 @contextmanager
