@@ -26,7 +26,7 @@ from tests.experiments.failover.faults import MOVEMENT, PAGE, REPORT, SIGN_IN, H
 from tests.experiments.failover.seen import BACK_SECONDS, Books
 from tests.experiments.trust import stage
 from tests.experiments.trust.counts import GATEWAY_CLUSTER, Counts, repeats
-from tests.experiments.trust.experiment import ALL_RATES, EXPERIMENT
+from tests.experiments.trust.experiment import ALL_RATES, EXPERIMENT, left_out
 from tests.experiments.trust.faults import (
     ALL_KILLED,
     BY_NAME,
@@ -354,7 +354,14 @@ def test_a_disk_that_cannot_be_mounted_is_left_out_and_told(
     monkeypatch.setenv("PATH", str(tmp_path))
     may_mount.cache_clear()
     try:
-        assert (DISK_FULL in EXPERIMENT.chosen(argparse.Namespace(full=False, only=None))["faults"]) is there
+        chosen = EXPERIMENT.chosen(argparse.Namespace(full=False, only=None))
+        assert (DISK_FULL in chosen["faults"]) is there
+        goal = BY_NAME[DISK_FULL].goal
+        told = [(one.goal, one.word) for one in left_out(chosen)]
+        assert told == ([] if there else [(goal, "cannot tell")])
+        if there:
+            assert goal in {one.goal for one in verdicts(by_fault([tried(DISK_FULL)]))}
+        assert left_out(EXPERIMENT.chosen(argparse.Namespace(full=False, only=["edge-killed"]))) == []
         with small_disk() as (_, disk):
             assert (disk is not None) is there
         with nullcontext() if there else pytest.raises(BenchmarkError, match="A full disk is left out"):

@@ -13,7 +13,7 @@ from localfaas.settings import Settings
 from tests.experiments.common.driving import drive_only, kept
 from tests.experiments.common.experiment import Conclusion, Step
 from tests.experiments.common.folder import Folder
-from tests.experiments.common.report import ONE_RUN
+from tests.experiments.common.report import ONE_RUN, Verdict
 from tests.experiments.failover import plots
 from tests.experiments.failover.experiment import (
     AFTER_SECONDS,
@@ -76,8 +76,9 @@ class Trust(Failover):
 
     def chosen(self, options: argparse.Namespace) -> dict[str, Any]:
         chosen = super().chosen(options)
-        if not may_mount():
+        if not may_mount() and DISK_FULL in chosen["faults"]:
             chosen["faults"] = [name for name in chosen["faults"] if name != DISK_FULL]
+            chosen["left_out"] = [DISK_FULL]
         if not chosen["faults"]:
             raise BenchmarkError(NO_DISK)
         return chosen
@@ -117,13 +118,14 @@ class Trust(Failover):
         seen = results.by_fault([results.read(folder.run(name)) for name in folder.done_runs()])
         asked = {flow for runs in seen.values() for one in runs for flow in one.flows}
         unasked = [flow for flow in FLOWS if flow not in asked]
+        untold = left_out(folder.settings["settings"])
         return Conclusion(
-            results.verdicts(seen),
+            [*results.verdicts(seen), *untold],
             results.figures(seen),
             results.tables(seen),
             plots.draw(folder.path, seen),
             threats=[
-                *([] if may_mount() else [NO_DISK]),
+                *(one.found for one in untold),
                 *([f"These runs are older than what is asked for now: without {', '.join(unasked)}."] if unasked else []),
                 "A proxy has TCP's view of a bad network: on this machine no packet is ever lost, and what was swallowed arrives in the end.",
                 "How far a p99 moves by itself is taken from calms of two runs, which are farther apart than a calm and its fault; the logarithms of their ratios are taken for normal.",
@@ -131,6 +133,11 @@ class Trust(Failover):
                 "A clock that steps is not among the faults, as the system's is everybody's: tests/e2e/test_clock_steps.py has it, with a clock of the processes' own.",
             ],
         )
+
+
+def left_out(chosen: Mapping[str, Any]) -> list[Verdict]:
+    """Of what could not be brought about here nothing can be told."""
+    return [Verdict(BY_NAME[name].goal, NO_DISK, None) for name in chosen.get("left_out", ())]
 
 
 EXPERIMENT = Trust()

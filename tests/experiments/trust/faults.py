@@ -35,6 +35,7 @@ from tests.experiments.failover.faults import (
     Fault,
     Program,
 )
+from tests.experiments.failover.seen import BACK_SECONDS
 from tests.experiments.failover.stage import all_is_well
 from tests.support.bad_network import BadNetwork
 
@@ -71,6 +72,11 @@ class Hard(Fault):
     @property
     def flows(self) -> Sequence[str]:
         return FLOWS
+
+    @property
+    def goal(self) -> str:
+        """What it is held to, in words."""
+        return f"{self.title}: {BACK_SECONDS:g} s after {self.ends} nothing fails any more"
 
 
 @dataclass(frozen=True)

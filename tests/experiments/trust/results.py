@@ -133,7 +133,7 @@ def _recovers(runs: Sequence[Tried]) -> Verdict:
         after = f"{since:.1f} s after its beginning, {last} {fault.ends}"
     gone = fault.replaced and any(one.happened.returned is None for one in runs)
     return Verdict(
-        f"{fault.title}: {BACK_SECONDS:g} s after {fault.ends} nothing fails any more",
+        fault.goal,
         f"failed: {kinds}, until {after}" + ("; its process did not come back" if gone else ""),
         until <= BACK_SECONDS and not gone,
     )
