@@ -301,6 +301,11 @@ def test_a_sale_that_was_put_off_until_the_end_may_be_there() -> None:
     assert found(sales=put_off, unanswered=1) == {}
 
 
+def test_an_order_that_was_cancelled_is_there_and_its_unit_and_money_are_back() -> None:
+    back = changed("W1", on_hand=998, ledger=998, returned=1)
+    assert found(replace(BOOKS, units=back, refunded_cents=2_298, given_back_cents=2_298)) == {}
+
+
 @pytest.mark.parametrize(
     ("books", "what"),
     [
@@ -309,6 +314,10 @@ def test_a_sale_that_was_put_off_until_the_end_may_be_there() -> None:
         (replace(BOOKS, units=changed("W1", reserved=1)), "stock"),
         (replace(BOOKS, captured_cents=3 * 2_298 + 1), "money"),
         (replace(BOOKS, tendered_cents=5 * 2_298 - 1), "money"),
+        (replace(BOOKS, refunded_cents=2_298), "money"),
+        (replace(BOOKS, given_back_cents=1), "money"),
+        (replace(BOOKS, units=changed("W1", on_hand=998, ledger=998)), "stock"),
+        (replace(BOOKS, units=changed("W1", returned=1)), "stock"),
         (replace(BOOKS, unsettled=1), "settled"),
         (replace(BOOKS, wrong={"stock is its ledger": 2}), "books"),
     ],

@@ -19,10 +19,10 @@ from benchmarks.report import PROJECT, BenchmarkError
 from localfaas.settings import Settings
 from tests.experiments.common.answers import Answers, write
 from tests.experiments.common.clocks import Ticks
-from tests.experiments.common.driving import Kept
+from tests.experiments.common.driving import Kept, Request
 from tests.experiments.common.folder import Folder
-from tests.experiments.common.shop import Shop
-from tests.experiments.failover.faults import MOVEMENT, PAGE, REPORT, SIGN_IN, Happened
+from tests.experiments.common.shop import WEB, Shop
+from tests.experiments.failover.faults import CANCEL, MOVEMENT, PAGE, REPORT, SIGN_IN, Happened
 from tests.experiments.failover.seen import BACK_SECONDS, Books
 from tests.experiments.trust import stage
 from tests.experiments.trust.counts import GATEWAY_CLUSTER, Counts, repeats
@@ -41,7 +41,7 @@ from tests.experiments.trust.faults import (
     WARM_SECONDS,
 )
 from tests.experiments.trust.results import Tried, by_fault, calms_differ, figures, read, tables, verdicts
-from tests.experiments.trust.stage import may_mount, movements_differ, small_disk
+from tests.experiments.trust.stage import effects_differ, may_mount, small_disk
 
 AT = 1_000.0
 WELL = Books(acknowledged=50, insisted=2, missing=(), twice=(), invariants=True)
@@ -191,6 +191,9 @@ def with_calms_that_differ(run: Tried, factor: float) -> list[Tried]:
         ("postgres-silent", REPORT, "met"),
         ("calls-cut", SIGN_IN, "missed"),
         ("dashboards-killed", REPORT, "missed"),
+        ("sales-killed", CANCEL, "missed"),
+        ("orders-killed", CANCEL, "met"),
+        ("calls-cut", CANCEL, "met"),
     ],
 )
 def test_flows_that_are_few_may_not_fail_either_and_have_no_part_in_the_p99(
@@ -370,7 +373,7 @@ def test_a_disk_that_cannot_be_mounted_is_left_out_and_told(
         may_mount.cache_clear()
 
 
-@pytest.mark.parametrize("name", ["cart", "sales", "orders", "checkout", "inventory", "products", "payments", "site", "customers", "reports"])
+@pytest.mark.parametrize("name", [*WEB, "payments", "site"])
 def test_every_function_that_is_asked_is_frozen_ended_and_killed(name: str) -> None:
     assert {f"{name}-frozen", f"{name}-ended", f"{name}-killed"} <= BY_NAME.keys()
 
@@ -381,15 +384,31 @@ def movement(number: int | None, key: str) -> Kept:
 
 def test_movements_that_were_acknowledged_and_are_not_there_once_are_found() -> None:
     its = [movement(1, "a"), movement(2, "b"), movement(None, "c")]
-    assert movements_differ(its, [1, 2], 1) == []
-    assert movements_differ(its, [1, 2, 3], 1) == []
-    assert movements_differ(its, [2], 1) == ["the movement 1 was acknowledged and is not there"]
-    assert movements_differ([*its, movement(2, "d")], [1, 2], 1) == [
+    assert effects_differ("movement", its, ["1", "2"], 1) == []
+    assert effects_differ("movement", its, ["1", "2", "3"], 1) == []
+    assert effects_differ("movement", its, ["2"], 1) == ["the movement 1 was acknowledged and is not there"]
+    assert effects_differ("movement", [*its, movement(2, "d")], ["1", "2"], 1) == [
         "the movement 2 was acknowledged to 2 requests"
     ]
-    assert movements_differ(its, [1, 2, 3, 4], 1) == [
+    assert effects_differ("movement", its, ["1", "2", "3", "4"], 1) == [
         "2 movements are there that nobody was told of, of at most 1"
     ]
+
+
+def test_who_cancels_buys_with_another_cart_and_a_key_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Shop, "bearer", lambda shop, role, subject: f"{role} {subject}")
+    turns = [{"authorization": f"Bearer {number}", "sku": f"EXP-{number}"} for number in range(4)]
+    bought = Request("/checkout", "POST", key=True, turns=turns, first=Request("/cart", "PUT"))
+    asked = stage.cancel(Shop(Settings(PROJECT, tmp_path)), bought)
+    assert [turn["sku"] for turn in asked.turns] == [turn["sku"] for turn in turns]
+    assert asked.first
+    assert asked.first.first
+    assert (asked.key, asked.first.key, asked.keep) == (True, True, "order_id")
+    buyers, others = ({turn["authorization"] for turn in one.turns} for one in (bought, asked))
+    assert not buyers & others
+    assert not asked.first.turns
 
 
 def test_functions_are_led_through_a_line_by_what_they_read_and_back(

@@ -22,7 +22,16 @@ from tests.experiments.failover.experiment import (
     Failover,
     load_of,
 )
-from tests.experiments.failover.faults import CHECKOUT, MOVEMENT, PAGE, REPORT, SIGN_IN, Fault, Happening
+from tests.experiments.failover.faults import (
+    CANCEL,
+    CHECKOUT,
+    MOVEMENT,
+    PAGE,
+    REPORT,
+    SIGN_IN,
+    Fault,
+    Happening,
+)
 from tests.experiments.failover.seen import BACK_SECONDS, objections
 from tests.experiments.trust import results
 from tests.experiments.trust.counts import count, repeats
@@ -38,10 +47,11 @@ from tests.experiments.trust.faults import (
 from tests.experiments.trust.stage import KEPT, Stage, built, may_mount
 
 ALL_RATES: Mapping[str, float] = {
-    **RATES, CHECKOUT: 2.0, PAGE: 80.0, MOVEMENT: 2.0, SIGN_IN: 1.0, REPORT: 1.0,
+    **RATES, CHECKOUT: 2.0, PAGE: 80.0, MOVEMENT: 2.0, REPORT: 1.0, SIGN_IN: 0.5, CANCEL: 0.5,
 }  # fmt: skip
 """So many pages that where these alone are others their p99 within BACK_SECONDS is not one of the slowest few: from 368 on it
 has an upper end by order statistics."""
+OLDER = "These runs are older than what is asked for now"
 NO_DISK = "A full disk is left out: no file system can be mounted for it here, which takes root with the right to mount."
 
 
@@ -69,9 +79,10 @@ class Trust(Failover):
         "PostgreSQL without a connection: the database takes none of any function, and those that were open are ended. Without disk: its directory is a file system of 600 MB in memory, of which the last block is taken.",
         "All killed, and supervisord killed, count as over once `up` has returned, and are told from the kill as well. While everything starts, the client itself has hardly a processor: requests that leave late or never are no objection to these runs.",
         "Requests for each sent: repeats by the edge, the gateway and functions that call others that reached a function, over what clients sent from the fault until 5 s after it, and one. Where the edge or the gateway died nothing was counted, so the goal is missed or cannot be told.",
-        "Others are flows that have no need of what fell sick: their p99 from the fault until 5 s after it, over that of as long a calm just before, without sign-ins and reports, which are few and slow; each of all runs of a fault together. Over all faults together the geometric mean of these ratios is told, with Student's interval; of one fault what is off by more than calms differ by themselves: the ratio of each fault's calm to the next one's, by Student's t for the root mean square of their logarithms, with 95 % for all faults together (Bonferroni).",
+        "Others are flows that have no need of what fell sick: their p99 from the fault until 5 s after it, over that of as long a calm just before, without sign-ins, reports and cancels, which are few and slow; each of all runs of a fault together. Over all faults together the geometric mean of these ratios is told, with Student's interval; of one fault what is off by more than calms differ by themselves: the ratio of each fault's calm to the next one's, by Student's t for the root mean square of their logarithms, with 95 % for all faults together (Bonferroni).",
         f"Of one run of a fault, repeats within {ONE_RUN:.0%} of their bound cannot be told; what fails after it, and the books, are counts of what must not be, and exact.",
-        "Who buys, sells or takes in goods asks again with the same Idempotency-Key, every second for up to 20 s. After each run every answer of all runs is held to the tables: documents by their keys, movements by their ids, stock, its ledger, money, and the provider's ledger.",
+        "Who cancels has bought just before, in the same request.",
+        "Who buys, sells, cancels or takes in goods asks again with the same Idempotency-Key, every second for up to 20 s. After each run every answer of all runs is held to the tables: documents by their keys, movements and cancels by their ids, stock, its ledger, money, and what the provider has taken and given back.",
     )
 
     def chosen(self, options: argparse.Namespace) -> dict[str, Any]:
@@ -126,7 +137,7 @@ class Trust(Failover):
             plots.draw(folder.path, seen),
             threats=[
                 *(one.found for one in untold),
-                *([f"These runs are older than what is asked for now: without {', '.join(unasked)}."] if unasked else []),
+                *([f"{OLDER}: without {', '.join(unasked)}."] if unasked else []),
                 "A proxy has TCP's view of a bad network: on this machine no packet is ever lost, and what was swallowed arrives in the end.",
                 "How far a p99 moves by itself is taken from calms of two runs, which are farther apart than a calm and its fault; the logarithms of their ratios are taken for normal.",
                 "Everything is on one machine: a process that starts again takes processor time from those that serve.",

@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from localfaas.supervisor import Supervisor, SupervisorError
 from localfaas.up import admin_url
 from tests.experiments.common.platforms import localfaas
 from tests.experiments.failover.faults import (
+    CANCEL,
     CHECKOUT,
     GET_CART,
     GET_PRODUCT,
@@ -40,7 +41,11 @@ from tests.experiments.failover.stage import all_is_well
 from tests.support.bad_network import BadNetwork
 
 MANY = (GET_CART, POST_CART, GET_PRODUCT, TILL_SALE, CHECKOUT, PAGE, MOVEMENT)
-NEEDS = {SIGN_IN: ("customers",), REPORT: ("reports",)}
+NEEDS: Mapping[str, Sequence[str]] = {
+    SIGN_IN: ("customers",),
+    REPORT: ("reports",),
+    CANCEL: ("cart", "products", "inventory", "orders", "checkout", "payments", "calls"),
+}
 """Of flows that are few and take long, so that of a p99 with others they would be all: whom each needs beside the edge, the
 gateway and PostgreSQL."""
 FLOWS = (*MANY, *NEEDS)
@@ -227,9 +232,7 @@ def all_but(*flows: str) -> tuple[str, ...]:
 
 def without_need_of(part: str) -> tuple[str, ...]:
     """The flows of NEEDS that do without it."""
-    return tuple(
-        flow for flow, needs in NEEDS.items() if part not in {"edge", "gateway", "postgres", *needs}
-    )
+    return tuple(flow for flow, needs in NEEDS.items() if part not in {"edge", "gateway", "postgres", *needs})
 
 
 def _on_lines() -> Iterator[Hard]:
@@ -302,9 +305,8 @@ def _on_processes() -> Iterator[Hard]:
         )  # fmt: skip
         # SIGTERM has PostgreSQL wait until the last client has left; what ends it in order is SIGINT.
         ends = signal.SIGINT if program == "postgres" else signal.SIGTERM
-        yield Hard(
-            f"{name}-ended", f"{title} ended ({ends.name})", program, _given(ends), spares=spares, others=others
-        )
+        ended = f"{title} ended ({ends.name})"
+        yield Hard(f"{name}-ended", ended, program, _given(ends), spares=spares, others=others)
         yield _killed(program, title, others)
     for program, title in (
         ("maintenance-", "the only replica of maintenance"),

@@ -17,7 +17,7 @@ from tests.experiments.common.intervals import interval, said
 from tests.experiments.common.report import Figure, Table, Verdict, at_most, each_at_most, every
 from tests.experiments.failover import results as failover
 from tests.experiments.failover import seen as failover_seen
-from tests.experiments.failover.faults import Fault
+from tests.experiments.failover.faults import CANCEL, Fault
 from tests.experiments.failover.seen import BACK_SECONDS, WITH_FAULTS, Seen
 from tests.experiments.trust.faults import BY_NAME, FAULTS, SETTLED_SECONDS, Hard
 
@@ -223,7 +223,7 @@ def _books(runs: Sequence[Tried]) -> Iterator[Verdict]:
     wrong = list(dict.fromkeys(word for one in books for word in one.missing))
     acknowledged, insisted = sum(one.acknowledged for one in books), sum(one.insisted for one in books)
     yield Verdict(
-        "after each fault every acknowledged sale, order and movement is there once, stock is its ledger, money is what the provider has",
+        f"after each fault every acknowledged {_documents(runs)} is there once, stock is its ledger, money is what the provider has",
         "; ".join(wrong[:3])
         or f"{acknowledged:,} acknowledged, {insisted} of them not at the first try; nothing amiss",
         not wrong,
@@ -233,6 +233,15 @@ def _books(runs: Sequence[Tried]) -> Iterator[Verdict]:
         "inventory's invariants hold after each fault",
         f"after {len(books) - broken} of {len(books)}",
         not broken,
+    )
+
+
+def _documents(runs: Sequence[Tried]) -> str:
+    """Older runs have no cancels."""
+    return (
+        "sale, order, cancel and movement"
+        if any(CANCEL in one.flows for one in runs)
+        else "sale, order and movement"
     )
 
 
