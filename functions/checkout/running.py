@@ -10,7 +10,16 @@ from typing import TypeVar
 
 from prometheus_client import Counter, Histogram
 
-from functions.shared import Conflict, Connection, Problem, Unavailable, UpstreamTimeout, crash, to_json
+from functions.shared import (
+    Conflict,
+    Connection,
+    Problem,
+    Unavailable,
+    UpstreamTimeout,
+    crash,
+    metrics,
+    to_json,
+)
 from functions.shared.errors import render
 from functions.shared.idempotency import StoredAnswer
 from functions.shared.telemetry import current_trace
@@ -142,6 +151,7 @@ def _asked_twice(connection: Connection, checkout: Checkout, ask: Callable[[Chec
         if trace is None or trace.seconds_left() < WORTH_ASKING_AGAIN_SECONDS:
             raise
     store.count_attempt(connection, checkout)
+    metrics.CALL_RETRIES.labels(saga.step(checkout.step).callee).inc()
     return ask(checkout)
 
 

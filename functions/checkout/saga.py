@@ -17,6 +17,8 @@ from .domain import Facts
 @dataclass(frozen=True)
 class Step:
     name: str
+    callee: str
+    """The function that is asked to do it, and to take it back."""
     act: Callable[[Checkout], Facts]
     """Does it, or finds that it was done; what was learnt. Raises Refused when it is decided against."""
     again: str
@@ -27,16 +29,16 @@ class Step:
 
 
 SAGA = (
-    Step("freeze", effects.freeze_cart, "same call: cart knows the checkout", effects.release_cart, True),
-    Step("price", effects.price_items, "same call: it only reads"),
-    Step("reserve", effects.reserve_stock, "same call: the id is the checkout's", effects.put_stock_back),
-    Step("order", effects.create_order, "same call: one order a checkout", effects.abandon_order, True),
-    Step("authorise", effects.authorise, "same call: one payment a reference", effects.void_payment),
-    Step("commit", effects.commit_stock, "same call: it is committed once"),
-    Step("capture", effects.capture, "same call: it is captured once"),
-    Step("mark_paid", effects.mark_paid, "same call: it is paid once"),
-    Step("clear", effects.clear_cart, "same call: it is cleared once"),
-)
+    Step("freeze", "cart", effects.freeze_cart, "same call: cart knows the checkout", effects.release_cart, True),
+    Step("price", "products", effects.price_items, "same call: it only reads"),
+    Step("reserve", "inventory", effects.reserve_stock, "same call: the id is the checkout's", effects.put_stock_back),
+    Step("order", "orders", effects.create_order, "same call: one order a checkout", effects.abandon_order, True),
+    Step("authorise", "payments", effects.authorise, "same call: one payment a reference", effects.void_payment),
+    Step("commit", "inventory", effects.commit_stock, "same call: it is committed once"),
+    Step("capture", "payments", effects.capture, "same call: it is captured once"),
+    Step("mark_paid", "orders", effects.mark_paid, "same call: it is paid once"),
+    Step("clear", "cart", effects.clear_cart, "same call: it is cleared once"),
+)  # fmt: skip
 
 NAMES = tuple(step.name for step in SAGA)
 LAST_WITH_CARD = NAMES.index("authorise")

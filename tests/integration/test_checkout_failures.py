@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from functions.checkout.saga import NAMES, PIVOT
+from functions.checkout.saga import NAMES, PIVOT, SAGA
 from functions.shared.client import LARGEST_ANSWER_BYTES
 from tests.support.functions import problem
 from tests.support.hand_made_gateway import Hold
@@ -83,7 +83,9 @@ def attempts(shop: WebShop, step: str) -> tuple[int, int]:
 
 
 def test_each_step_has_its_call() -> None:
-    assert tuple(CALLS) == NAMES
+    assert [(step, call.partition("/")[0]) for step, call in CALLS.items()] == [
+        (step.name, step.callee) for step in SAGA
+    ]
 
 
 @pytest.mark.parametrize("how", ["lost", "failed"])
@@ -211,6 +213,13 @@ def test_a_card_that_keeps_its_answer_to_itself_is_charged_once(
     assert answer.status_code == 201, answer.get_json()
     captured = "SELECT sum(amount_cents) FROM payments.ledger WHERE kind = 'captured'"
     assert shop.execute(captured) == [(cart["total_cents"],)]
+
+
+def test_what_is_asked_again_at_once_counts_as_a_repeated_call(shop: WebShop, ada: dict[str, str]) -> None:
+    with growth("function_call_retries_total", callee="payments") as repeated:
+        bought = shop.check_out(ada, card_token="tok_timeout")
+    assert bought.status_code == 201, bought.get_json()
+    assert repeated.by == 1
 
 
 def commit_is_away(shop: WebShop, ada: dict[str, str]) -> dict[str, Any]:

@@ -29,6 +29,8 @@ class Desk:
     bought: list[tuple[str, str, int]] = field(default_factory=list)
     """Key, who, version."""
     looked: int = 0
+    asked: list[str] = field(default_factory=list)
+    undone: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -46,9 +48,16 @@ def running(desk: Desk) -> Iterator[int]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
+            name = self.path.split("/")[1]
             with lock:
-                desk.looked += 1
-            self.answer(200, {"looked": True})
+                desk.looked += name == "look"
+                desk.asked.append(self.path)
+            self.answer(200, {"looked": True, name: f"{name}-told"})
+
+        def do_DELETE(self) -> None:
+            with lock:
+                desk.undone.append(self.path)
+            self.answer(200, {})
 
         def do_PUT(self) -> None:
             with lock:
@@ -93,8 +102,14 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
             first=Request(f"{base}/cart/$sku", "PUT", JSON), keep="order", insist=5.0,
         )  # fmt: skip
         look = Request(f"{base}/look", contains="looked")
+        undo = Request(
+            f"{base}/undo/$one/$two",
+            "DELETE",
+            first=Request(f"{base}/two/$one", first=Request(f"{base}/one")),
+        )
         blocks = [
             Block("buy", buy, 1.0, rate=6, start=0.3),
+            Block("undo", undo, 1.0, rate=6, start=0.3),
             Block("mix", [(3, look), (1, Request(f"{base}/cart/some", "PUT"))], 1.0, rate=RATE, start=0.3),
         ]
         driven = drive(folder, blocks, limits=Limits(late_seconds=None, steal=None, wrong_answers=None))
@@ -106,6 +121,13 @@ def test_what_the_first_request_answers_is_in_the_body_of_the_second(seen: Seen)
     mine = {place for place, (path, _) in enumerate(seen.desk.carts, 1) if path != "/cart/some"}
     assert versions == mine
     assert len(versions) == len(seen.kept)
+
+
+def test_each_of_several_that_come_before_fills_what_follows(seen: Seen) -> None:
+    [undos] = seen.driven.of("undo")
+    assert undos.ok.all()
+    assert seen.desk.undone == ["/undo/one-told/two-told"] * len(undos)
+    assert seen.desk.asked.count("/one") == seen.desk.asked.count("/two/one-told") == len(undos)
 
 
 def test_turns_fill_address_and_headers_together(seen: Seen) -> None:

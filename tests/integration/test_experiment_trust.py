@@ -10,10 +10,14 @@ from typing import Any
 import psycopg2
 import pytest
 
+from tests.experiments.common.driving import Kept
+from tests.experiments.common.shop import STORE, WAREHOUSE
+from tests.experiments.soak import reckoning
 from tests.experiments.trust import faults, stage
 from tests.experiments.trust.faults import Disk, let_all_in, let_nobody_in, nobody_is_in
 from tests.support.postgres import Database, PostgresServer
 from tests.support.stockroom import stockroom
+from tests.support.webshop import running_webshop
 
 
 def test_a_full_disk_takes_not_a_byte_until_it_is_emptied(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,4 +84,30 @@ def test_a_receipt_of_goods_is_taken_and_found_in_the_ledger_by_what_is_kept(
         answer = room.post("/receipts", json.loads(asked.body or ""))
         assert answer.status_code in asked.statuses, answer.get_json()
         assert asked.keep == "movements.0.movement_id"
-        assert stage.moved(settings) == [answer.get_json()["movements"][0]["movement_id"]]
+        assert stage.moved(settings) == [str(answer.get_json()["movements"][0]["movement_id"])]
+
+
+def test_an_order_that_was_cancelled_is_found_with_its_goods_and_its_money_back(
+    postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings: Any = None
+    goods = {"EXP-0000": 10}
+    with running_webshop(postgres_server) as shop:
+        for module in (stage, reckoning):
+            monkeypatch.setattr(module, "admin_url", lambda settings: shop.database.url())
+        shop.add_products(**goods)
+        for location in (STORE, WAREHOUSE):
+            shop.put_in(location, **goods)
+        ada = shop.customer("ada")
+        kept = shop.bought(ada, **{"EXP-0000": 1})
+        order = shop.bought(ada, **{"EXP-0000": 1})
+        told = shop.ask("orders", f"POST /{order['order_id']}/cancel", ada, {"reason": "not wanted"})
+        assert told.status_code == 200, told.get_json()
+        assert stage.cancelled(settings) == [order["order_id"]]
+        books = reckoning.read(settings)
+        its = [Kept("checkout", one.key, 201, 1, one.document) for one in books.orders]
+        assert {one.value for one in its} == {kept["order_id"], order["order_id"]}
+        assert books.units[WAREHOUSE]["returned"] == 1
+        assert books.given_back_cents == books.refunded_cents == order["total_cents"]
+        found = reckoning.differences([], its, {"sales": 0, "orders": 0}, books)
+        assert {what: some for what, some in found.items() if some} == {}

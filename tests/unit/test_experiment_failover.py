@@ -154,6 +154,21 @@ def test_a_replica_that_leaves_late_or_never_or_does_not_return_misses(
     assert "missed" in words(seen("cart-killed", turns=turns)).values()
 
 
+@pytest.mark.parametrize(
+    ("left", "back", "of_three"),
+    [(5.4, 25.5, "met"), (5.6, 25.5, "missed"), (0.1, 28.2, "missed"), (4.8, 27.6, "met")],
+)
+def test_of_one_run_it_cannot_be_told_what_lies_near_its_bound(
+    left: float, back: float, of_three: str
+) -> None:
+    """It is to leave within 5.5 s, and to be back within 3 s of the end."""
+    run = seen("cart-frozen", over=25.0, turns=((left, False), (back, True)))
+    one, several = (
+        next(word for goal, word in words(*runs).items() if "rotation" in goal) for runs in ([run], [run] * 3)
+    )
+    assert (one, several) == ("met" if left == 4.8 else "cannot tell", of_three)
+
+
 def test_a_replica_that_answers_500_may_do_so_again_each_time_it_is_taken_back() -> None:
     once, twice = ((0.1, False), (3.2, True)), ((0.1, False), (1.0, True), (1.1, False), (3.2, True))
     failing = [(0.0, 0.5)]
@@ -195,6 +210,12 @@ def test_a_run_in_which_the_fault_did_nothing_is_rejected() -> None:
     run = seen("edge-killed")
     idle = replace(run, happened=replace(run.happened, shown=False))
     assert objections(idle) == ["the fault was not seen to take effect"]
+
+
+def test_a_run_that_ends_before_all_has_to_be_well_is_rejected() -> None:
+    """Nothing fails of which nothing is asked."""
+    assert objections(seen("edge-killed", over=4.5)) == []
+    assert objections(seen("edge-killed", over=5.5)) == ["nothing was due any more 5 s after it was over"]
 
 
 def test_whether_a_process_is_frozen_or_gone_is_seen(tmp_path: Path) -> None:

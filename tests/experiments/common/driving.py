@@ -40,8 +40,9 @@ SHORTEST_SECONDS = 1.0
 class Request:
     """What is asked, and what has to come back. With `key` each POST bears an Idempotency-Key of its own.
 
-    `first` is sent before, by the same caller; `"$name"` in the body becomes what its JSON answer has there, and both are
-    timed as one. `$name` in address, headers and body (there in quotes) is taken from `turns`, one after the other. `keep` names a field of the answer that is written to k6.log (`kept`
+    `$name` in address, headers and body (there in quotes) is taken from `turns`, one after the other. `first`, which may have
+    one of its own, is sent before, by the same caller; what turns leave open becomes what its JSON answer has there, and all
+    are timed as one. `keep` names a field of the answer that is written to k6.log (`kept`
     reads it), after the request was sent again with its key for up to `insist` seconds until it had a final answer.
     """
 

@@ -1,10 +1,10 @@
 // Blocks of load, one after the other or side by side, as a plan (JSON file named by PLAN) lays them out.
 // Open blocks have a rate: request i is due at i / rate, displaced by up to `spread` seconds so that requests come as
 // independent callers' do. Closed ones have users, who ask again as soon as they are answered.
-// A block has one request, or several with weights, which come in exactly that proportion. A request may have one `first`,
-// whose answer fills in what its body leaves open ("$name"), and both count as one; $name in address, headers and body is
-// taken from its `turns`, one after the other; and it may be insisted on: sent again with its key until it gets a final
-// answer, whose field `keep` is then logged.
+// A block has one request, or several with weights, which come in exactly that proportion. $name in address, headers and body
+// (there in quotes) is taken from its `turns`, one after the other. A request may have one `first`, and that one its own:
+// they are sent before it, their answers fill in what turns leave open, and all count as one. And it may be insisted on:
+// sent again with its key until it gets a final answer, whose field `keep` is then logged.
 // Each answer becomes one row of the metric `answer`: how long it took (ms), its block, status, `ok` (0 or 1), and in
 // the metadata which request of the block it was (`i`) and its displacement in ms (`d`). common/answers.py reads them.
 import http from 'k6/http';
@@ -66,6 +66,8 @@ function send(request, body, values, key, patience) {
   return http.request(request.method, written(request.url, values), body, { headers, timeout: `${Math.round(patience * 1000)}ms`, redirects: 0 });
 }
 
+// What is sent before a request, in that order.
+const before = (request) => (request.first ? [...before(request.first), request.first] : []);
 const milliseconds = ({ timings }) => Math.max(timings.blocked, timings.connecting + timings.tls_handshaking) + timings.duration;
 const expected = (request, given) => request.statuses.includes(given.status) && (!request.contains || String(given.body).includes(request.contains));
 
@@ -78,18 +80,18 @@ export default function () {
   if (displaced) sleep(displaced);
   const request = chosen(block.requests, number);
   const key = `${exec.scenario.name}-${plan.id}-${number}`;
-  const values = turnOf(request, number);
-  let body = filled(request.body, values);
+  let values = turnOf(request, number);
   let given, took = 0;
-  if (request.first) {
-    given = send(request.first, filled(request.first.body, values), values, key, block.patience);
-    took = milliseconds(given);
-    if (!expected(request.first, given)) {
+  for (const one of before(request)) {
+    given = send(one, filled(one.body, values), values, key, block.patience);
+    took += milliseconds(given);
+    if (!expected(one, given)) {
       answer.add(took, { ok: '0', status: String(given.status) });
       return;
     }
-    body = filled(body, given.json());
+    values = { ...given.json(), ...values };
   }
+  const body = filled(request.body, values);
   given = send(request, body, values, key, block.patience);
   took += milliseconds(given);
   answer.add(took, { ok: expected(request, given) ? '1' : '0', status: String(given.status) });
@@ -99,7 +101,7 @@ export default function () {
 function insist(block, request, body, values, key, first) {
   const until = Date.now() + request.insist * 1000;
   let given = first, tries = 1;
-  while ((PASSING.includes(given.status) || (given.status === 409 && given.json('code') === 'idempotency_key_in_flight')) && Date.now() < until) {
+  while ((PASSING.includes(given.status) || (given.status === 409 && String(given.json('code')).endsWith('_in_flight'))) && Date.now() < until) {
     sleep(1);
     given = send(request, body, values, key, block.patience);
     tries += 1;

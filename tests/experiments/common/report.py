@@ -14,6 +14,8 @@ from jinja2 import Environment, FileSystemLoader, select_autoescape
 from benchmarks.quantiles import Ratio
 
 TEMPLATES = Path(__file__).parent
+ONE_RUN = 0.1
+"""Of one run there is no interval: what lies within so much of its bound cannot be told."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,21 @@ def at_most(found: Ratio, most: float) -> bool | None:
 def at_least(found: Ratio, least: float) -> bool | None:
     """As `at_most`, of a goal that is to be reached."""
     return None if found.low < least <= found.high else found.low >= least
+
+
+def of_one_run(value: float) -> Ratio:
+    """A figure of one run: it has no interval, so it stands for all that is within ONE_RUN of it."""
+    return Ratio(value, value * (1 - ONE_RUN), value * (1 + ONE_RUN))
+
+
+def each_at_most(values: Sequence[float], most: float) -> bool | None:
+    """Whether a figure is at most `most` in each run; of one run alone what lies near it cannot be told.
+
+    For what is measured: a count of what must not happen at all is exact.
+    """
+    if len(values) == 1:
+        return at_most(of_one_run(values[0]), most)
+    return max(values) <= most
 
 
 def every(*told: bool | None) -> bool | None:

@@ -12,6 +12,7 @@ from localfaas.settings import Settings
 from tests.experiments.common.driving import Block, Request, drive_only, kept
 from tests.experiments.common.experiment import Conclusion, Experiment, Step
 from tests.experiments.common.folder import Folder
+from tests.experiments.common.report import ONE_RUN
 from tests.experiments.failover import plots, results
 from tests.experiments.failover.faults import (
     BY_NAME,
@@ -59,6 +60,7 @@ class Failover(Experiment):
         "A request fails that is not answered with the status and content it should have. It belongs to the moment at which it was due.",
         "A till sale that has no final answer is asked for again with its Idempotency-Key, every second for up to 20 s; only its first answer counts as a request. After each run every acknowledged sale is looked for in the tables, and inventory's invariants are asked for.",
         "Whether a replica is in the rotation is what the edge's Admin API says of it; a process is back when supervisord calls another one running, which is never before it has lived for a second.",
+        f"Of one run of a fault, a time in the rotation or out of it within {ONE_RUN:.0%} of its bound cannot be told; what fails is counted, and exact.",
     )
 
     def options(self, parser: argparse.ArgumentParser) -> None:

@@ -26,7 +26,8 @@ POLL_SECONDS = 0.1
 SLOW_SECONDS = 2.0
 GET_CART, POST_CART, GET_PRODUCT, TILL_SALE = "GET cart", "POST cart", "GET product", "till sale"
 CHECKOUT, PAGE, MOVEMENT = "checkout", "page", "movement"
-"""Asked by the experiment `trust` alone."""
+SIGN_IN, REPORT, CANCEL = "sign-in", "report", "cancel"
+"""These two lines are asked by the experiment `trust` alone."""
 FLOWS = (GET_CART, POST_CART, GET_PRODUCT, TILL_SALE)
 ALL_BUT_POST_CART = tuple(flow for flow in FLOWS if flow != POST_CART)
 

@@ -14,18 +14,18 @@ from matplotlib.colors import LogNorm, PowerNorm
 
 from benchmarks.quantiles import quantile
 from tests.experiments.common.answers import Answers
-from tests.experiments.failover.faults import CHECKOUT, FLOWS, MOVEMENT, PAGE
+from tests.experiments.failover.faults import CANCEL, CHECKOUT, FLOWS, MOVEMENT, PAGE, REPORT, SIGN_IN
 from tests.experiments.failover.results import ByFault
 from tests.experiments.failover.seen import Seen
 
 BIN_SECONDS = 0.5
 COLOURS = dict(
     zip(
-        (*FLOWS, CHECKOUT, PAGE, MOVEMENT),
-        ("#3274d9", "#7b4fb5", "#37a06a", "#e0a030", "#c0392b", "#95a5a6", "#16a085"),
+        (*FLOWS, CHECKOUT, PAGE, MOVEMENT, SIGN_IN, REPORT, CANCEL),
+        ("#3274d9", "#7b4fb5", "#37a06a", "#e0a030", "#c0392b", "#95a5a6", "#16a085", "#d35400", "#5d4037", "#e377c2"),
         strict=True,
     )
-)
+)  # fmt: skip
 KINDS = {500: "#c0392b", 502: "#e67e22", 503: "#f1c40f", 504: "#8e44ad", 0: "#2c3e50", 429: "#7f8c8d"}
 OTHER = "#95a5a6"
 OVERVIEW = (-3.0, 10.0)

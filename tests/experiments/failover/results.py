@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from benchmarks.quantiles import Ratio
 from tests.experiments.common.intervals import interval, said
-from tests.experiments.common.report import Figure, Table, Verdict
+from tests.experiments.common.report import Figure, Table, Verdict, each_at_most, every
 from tests.experiments.failover.faults import FAULTS, POST_CART, Fault
 from tests.experiments.failover.seen import BACK_SECONDS, Seen, p99_of
 
@@ -80,7 +80,7 @@ def _rotation(fault: Fault, runs: Sequence[Seen]) -> Verdict:
     """A process that has to start is given that time."""
     most = IN_SECONDS + (0.0 if fault.end else START_SECONDS)
     left, back = _left(runs), _back(runs)
-    in_time = _all_within(left, OUT_SECONDS) and _all_within(back, most)
+    in_time = every(_all_within(left, OUT_SECONDS), _all_within(back, most))
     return Verdict(
         f"{fault.title}: it leaves the rotation within {OUT_SECONDS:g} s and is back within {most:g} s",
         f"left after {_seconds(left)}, back after {_seconds(back)}",
@@ -99,8 +99,9 @@ def _back(runs: Sequence[Seen]) -> list[float | None]:
     ]
 
 
-def _all_within(moments: Sequence[float | None], most: float) -> bool:
-    return all(one is not None and one <= most for one in moments)
+def _all_within(moments: Sequence[float | None], most: float) -> bool | None:
+    known = [one for one in moments if one is not None]
+    return each_at_most(known, most) if len(known) == len(moments) else False
 
 
 def _seconds(moments: Sequence[float | None]) -> str:
@@ -226,6 +227,8 @@ def _by_flow(seen: ByFault) -> Table:
     for fault, runs in seen.items():
         for flow in fault.flows:
             costs = [one.cost(flow) for one in runs if flow in one.flows]
+            if not costs:
+                continue
             kinds: Counter[str] = sum((Counter(cost.failed) for cost in costs), Counter())
             rows.append(
                 [

@@ -12,7 +12,7 @@ from benchmarks.quantiles import Ratio, block_quantile
 from tests.experiments.common.answers import Answers, joined
 from tests.experiments.common.driving import load
 from tests.experiments.common.folder import Folder
-from tests.experiments.common.validity import IN_TENTHS
+from tests.experiments.common.validity import IN_TENTHS, Limits
 from tests.experiments.failover.faults import BY_NAME, Fault, Happened
 
 BACK_SECONDS = 5.0
@@ -122,8 +122,8 @@ def parts_of(answers: Answers, happened: Happened) -> dict[str, Answers]:
     }
 
 
-def read(folder: Folder, by_name: Mapping[str, Fault] = BY_NAME) -> Seen:
-    driven = load(folder, WITH_FAULTS)
+def read(folder: Folder, by_name: Mapping[str, Fault] = BY_NAME, limits: Limits = WITH_FAULTS) -> Seen:
+    driven = load(folder, limits)
     about = folder.read("fault.json")
     fault = by_name[about.pop("fault")]
     turns = [(at, inside) for at, inside in about.pop("turns")]
@@ -139,6 +139,8 @@ def objections(seen: Seen) -> list[str]:
         return [*found, "nothing happened"]
     if not seen.happened.shown:
         found.append("the fault was not seen to take effect")
+    if not len(seen.all.after(seen.happened.over + BACK_SECONDS)):
+        found.append(f"nothing was due any more {BACK_SECONDS:g} s after it was over")
     early = seen.all.where(seen.all.ended < seen.happened.at)
     if wrong := int(np.sum(~early.ok)):
         found.append(f"{wrong} requests failed before anything had happened")

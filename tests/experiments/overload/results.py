@@ -5,8 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
-from benchmarks.quantiles import Ratio
-from tests.experiments.common.report import Figure, Table, Verdict, at_least, at_most, every
+from tests.experiments.common.report import (
+    ONE_RUN,
+    Figure,
+    Table,
+    Verdict,
+    at_least,
+    at_most,
+    every,
+    of_one_run,
+)
 from tests.experiments.overload.seen import Seen
 
 KEPT_SHARE = 0.8
@@ -15,8 +23,6 @@ LEAST_TIMES = 3.0
 REFUSED_SECONDS = 1.0
 BACK_SECONDS = 5.0
 MOST_GROWTH = 1.5
-ONE_RUN = 0.1
-"""There is one run, so no interval: what lies within so much of its bound cannot be told."""
 
 
 def verdicts(seen: Sequence[Seen]) -> list[Verdict]:
@@ -36,7 +42,7 @@ def _about(one: Seen) -> Iterator[Verdict]:
     yield Verdict(
         f"{name}: at {LEAST_TIMES:g} to {one.times:g} times the knee at least {KEPT_SHARE:.0%} of the knee's right answers",
         f"{share:.0%}: {one.useful:.0f} of {one.knee:.0f} a second, with {one.offered:.0f} a second sent",
-        at_least(_about_so(share), KEPT_SHARE),
+        at_least(of_one_run(share), KEPT_SHARE),
     )
     yield Verdict(
         f"{name}: what is not done is refused, 429 or 503, and nothing times out or breaks",
@@ -46,7 +52,7 @@ def _about(one: Seen) -> Iterator[Verdict]:
     yield Verdict(
         f"{name}: who is refused knows it within {REFUSED_SECONDS:g} s (p99)",
         f"{one.refused_p99:.2f} s, of {len(one.refused):,}",
-        at_most(_about_so(one.refused_p99), REFUSED_SECONDS) if len(one.refused) else None,
+        at_most(of_one_run(one.refused_p99), REFUSED_SECONDS) if len(one.refused) else None,
     )
     refused = sum(told.status in (429, 503) for told in one.told)
     yield Verdict(
@@ -57,17 +63,13 @@ def _about(one: Seen) -> Iterator[Verdict]:
     yield Verdict(
         f"{name}: no more in flight than there is to be, and memory stays within {MOST_GROWTH:g} times",
         f"at most {one.most_in_flight:,} of {one.limit:,} in flight; {one.grown:.2f} times the memory",
-        every(one.most_in_flight <= one.limit, at_most(_about_so(one.grown), MOST_GROWTH)),
+        every(one.most_in_flight <= one.limit, at_most(of_one_run(one.grown), MOST_GROWTH)),
     )
     yield Verdict(
         f"{name}: {BACK_SECONDS:g} s after it all is as before, at half of the knee",
         f"after {one.recovered:.1f} s",
-        at_most(_about_so(one.recovered), BACK_SECONDS),
+        at_most(of_one_run(one.recovered), BACK_SECONDS),
     )
-
-
-def _about_so(value: float) -> Ratio:
-    return Ratio(value, value * (1 - ONE_RUN), value * (1 + ONE_RUN))
 
 
 def figures(seen: Sequence[Seen]) -> list[Figure]:

@@ -48,9 +48,9 @@ class Drift:
         return False if self.slope.low > self.bound else None
 
 
-def share(programs: int) -> float:
-    """Of ALLOWED, what each interval has: one for each measure of each program, and one for the p99."""
-    return ALLOWED / (programs * len(MEASURES) + 1)
+def share(programs: int, actions: int) -> float:
+    """Of ALLOWED, what each interval has: one for each measure of each program, and one for the p99 of each action."""
+    return ALLOWED / (programs * len(MEASURES) + actions)
 
 
 def slope_of(at: Sequence[float], values: Sequence[float], allowed: float) -> Ratio:
@@ -61,17 +61,13 @@ def slope_of(at: Sequence[float], values: Sequence[float], allowed: float) -> Ra
     return Ratio(*(float(value) for value in (found.slope, found.low_slope, found.high_slope)))
 
 
-def of_programs(held: Sequence[Held], settle_seconds: float) -> list[Drift]:
+def of_programs(held: Sequence[Held], settle_seconds: float, allowed: float) -> list[Drift]:
     """By measure and program, over the longest life of each, without its first `settle_seconds`."""
     lives = {
         program: longest_life(held, program, settle_seconds)
         for program in dict.fromkeys(one.program for one in held)
     }
-    return [
-        _drift(program, measure, its, share(len(lives)))
-        for measure in MEASURES
-        for program, its in lives.items()
-    ]
+    return [_drift(program, measure, its, allowed) for measure in MEASURES for program, its in lives.items()]
 
 
 def longest_life(held: Sequence[Held], program: str, settle_seconds: float) -> list[Held]:

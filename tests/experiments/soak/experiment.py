@@ -12,15 +12,17 @@ from benchmarks.own_platform import own_platform
 from benchmarks.report import whole_number
 from localfaas.settings import Settings
 from localfaas.supervisor import Supervisor
+from tests.experiments.common.answers import JITTER_SECONDS
 from tests.experiments.common.driving import Block, Request, drive_only, kept
 from tests.experiments.common.experiment import Conclusion, Experiment, Step
 from tests.experiments.common.folder import Folder
 from tests.experiments.common.journey import requests_of_a_visit
 from tests.experiments.common.shop import FUNCTIONS, Shop
+from tests.experiments.common.validity import MOST_LEFT_OUT, Limits
 from tests.experiments.soak import reckoning, results
 from tests.experiments.soak.faults import KINDS, Faults, moments
 from tests.experiments.soak.plots import draw_soak
-from tests.experiments.soak.seen import read
+from tests.experiments.soak.seen import WITH_FAULTS, read
 from tests.experiments.soak.watching import Watching
 
 SHORT_MINUTES, FULL_MINUTES = 10, 60
@@ -55,7 +57,9 @@ class Soak(Experiment):
         f"Faults in turn: {', '.join(KINDS)}. A replica, the gateway and the edge are killed with SIGKILL; PostgreSQL is stopped and started. Nobody helps.",
         f"{REPLICAS} replicas of each function; scaling by alerts is off, so that the processes stay the same.",
         "Each program's memory (anonymous and shared, by PSS: pages of files depend on who else maps them), descriptors, threads and TCP connections are read every few seconds; of each, the longest life between two deaths counts, without its first minutes.",
+        "The p99 of each action is taken over windows of a minute (15 s in a run of half an hour or less) that no fault and no hypervisor had a part in; in one with fewer than a hundred requests it is the slowest.",
         "Drift an hour: Theil and Sen's slope with its interval (scipy), all intervals together to 95 % (Bonferroni). No drift: the interval is below the bound; drifts: it is above; else it cannot be told.",
+        f"A run as long as this is not made again: where more than {WITH_FAULTS.late_share:.0%} of the requests left over {1000 * (WITH_FAULTS.late_seconds or 0):g} ms late, or the hypervisor had a part in more than {MOST_LEFT_OUT:.0%} of the windows, its rounds, failures and p99 cannot be told; the p99 neither where more than {Limits().late_share:.0%} of those away from faults left over {1000 * JITTER_SECONDS:g} ms late. The books and what programs hold stand.",
         "At the end, once maintenance has finished what was interrupted, the answers are held to the tables: documents by their keys, stock, its ledger, money, and the provider's ledger.",
     )
 

@@ -24,7 +24,7 @@ def draw_soak(path: Path, seen: Seen) -> tuple[str, Path]:
     grid[0].plot(minutes, [one.rate for one in seen.windows], color="#3274d9", drawstyle="steps-mid")
     grid[1].plot(minutes, [one.wrong for one in seen.windows], color="#c0392b", drawstyle="steps-mid")
     grid[2].plot(minutes, [one.p99 * 1000 for one in seen.windows], color="#3274d9", linewidth=0.8)
-    quiet = [one for one in seen.windows if not one.near_fault]
+    quiet = [one for one in seen.windows if one.quiet]
     grid[2].plot(
         [one.at / 60 for one in quiet],
         [one.p99 * 1000 for one in quiet],
@@ -43,7 +43,7 @@ def draw_soak(path: Path, seen: Seen) -> tuple[str, Path]:
     labels = (
         "requests/s",
         "wrong answers/s",
-        "p99, ms",
+        "p99 of all, ms",
         "memory of its own, MB",
         "descriptors",
         "TCP connections",

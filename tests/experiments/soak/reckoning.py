@@ -41,12 +41,16 @@ class Ledgers:
     sales: Sequence[Document]
     orders: Sequence[Document]
     units: Mapping[str, Mapping[str, int]]
-    """By location: `on_hand`, `ledger`, `received`, `sold` by its documents' lines, `reserved`."""
+    """By location: `on_hand`, `ledger`, `received`, `sold` by its documents' lines, `returned` of those, `reserved`."""
     captured_cents: int
     tendered_cents: int
     unsettled: int
     wrong: Mapping[str, int]
     """By what must hold, how many rows say otherwise (tests/support/webshop.py)."""
+    refunded_cents: int = 0
+    """By orders, for what was cancelled."""
+    given_back_cents: int = 0
+    """By the provider."""
 
 
 def differences(
@@ -92,10 +96,10 @@ def _documents(kind: str, kept: Sequence[Kept], there: Sequence[Document], unans
 def _stock(units: Mapping[str, Mapping[str, int]]) -> list[str]:
     found = []
     for place, its in units.items():
-        left = its["received"] - its["sold"]
+        left = its["received"] - its["sold"] + its.get("returned", 0)
         if not its["on_hand"] == its["ledger"] == left:
             found.append(
-                f"{place} has {its['on_hand']}, its ledger {its['ledger']}, and received less sold is {left}"
+                f"{place} has {its['on_hand']}, its ledger {its['ledger']}, and received less sold, with what came back, is {left}"
             )
         if its["reserved"]:
             found.append(f"{its['reserved']} in {place} are still promised")
@@ -113,6 +117,10 @@ def _money(books: Ledgers) -> list[str]:
     found = []
     if ordered != books.captured_cents:
         found.append(f"orders come to {ordered} cents, and the provider has captured {books.captured_cents}")
+    if books.refunded_cents != books.given_back_cents:
+        found.append(
+            f"orders have refunded {books.refunded_cents} cents, and the provider has given back {books.given_back_cents}"
+        )
     if sold != books.tendered_cents:
         found.append(f"sales come to {sold} cents, and {books.tendered_cents} were tendered")
     return found
@@ -137,13 +145,17 @@ def settled(settings: Settings) -> int:
 def read(settings: Settings) -> Ledgers:
     """Wait until all is settled, and read."""
     unsettled = settled(settings)
-    [(captured, tendered)] = _select(settings, _MONEY)
+    [(captured, tendered, refunded, given_back)] = _select(settings, _MONEY)
     return Ledgers(
         [Document(*row) for row in _select(settings, _SALES)],
         [Document(*row) for row in _select(settings, _ORDERS)],
         {
             place: dict(
-                zip(("on_hand", "reserved", "ledger", "received", "sold"), map(int, rest), strict=True)
+                zip(
+                    ("on_hand", "reserved", "ledger", "received", "sold", "returned"),
+                    map(int, rest),
+                    strict=True,
+                )
             )
             for place, *rest in _select(settings, _UNITS)
         },
@@ -151,6 +163,8 @@ def read(settings: Settings) -> Ledgers:
         int(tendered),
         unsettled,
         {name: len(_select(settings, statement)) for name, statement in BOOKS.items()},
+        int(refunded),
+        int(given_back),
     )
 
 
@@ -163,6 +177,7 @@ def _select(settings: Settings, statement: str) -> list[tuple[Any, ...]]:
 _UNSETTLED = """
 SELECT (SELECT count(*) FROM checkout.checkouts WHERE settled_at IS NULL)
      + (SELECT count(*) FROM sales.sales WHERE status IN ('pending', 'undoing', 'voiding'))
+     + (SELECT count(*) FROM orders.orders WHERE status = 'cancelled' AND paid_at IS NOT NULL)
 """
 _SALES = """
 SELECT sale_id::text, substring(request FROM '[^ ]+$'), total_cents FROM sales.sales
@@ -175,7 +190,9 @@ WHERE paid_at IS NOT NULL
 """
 _MONEY = """
 SELECT (SELECT coalesce(sum(amount_cents), 0) FROM payments.ledger WHERE kind = 'captured'),
-       (SELECT coalesce(sum(amount_cents), 0) FROM sales.tenders JOIN sales.sales USING (sale_id) WHERE status = 'complete')
+       (SELECT coalesce(sum(amount_cents), 0) FROM sales.tenders JOIN sales.sales USING (sale_id) WHERE status = 'complete'),
+       (SELECT coalesce(sum(refunded_cents), 0) FROM orders.orders),
+       (SELECT coalesce(sum(amount_cents), 0) FROM payments.ledger WHERE kind = 'refunded')
 """
 _UNITS = f"""
 WITH sold AS (
@@ -186,12 +203,17 @@ WITH sold AS (
     SELECT location, sum(quantity)
     FROM orders.order_lines JOIN orders.orders USING (order_id)
     WHERE paid_at IS NOT NULL AND sku LIKE '{GOODS}' GROUP BY location
+), returned AS (
+    SELECT location, sum(quantity) AS quantity
+    FROM orders.order_lines JOIN orders.orders USING (order_id)
+    WHERE restocked_at IS NOT NULL AND sku LIKE '{GOODS}' GROUP BY location
 ), moved AS (
     SELECT location, sum(quantity) AS ledger, sum(quantity) FILTER (WHERE kind = 'receipt') AS received
     FROM inventory.ledger WHERE sku LIKE '{GOODS}' GROUP BY location
 )
 SELECT location, sum(on_hand), sum(reserved), min(ledger), min(received),
-    coalesce((SELECT sum(quantity) FROM sold WHERE sold.location = stock.location), 0)
+    coalesce((SELECT sum(quantity) FROM sold WHERE sold.location = stock.location), 0),
+    coalesce((SELECT sum(quantity) FROM returned WHERE returned.location = stock.location), 0)
 FROM inventory.stock JOIN moved USING (location)
 WHERE sku LIKE '{GOODS}' GROUP BY location
 """

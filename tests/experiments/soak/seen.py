@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from benchmarks.quantiles import quantile
 from tests.experiments.common.answers import Answers, joined
+from tests.experiments.common.clocks import Ticks
 from tests.experiments.common.driving import Kept, load
 from tests.experiments.common.folder import Folder
-from tests.experiments.common.validity import Limits
+from tests.experiments.common.validity import IN_TENTHS, Limits, late, left_out, objections
 from tests.experiments.soak import watching
 from tests.experiments.soak.drift import Drift, of_programs, share, slope_of
 from tests.experiments.soak.faults import Fault
 from tests.experiments.soak.reckoning import PASSING, Document, Ledgers, differences
 from tests.experiments.soak.watching import Held
 
-WITH_FAULTS = Limits(late_seconds=None, wrong_answers=None, dropped=None)
+WITH_FAULTS = replace(IN_TENTHS, wrong_answers=None, dropped=None)
 BEFORE_SECONDS = 5.0
 """What was due so long before a fault may have met it: as long as a request has."""
 AFTER_SECONDS = 10.0
 """After the program was there again; health checks and pools take a while to believe it."""
 P99_MOST = 0.25
-"""What the p99 may grow in an hour, as a share of itself."""
+"""What the p99 of an action may grow in an hour, as a share of itself."""
 ACKNOWLEDGED = {"sales": "till_sale", "orders": "checkout"}
+Parts = Sequence[Mapping[str, Answers]]
+"""By window of the run, the answers of each action that has some in it."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,15 @@ class Window:
     rate: float
     wrong: float
     p99: float
+    p99_of: Mapping[str, float]
+    """By action; of fewer than a hundred requests it is the slowest."""
     near_fault: bool
+    disturbed: bool
+    """The hypervisor had a part in it."""
+
+    @property
+    def quiet(self) -> bool:
+        return not (self.near_fault or self.disturbed)
 
 
 @dataclass(frozen=True)
@@ -55,6 +66,12 @@ class Seen:
     differences: Mapping[str, Sequence[str]]
     dropped: int
     rejected: Sequence[str]
+    """Why what it says of the answers may not be believed."""
+
+    @property
+    def late_away(self) -> list[str]:
+        """Why its p99 may not be believed: it is told to milliseconds, and away from faults none keeps k6 from sending."""
+        return late([one.where(~near(one.due, self.faults)) for one in self.arms.values()], Limits())
 
     @property
     def all(self) -> Answers:
@@ -75,14 +92,14 @@ def read(folder: Folder, chosen: Mapping[str, Any]) -> Seen:
     its = [Kept(**one) for one in folder.read("kept.json")]
     books = _ledgers(folder.read("books.json"))
     held = watching.read(folder.path / "held.csv")
-    everything = joined(list(arms.values()))
-    began = float(everything.due.min())
-    windows = windows_of(everything, faults, chosen["window_seconds"])
+    parts = cut(arms, chosen["window_seconds"])
+    disturbed, rejected = judged(parts, driven.ticks)
+    windows = windows_of(parts, faults, chosen["window_seconds"], disturbed)
     settle = chosen["settle_seconds"]
-    allowed = share(len({one.program for one in held}))
+    allowed = share(len({one.program for one in held}), len(arms))
     drifts = [
-        *of_programs(held, settle),
-        _drift_of_p99([one for one in windows if one.at >= settle], allowed),
+        *of_programs(held, settle, allowed),
+        *of_answers([one for one in windows if one.at >= settle], list(arms), allowed),
     ]
     by_kind = {kind: [one for one in its if one.arm == arm] for kind, arm in ACKNOWLEDGED.items()}
     # Of what has no final answer, nobody knows; it may be there or not, but only so often.
@@ -91,9 +108,10 @@ def read(folder: Folder, chosen: Mapping[str, Any]) -> Seen:
         for kind, arm in ACKNOWLEDGED.items()
     }
     return Seen(
-        began, arms, its, faults, held, windows, drifts, books, bool(folder.read("invariants.json")["holds"]),
+        float(joined(list(arms.values())).due.min()), arms, its, faults, held, windows, drifts, books,
+        bool(folder.read("invariants.json")["holds"]),
         differences(by_kind["sales"], by_kind["orders"], unanswered, books),
-        folder.read("blocks.json")["dropped"], driven.rejected,
+        folder.read("blocks.json")["dropped"], rejected,
     )  # fmt: skip
 
 
@@ -111,28 +129,55 @@ def near(due: np.ndarray[Any, Any], faults: Sequence[Fault]) -> np.ndarray[Any, 
     return found
 
 
-def windows_of(answers: Answers, faults: Sequence[Fault], seconds: float) -> list[Window]:
-    began = float(answers.due.min())
-    found = []
-    for place in range(int(np.ptp(answers.due) // seconds)):
+def cut(arms: Mapping[str, Answers], seconds: float) -> Parts:
+    """By window of `seconds`, without what is left of the last."""
+    began = min(float(one.due.min()) for one in arms.values())
+    lasts = max(float(one.due.max()) for one in arms.values()) - began
+    windows = []
+    for place in range(int(lasts // seconds)):
         start = began + place * seconds
-        within = answers.between(start, start + seconds)
-        if len(within):
+        within = {arm: one.between(start, start + seconds) for arm, one in arms.items()}
+        windows.append({arm: one for arm, one in within.items() if len(one)})
+    return windows
+
+
+def judged(parts: Parts, ticks: Ticks) -> tuple[Container[int], list[str]]:
+    """The windows that the hypervisor had a part in, and what speaks against the whole run, where windows are its rounds."""
+    blocks = {f"{place} {arm}": one for place, window in enumerate(parts) for arm, one in window.items()}
+    rounds = {name: int(name.partition(" ")[0]) for name in blocks}
+    disturbed = left_out(blocks, rounds, ticks, WITH_FAULTS)
+    return disturbed, objections(blocks, 0, ticks, WITH_FAULTS, open_blocks=blocks, rounds=rounds)
+
+
+def windows_of(
+    parts: Parts, faults: Sequence[Fault], seconds: float, disturbed: Container[int] = ()
+) -> list[Window]:
+    found = []
+    for place, window in enumerate(parts):
+        if window:
+            within = joined(list(window.values()))
             found.append(
                 Window(
                     (place + 0.5) * seconds,
                     len(within) / seconds,
                     float(np.sum(~within.ok)) / seconds,
                     quantile(within.seconds, 0.99),
+                    {arm: quantile(one.seconds, 0.99) for arm, one in window.items()},
                     bool(near(within.due, faults).any()),
+                    place in disturbed,
                 )
             )
     return found
 
 
-def _drift_of_p99(windows: Sequence[Window], allowed: float) -> Drift:
-    quiet = [one for one in windows if not one.near_fault]
-    values = [one.p99 for one in quiet]
+def of_answers(windows: Sequence[Window], actions: Sequence[str], allowed: float) -> list[Drift]:
+    """Of each action's p99: of all together, that of the slowest action would hide the others."""
+    return [_drift_of_p99([one for one in windows if one.quiet], action, allowed) for action in actions]
+
+
+def _drift_of_p99(quiet: Sequence[Window], action: str, allowed: float) -> Drift:
+    its = [one for one in quiet if action in one.p99_of]
+    values = [one.p99_of[action] for one in its]
     holds = float(np.median(values)) if values else math.nan
-    slope = slope_of([one.at for one in quiet], values, allowed)
-    return Drift("all requests", "p99", holds, slope, P99_MOST * holds)
+    slope = slope_of([one.at for one in its], values, allowed)
+    return Drift(action, "p99", holds, slope, P99_MOST * holds)

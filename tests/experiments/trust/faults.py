@@ -1,4 +1,4 @@
-"""Faults beside failover's: of the lines between the parts, of PostgreSQL's means, of every other process, and of all at once."""
+"""Hard faults: of the lines between the parts, of PostgreSQL's means, of every process, and of all at once."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,20 +23,32 @@ from localfaas.supervisor import Supervisor, SupervisorError
 from localfaas.up import admin_url
 from tests.experiments.common.platforms import localfaas
 from tests.experiments.failover.faults import (
+    CANCEL,
     CHECKOUT,
     GET_CART,
     GET_PRODUCT,
     MOVEMENT,
     PAGE,
     POST_CART,
+    REPORT,
+    SIGN_IN,
     TILL_SALE,
     Fault,
     Program,
 )
+from tests.experiments.failover.seen import BACK_SECONDS
 from tests.experiments.failover.stage import all_is_well
 from tests.support.bad_network import BadNetwork
 
-FLOWS = (GET_CART, POST_CART, GET_PRODUCT, TILL_SALE, CHECKOUT, PAGE, MOVEMENT)
+MANY = (GET_CART, POST_CART, GET_PRODUCT, TILL_SALE, CHECKOUT, PAGE, MOVEMENT)
+NEEDS: Mapping[str, Sequence[str]] = {
+    SIGN_IN: ("customers",),
+    REPORT: ("reports",),
+    CANCEL: ("cart", "products", "inventory", "orders", "checkout", "payments", "calls"),
+}
+"""Of flows that are few and take long, so that of a p99 with others they would be all: whom each needs beside the edge, the
+gateway and PostgreSQL."""
+FLOWS = (*MANY, *NEEDS)
 SLOW_SECONDS = 0.05
 BRIEF_SECONDS, SILENT_SECONDS = 3.0, 5.0
 POSTGRES, GATEWAY, PAYMENTS = "PostgreSQL", "the gateway", "the payment provider"
@@ -56,13 +68,20 @@ class Hard(Fault):
     line: str = ""
     """The server whose line it is, where it is one's."""
     others: Sequence[str] = ()
-    """Flows that have no need of what falls sick: none of them fails, and their p99 stays."""
+    """Flows that have no need of what falls sick: none of them fails, nor of those that it spares, and their p99 stays."""
     help_seconds: float = 0.0
     """How long making it well again may take, where that is more than a moment."""
+    ends: str = "it is over"
+    """When it counts as over, in words."""
 
     @property
     def flows(self) -> Sequence[str]:
         return FLOWS
+
+    @property
+    def goal(self) -> str:
+        """What it is held to, in words."""
+        return f"{self.title}: {BACK_SECONDS:g} s after {self.ends} nothing fails any more"
 
 
 @dataclass(frozen=True)
@@ -137,6 +156,9 @@ class Everything:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
 
+    def kill_supervisor(self) -> None:
+        os.kill(supervisor_of(self.settings), signal.SIGKILL)
+
     def up(self) -> None:
         localfaas(self.settings, "up")
         Supervisor(self.settings).stop("alertmanager")
@@ -205,7 +227,12 @@ def _as_superuser(settings: Settings, *statements: str) -> Sequence[Any]:
 
 
 def all_but(*flows: str) -> tuple[str, ...]:
-    return tuple(flow for flow in FLOWS if flow not in flows)
+    return tuple(flow for flow in MANY if flow not in flows)
+
+
+def without_need_of(part: str) -> tuple[str, ...]:
+    """The flows of NEEDS that do without it."""
+    return tuple(flow for flow, needs in NEEDS.items() if part not in {"edge", "gateway", "postgres", *needs})
 
 
 def _on_lines() -> Iterator[Hard]:
@@ -224,7 +251,8 @@ def _on_lines() -> Iterator[Hard]:
         ):
             yield Hard(
                 f"{short}-{word}", f"the line to {server} {title} for {seconds:g} s", short, begin, _mend,
-                hold_seconds=seconds, replaced=False, line=server, others=others, shows=Line.is_touched,
+                hold_seconds=seconds, spares=without_need_of(short), replaced=False, line=server, others=others,
+                shows=Line.is_touched,
             )  # fmt: skip
 
 
@@ -249,8 +277,9 @@ def _mend(line: Line) -> None:
 
 
 def _on_processes() -> Iterator[Hard]:
-    """Each frozen for a while, ended in order, and killed; those that nobody asks meanwhile are killed alone."""
+    """Each frozen for a while, ended in order, and killed; those that nobody waits for are killed alone."""
     for program, title, others in (
+        ("cart-", "one of three carts", all_but(GET_CART, POST_CART, CHECKOUT)),
         # Carts are shown at prices that products is asked for, within a time.
         ("products-", "the only replica of products", (PAGE,)),
         ("inventory-", "the only replica of inventory", (GET_CART, POST_CART, GET_PRODUCT, PAGE)),
@@ -259,30 +288,40 @@ def _on_processes() -> Iterator[Hard]:
         ("checkout-", "the only replica of checkout", all_but(CHECKOUT)),
         ("payments-", "the payment provider", all_but(CHECKOUT)),
         ("site-", "the only replica of site", all_but(PAGE)),
+        ("customers-", "the only replica of customers", MANY),
+        ("reports-", "the only replica of reports", MANY),
         ("gateway", "function gateway", ()),
         ("edge", "edge", ()),
         ("postgres", "PostgreSQL", (PAGE,)),
-        ("api", "API", FLOWS),
-        ("prometheus", "Prometheus", FLOWS),
+        ("api", "API", MANY),
+        ("prometheus", "Prometheus", MANY),
     ):
         name = program.removesuffix("-")
+        spares = without_need_of(name)
         yield Hard(
             f"{name}-frozen", f"{title} frozen for {BRIEF_SECONDS:g} s (SIGSTOP)", program,
-            _all_of(signal.SIGSTOP), _all_of(signal.SIGCONT), hold_seconds=BRIEF_SECONDS, replaced=False, others=others,
-            shows=Program.is_frozen,
+            _all_of(signal.SIGSTOP), _all_of(signal.SIGCONT), hold_seconds=BRIEF_SECONDS, spares=spares, replaced=False,
+            others=others, shows=Program.is_frozen,
         )  # fmt: skip
         # SIGTERM has PostgreSQL wait until the last client has left; what ends it in order is SIGINT.
         ends = signal.SIGINT if program == "postgres" else signal.SIGTERM
-        yield Hard(f"{name}-ended", f"{title} ended ({ends.name})", program, _given(ends), others=others)
+        ended = f"{title} ended ({ends.name})"
+        yield Hard(f"{name}-ended", ended, program, _given(ends), spares=spares, others=others)
         yield _killed(program, title, others)
-    for program in ("customers-", "reports-", "maintenance-", "dashboards"):
-        only = "the only replica of " if program.endswith("-") else ""
-        yield _killed(program, f"{only}{program.removesuffix('-')}", FLOWS)
+    for program, title in (
+        ("maintenance-", "the only replica of maintenance"),
+        ("dashboards", "dashboards"),
+        ("postgres-exporter", "the exporter of PostgreSQL's metrics"),
+    ):
+        yield _killed(program, title, MANY)
 
 
 def _killed(program: str, title: str, others: Sequence[str]) -> Hard:
-    name = f"{program.removesuffix('-')}-killed"
-    return Hard(name, f"{title} killed (SIGKILL)", program, _given(signal.SIGKILL), others=others)
+    name = program.removesuffix("-")
+    return Hard(
+        f"{name}-killed", f"{title} killed (SIGKILL)", program, _given(signal.SIGKILL), spares=without_need_of(name),
+        others=others,
+    )  # fmt: skip
 
 
 def _given(number: signal.Signals) -> Callable[[Program], None]:
@@ -304,10 +343,16 @@ FAULTS: Sequence[Hard] = (
         hold_seconds=10.0, others=(PAGE,),
     ),
     *_on_processes(),
+    # Everything runs on without it, until `up` begins anew.
+    Hard(
+        "supervisord-killed", f"supervisord alone killed (SIGKILL), and `up` {BRIEF_SECONDS:g} s later", "supervisord",
+        Everything.kill_supervisor, Everything.up, hold_seconds=BRIEF_SECONDS, help_seconds=UP_SECONDS,
+        ends="`up` has returned", shows=Everything.is_away,
+    ),
     # After a second, so that nothing of it is left running.
     Hard(
         ALL_KILLED, "every process killed at once, and `up` a second later", "all", Everything.kill, Everything.up,
-        hold_seconds=1.0, help_seconds=UP_SECONDS, shows=Everything.is_away,
+        hold_seconds=1.0, help_seconds=UP_SECONDS, ends="`up` has returned", shows=Everything.is_away,
     ),
 )  # fmt: skip
 BY_NAME: dict[str, Hard] = {fault.name: fault for fault in FAULTS}

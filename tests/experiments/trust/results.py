@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from benchmarks.quantiles import Ratio, pooled, quantile_interval
-from tests.experiments.common.answers import Floats, joined
+import numpy as np
+from scipy import stats
+
+from benchmarks.quantiles import LEVEL, Ratio, pooled, quantile
+from tests.experiments.common.answers import Floats
 from tests.experiments.common.folder import Folder
 from tests.experiments.common.intervals import interval, said
-from tests.experiments.common.report import Figure, Table, Verdict, at_most, every
+from tests.experiments.common.report import Figure, Table, Verdict, at_most, each_at_most, every
 from tests.experiments.failover import results as failover
 from tests.experiments.failover import seen as failover_seen
-from tests.experiments.failover.faults import Fault
-from tests.experiments.failover.seen import BACK_SECONDS, Seen
+from tests.experiments.failover.faults import CANCEL, Fault
+from tests.experiments.failover.seen import BACK_SECONDS, WITH_FAULTS, Seen
 from tests.experiments.trust.faults import BY_NAME, FAULTS, SETTLED_SECONDS, Hard
 
 MOST_AMPLIFICATION = 1.1
 MOST_SLOWER = 1.2
+WHILE_ALL_STARTS = replace(WITH_FAULTS, late_seconds=None, dropped=None)
+"""The client has hardly a processor then, and its requests pile up: that is what is told."""
 
 
 @dataclass(frozen=True)
@@ -43,43 +49,59 @@ class Tried(Seen):
     @property
     def of_others(self) -> tuple[Floats, Floats] | None:
         """How long the others took meanwhile and in as long a calm just before, in seconds; None where either is unknown."""
-        its = [self.flows[flow] for flow in self.hard.others if flow in self.flows]
-        if not its:
-            return None
-        answers = joined(its)
-        over = self.happened.over + BACK_SECONDS
+        during = self._seconds(self.hard.others, self.happened.at, self.happened.over + BACK_SECONDS)
+        calm = self.calm(self.hard.others)
+        return (during, calm) if len(calm) and len(during) else None
+
+    def calm(self, flows: Sequence[str]) -> Floats:
+        """How long these took in the calm before the fault, as long as what is judged after it; seconds."""
         until = self.happened.at - SETTLED_SECONDS
-        calm = answers.between(until - (over - self.happened.at), until)
-        during = answers.between(self.happened.at, over)
-        return (during.seconds, calm.seconds) if len(calm) and len(during) else None
+        return self._seconds(flows, until - (self.happened.over + BACK_SECONDS - self.happened.at), until)
+
+    def _seconds(self, flows: Sequence[str], start: float, end: float) -> Floats:
+        its = [self.flows[flow].between(start, end).seconds for flow in flows if flow in self.flows]
+        return np.concatenate([*its, []])
 
     @property
     def others_failed(self) -> int:
-        return sum(self.cost(flow).failures for flow in self.hard.others if flow in self.flows)
+        without_need = (*self.hard.others, *self.hard.spares)
+        return sum(self.cost(flow).failures for flow in without_need if flow in self.flows)
 
 
 ByFault = Mapping[Fault, Sequence[Tried]]
 
 
-def slower(runs: Sequence[Tried]) -> Ratio | None:
-    """The p99 of the others meanwhile, over theirs in the calm before: of all runs of a fault together.
-
-    Its interval is as wide as those of both quantiles allow; of too few requests an end of it is not known.
-    """
+def slower(runs: Sequence[Tried]) -> float | None:
+    """The p99 of the others meanwhile, over theirs in the calm before: of all runs of a fault together."""
     known = [its for one in runs if (its := one.of_others)]
     if not known:
         return None
-    during, calm = zip(*known, strict=True)
-    became, was = (quantile_interval(pooled(blocks), 0.99) for blocks in (during, calm))
-    return Ratio(
-        became.value / was.value,
-        max(0.0, became.low) / was.high,
-        became.high / was.low if was.low > 0 else math.inf,
-    )
+    during, calm = (quantile(pooled(blocks), 0.99) for blocks in zip(*known, strict=True))
+    return during / calm
+
+
+def calms_differ(seen: ByFault, faults: int = 1) -> float:
+    """The factor by which two calms differ at most in their p99: one pair with 95 %, or `faults` pairs together (Bonferroni).
+
+    Requests of one busy moment are slow together, so their number does not tell how far a p99 is off. Each fault's calm
+    is held to that of the next, of the same flows. The logarithms of these ratios, which stand for normal ones around 0,
+    have Student's t for their root mean square. Endless where there is no pair.
+    """
+    logs = []
+    for some, following in itertools.pairwise(seen.values()):
+        calms = [pooled([one.calm(some[0].hard.others) for one in runs]) for runs in (some, following)]
+        if all(calms):
+            one, other = (quantile(its, 0.99) for its in calms)
+            logs.append(math.log(one / other))
+    if not logs:
+        return math.inf
+    far = stats.t.ppf(1 - (1 - LEVEL) / 2 / faults, len(logs))
+    return math.exp(far * math.sqrt(np.mean(np.square(logs))))
 
 
 def read(folder: Folder) -> Tried:
-    seen = failover_seen.read(folder, BY_NAME)
+    helped = BY_NAME[folder.read("fault.json")["fault"]].help_seconds
+    seen = failover_seen.read(folder, BY_NAME, WHILE_ALL_STARTS if helped else WITH_FAULTS)
     path = folder.path / "repeats.json"
     return Tried(**vars(seen), repeats=folder.read("repeats.json") if path.is_file() else None)
 
@@ -93,22 +115,27 @@ def by_fault(runs: Sequence[Tried]) -> ByFault:
 def verdicts(seen: ByFault) -> list[Verdict]:
     runs = [one for some in seen.values() for one in some]
     return [
-        *(_recovers(fault, some) for fault, some in seen.items()),
-        *_amplification(runs),
+        *(_recovers(some) for some in seen.values()),
+        *_amplification(seen),
         *_others(seen),
         *_books(runs),
     ]
 
 
-def _recovers(fault: Fault, runs: Sequence[Tried]) -> Verdict:
+def _recovers(runs: Sequence[Tried]) -> Verdict:
+    fault = runs[0].hard
     until = max(0.0, *(one.cost().until - failover.held(one) for one in runs))
     kinds = ", ".join(f"{count} × {kind}" for kind, count in _kinds(runs).items()) or "none"
-    back = fault.replaced and any(one.happened.returned is None for one in runs)
+    after = f"{until:.1f} s after it"
+    if fault.help_seconds:
+        since = max(one.cost().until for one in runs)
+        last = f"{until:.1f} s after" if until else "before"
+        after = f"{since:.1f} s after its beginning, {last} {fault.ends}"
+    gone = fault.replaced and any(one.happened.returned is None for one in runs)
     return Verdict(
-        f"{fault.title}: {BACK_SECONDS:g} s after it is over nothing fails any more",
-        f"failed: {kinds}, until {until:.1f} s after it"
-        + ("; its process did not come back" if back else ""),
-        until <= BACK_SECONDS and not back,
+        fault.goal,
+        f"failed: {kinds}, until {after}" + ("; its process did not come back" if gone else ""),
+        until <= BACK_SECONDS and not gone,
     )
 
 
@@ -120,11 +147,30 @@ def _kinds(runs: Sequence[Tried]) -> dict[str, int]:
     return found
 
 
-def _amplification(runs: Sequence[Tried]) -> Iterator[Verdict]:
-    yield from _worst(
-        [(value, one.fault.title) for one in runs if (value := one.amplification) is not None],
-        f"repeats on the way: at most {MOST_AMPLIFICATION:g} requests for each that was sent",
-        MOST_AMPLIFICATION,
+def _amplification(seen: ByFault) -> Iterator[Verdict]:
+    """Of a fault that was not counted nothing is known, so none of them is met then."""
+    by_title = {fault.title: [one.amplification for one in runs] for fault, runs in seen.items()}
+    known = {
+        title: its
+        for title, values in by_title.items()
+        if (its := [value for value in values if value is not None])
+    }
+    uncounted = sum(None in values for values in by_title.values())
+    goal = f"repeats on the way: at most {MOST_AMPLIFICATION:g} requests for each that was sent"
+    if not known:
+        yield Verdict(goal, "not counted, as a process that counts died", None)
+        return
+    # A run in which nothing is repeated has 1, so what is held to its bound is what comes beside it.
+    told = [
+        each_at_most([value - 1 for value in values], MOST_AMPLIFICATION - 1) for values in known.values()
+    ]
+    worst, title = max((max(values), title) for title, values in known.items())
+    near = f", too near to be told with {told.count(None)}" if None in told else ""
+    gone = f"; not counted with {uncounted}, in which a process that counts died" if uncounted else ""
+    yield Verdict(
+        goal,
+        f"at most {worst:.2f} ({title}); above with {told.count(False)}{near} of {len(known)} faults{gone}",
+        every(*told, *([None] if uncounted else [])),
     )
 
 
@@ -143,28 +189,31 @@ def _others(seen: ByFault) -> Iterator[Verdict]:
 
 
 def _waiting(seen: ByFault) -> Iterator[Verdict]:
-    """Missed where it surely is with one fault, met where it surely is with all."""
-    known = [(times, fault.title) for fault, runs in seen.items() if (times := slower(runs))]
+    """Missed where it is over all faults, or with one by more than calms differ; met where it is neither and each one's is within."""
+    known = [(times, fault.title) for fault, runs in seen.items() if (times := slower(runs)) is not None]
     if not known:
         return
-    told = [at_most(times, MOST_SLOWER) for times, _ in known]
-    above = [one for one, within in zip(known, told, strict=True) if within is False]
-    worst, title = max(above or known, key=lambda one: one[0].value)
+    by_itself = calms_differ(seen, len(known))
+    told = [at_most(Ratio(times, times / by_itself, times * by_itself), MOST_SLOWER) for times, _ in known]
+    worst, title = max(known)
+    over_all = _geometric_mean([times for times, _ in known])
+    differ = (
+        f"calms differ by up to {by_itself:.2f} times by themselves"
+        if math.isfinite(by_itself)
+        else "there is one calm, which does not tell how they differ by themselves"
+    )
     yield Verdict(
         f"nor does the p99 of such requests become more than {MOST_SLOWER:g} times that of as long a calm before",
-        f"surely above with {len(above)}, surely within with {told.count(True)} of {len(known)} faults; at most {worst.said()} ({title})",
-        every(*told),
+        f"{over_all.said()} times over all; by itself above with {told.count(False)}, within with {told.count(True)} of {len(known)} faults, not to be told with the others: {differ}; at most {worst:.2f} times ({title})",
+        every(at_most(over_all, MOST_SLOWER), *told),
     )
 
 
-def _worst(known: Sequence[tuple[float, str]], goal: str, most: float) -> Iterator[Verdict]:
-    if not known:
-        return
-    worst, title = max(known)
-    above = sum(value > most for value, _ in known)
-    yield Verdict(
-        goal, f"at most {worst:.2f} ({title}); above with {above} of {len(known)} faults", above == 0
-    )
+def _geometric_mean(values: Sequence[float]) -> Ratio:
+    """Each of a fault and a calm of its own, so they are independent; its interval is Student's, of their logarithms."""
+    logs = [math.log(value) for value in values]
+    ends = (sum(logs) / len(logs), *interval(logs))
+    return Ratio(*(math.exp(end) if math.isfinite(end) else end for end in ends))
 
 
 def _books(runs: Sequence[Tried]) -> Iterator[Verdict]:
@@ -174,7 +223,7 @@ def _books(runs: Sequence[Tried]) -> Iterator[Verdict]:
     wrong = list(dict.fromkeys(word for one in books for word in one.missing))
     acknowledged, insisted = sum(one.acknowledged for one in books), sum(one.insisted for one in books)
     yield Verdict(
-        "after each fault every acknowledged sale, order and movement is there once, stock is its ledger, money is what the provider has",
+        f"after each fault every acknowledged {_documents(runs)} is there once, stock is its ledger, money is what the provider has",
         "; ".join(wrong[:3])
         or f"{acknowledged:,} acknowledged, {insisted} of them not at the first try; nothing amiss",
         not wrong,
@@ -187,11 +236,22 @@ def _books(runs: Sequence[Tried]) -> Iterator[Verdict]:
     )
 
 
+def _documents(runs: Sequence[Tried]) -> str:
+    """Older runs have no cancels."""
+    return (
+        "sale, order, cancel and movement"
+        if any(CANCEL in one.flows for one in runs)
+        else "sale, order and movement"
+    )
+
+
 def figures(seen: ByFault) -> list[Figure]:
     found = []
+    by_itself = calms_differ(seen)
     for fault, runs in seen.items():
         measured: Mapping[str, tuple[str, Callable[[Tried], float | None]]] = {
             "failed requests": ("", lambda one: float(one.cost().failures)),
+            "failing until": ("s", lambda one: one.cost().until),
             "failing after it": ("s", lambda one: max(0.0, one.cost().until - failover.held(one))),
             "requests for each sent": ("", lambda one: one.amplification),
         }
@@ -201,9 +261,11 @@ def figures(seen: ByFault) -> list[Figure]:
                 found.append(
                     Figure(f"{fault.title}: {name}", unit, sum(values) / len(values), *interval(values))
                 )
-        if times := slower(runs):
+        if (times := slower(runs)) is not None:
             found.append(
-                Figure(f"{fault.title}: p99 of others, times", "", times.value, times.low, times.high)
+                Figure(
+                    f"{fault.title}: p99 of others, times", "", times, times / by_itself, times * by_itself
+                )
             )
     return found
 
@@ -214,10 +276,11 @@ def tables(seen: ByFault) -> list[Table]:
             fault.title,
             ", ".join(f"{count} × {kind}" for kind, count in _kinds(runs).items()) or "none",
             f"{sum(one.cost().requests for one in runs):,}",
+            said([one.cost().until for one in runs], 1),
             said([max(0.0, one.cost().until - failover.held(one)) for one in runs], 1),
             said([value for one in runs if (value := one.amplification) is not None], 2),
             ", ".join(runs[0].hard.others),
-            f"{times.value:.2f}" if (times := slower(runs)) else "–",
+            "–" if (times := slower(runs)) is None else f"{times:.2f}",
         ]
         for fault, runs in seen.items()
     ]  # fmt: skip
@@ -225,6 +288,7 @@ def tables(seen: ByFault) -> list[Table]:
         "fault",
         "failed",
         "of requests",
+        "failing until, s from its beginning",
         "failing after it, s",
         "requests for each sent",
         "others",

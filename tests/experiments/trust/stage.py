@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import tempfile
+import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -26,13 +27,23 @@ from localfaas.supervisor import Supervisor
 from localfaas.up import admin_url
 from tests.experiments.common.driving import Kept, Request
 from tests.experiments.common.platforms import is_back
-from tests.experiments.common.shop import JSON, WAREHOUSE, Shop
-from tests.experiments.failover.faults import CHECKOUT, MOVEMENT, PAGE, TILL_SALE, Program, Victim, targets
+from tests.experiments.common.shop import JSON, PASSWORD, WAREHOUSE, Shop
+from tests.experiments.failover.faults import (
+    CANCEL,
+    CHECKOUT,
+    MOVEMENT,
+    PAGE,
+    REPORT,
+    SIGN_IN,
+    TILL_SALE,
+    Program,
+    Victim,
+    targets,
+)
 from tests.experiments.failover.stage import CARTS, INSIST_SECONDS, all_is_well, cart, of_the_shop, until
 from tests.experiments.soak import reckoning
 from tests.experiments.trust.counts import GATEWAY_CLUSTER
 from tests.experiments.trust.faults import (
-    ALL_KILLED,
     CALLS,
     DISK_FULL,
     GATEWAY,
@@ -46,12 +57,13 @@ from tests.experiments.trust.faults import (
 )
 from tests.support.bad_network import BadNetwork, bad_network
 
-KEPT = (TILL_SALE, CHECKOUT, MOVEMENT)
+KEPT = (TILL_SALE, CHECKOUT, CANCEL, MOVEMENT)
 """Flows whose acknowledged documents are held to the tables."""
 MOVED = "experiment-trust"
 """The reference of every movement that is asked for."""
 DISK_BYTES = 600 * 1024 * 1024
 """PostgreSQL needs 50 MB, and up to 300 MB of log ahead of it."""
+ACCOUNTS = 20
 
 
 @dataclass
@@ -61,6 +73,8 @@ class Stage:
     """By the server to which they lead."""
     disk: Path | None
     carts: Sequence[str]
+    emails: Sequence[str] = ()
+    """Of people with an account."""
     kept: list[Kept] = field(default_factory=list)
     """Of all runs: the books are those of all."""
     asked: Counter[str] = field(default_factory=Counter)
@@ -85,13 +99,16 @@ class Stage:
     def _victim(self, fault: Hard) -> Victim:
         if fault.line:
             return Line(self.lines[fault.line], self.lines[fault.line].touched)
-        if fault.name == ALL_KILLED:
+        if fault.help_seconds:
             return Everything(self.settings)
         if fault.name == DISK_FULL:
             if not self.disk:
                 raise BenchmarkError("no file system was mounted for PostgreSQL")
             return Disk(self.disk)
-        return Program(self.settings, targets(rows(self.settings), fault.program)[0])
+        found = targets(rows(self.settings), fault.program)
+        if not found:
+            raise BenchmarkError(f"{fault.program} does not run here")
+        return Program(self.settings, found[0])
 
     def requests(self) -> dict[str, Request]:
         """What each flow asks for."""
@@ -100,8 +117,11 @@ class Stage:
         return {
             **of_the_shop(self.shop, self.carts),
             CHECKOUT: bought,
+            CANCEL: cancel(self.shop, bought),
             PAGE: page,
             MOVEMENT: movement(self.shop),
+            SIGN_IN: sign_in(self.shop, self.emails),
+            REPORT: self.shop.action("report"),
         }
 
     def books(self, its: Sequence[Kept], asked: Mapping[str, int]) -> dict[str, Any]:
@@ -114,10 +134,13 @@ class Stage:
             arm: self.asked[arm] - sum(one.status not in reckoning.PASSING for one in by_arm[arm])
             for arm in by_arm
         }
+        # Of what was not cancelled in the end it is not known whether it was bought before.
+        cancels = [one for one in by_arm[CANCEL] if one.value is not None]
+        uncertain = self.asked[CANCEL] - len(cancels)
         found = reckoning.differences(
             by_arm[TILL_SALE],
-            by_arm[CHECKOUT],
-            {"sales": unknown[TILL_SALE], "orders": unknown[CHECKOUT]},
+            [*by_arm[CHECKOUT], *cancels],
+            {"sales": unknown[TILL_SALE], "orders": unknown[CHECKOUT] + uncertain},
             reckoning.read(self.settings),
         )
         told = self.shop.done("GET", "/inventory/invariants", token=self.shop.head)
@@ -126,7 +149,8 @@ class Stage:
             "insisted": sum(one.tries > 1 for one in its if one.value is not None),
             "missing": [
                 *(difference for some in found.values() for difference in some),
-                *movements_differ(by_arm[MOVEMENT], moved(self.settings), unknown[MOVEMENT]),
+                *effects_differ("movement", by_arm[MOVEMENT], moved(self.settings), unknown[MOVEMENT]),
+                *effects_differ("cancel", cancels, cancelled(self.settings), uncertain),
             ],
             "twice": [],
             "invariants": bool(told["holds"]),
@@ -193,21 +217,56 @@ def movement(shop: Shop) -> Request:
     )  # fmt: skip
 
 
-def moved(settings: Settings) -> list[int]:
+def sign_in(shop: Shop, emails: Sequence[str]) -> Request:
+    """The password, and at once the token that it brings for the next one."""
+    base = f"{shop.settings.url('edge')}/api/customers/sessions"
+    password = json.dumps({"email": "$email", "password": PASSWORD})
+    return Request(
+        f"{base}/refresh", "POST", JSON, json.dumps({"refresh_token": "$refresh_token"}), contains='"access_token"',
+        turns=[{"email": email} for email in emails],
+        first=Request(base, "POST", JSON, password, statuses=(201,), contains='"refresh_token"'),
+    )  # fmt: skip
+
+
+def cancel(shop: Shop, bought: Request) -> Request:
+    """What others than those of `bought` buy as they do, and want no longer."""
+    turns = [{**turn, "authorization": shop.bearer("customer", str(uuid.uuid4()))} for turn in bought.turns]
+    return Request(
+        f"{shop.settings.url('edge')}/api/orders/$order_id/cancel", "POST", bought.headers,
+        json.dumps({"reason": "not wanted any more"}), contains='"refunded"', key=True, turns=turns,
+        first=replace(bought, turns=(), keep="", insist=0.0), keep="order_id", insist=INSIST_SECONDS,
+    )  # fmt: skip
+
+
+def moved(settings: Settings) -> list[str]:
     """The movements in the ledger that were asked for."""
+    return _ids(
+        settings, "SELECT movement_id::text FROM inventory.ledger WHERE reference = %(moved)s", moved=MOVED
+    )
+
+
+def cancelled(settings: Settings) -> list[str]:
+    """The orders that were cancelled, whose goods are back and whose money as well."""
+    return _ids(
+        settings,
+        "SELECT order_id::text FROM orders.orders WHERE status = 'refunded' AND restocked_at IS NOT NULL",
+    )
+
+
+def _ids(settings: Settings, statement: str, **parameters: str) -> list[str]:
     with closing(psycopg2.connect(admin_url(settings))) as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT movement_id FROM inventory.ledger WHERE reference = %s", (MOVED,))
-        return [movement for (movement,) in cursor.fetchall()]
+        cursor.execute(statement, parameters)
+        return [one for (one,) in cursor.fetchall()]
 
 
-def movements_differ(kept: Sequence[Kept], there: Sequence[int], unanswered: int) -> list[str]:
+def effects_differ(kind: str, kept: Sequence[Kept], there: Sequence[str], unanswered: int) -> list[str]:
     """Each difference in words; of `unanswered` requests no final answer is known, and as many may be there beside."""
-    acknowledged = Counter(int(one.value) for one in kept if one.value is not None)
+    acknowledged = Counter(str(one.value) for one in kept if one.value is not None)
     beside = len(set(there) - acknowledged.keys())
     return [
-        *(f"the movement {one} was acknowledged and is not there" for one in acknowledged.keys() - set(there)),
-        *(f"the movement {one} was acknowledged to {times} requests" for one, times in acknowledged.items() if times > 1),
-        *([f"{beside} movements are there that nobody was told of, of at most {unanswered}"] if beside > unanswered else []),
+        *(f"the {kind} {one} was acknowledged and is not there" for one in acknowledged.keys() - set(there)),
+        *(f"the {kind} {one} was acknowledged to {times} requests" for one, times in acknowledged.items() if times > 1),
+        *([f"{beside} {kind}s are there that nobody was told of, of at most {unanswered}"] if beside > unanswered else []),
     ]  # fmt: skip
 
 
@@ -251,7 +310,8 @@ def built(like: Settings) -> Iterator[Stage]:
         gateway = settings.port("gateway")
         servers = {POSTGRES: settings.port("postgres"), GATEWAY: gateway, CALLS: gateway, PAYMENTS: payments}
         lines = {name: stack.enter_context(bad_network(port)) for name, port in servers.items()}
-        yield Stage(shop, lines, disk, [cart(shop) for _ in range(CARTS)])
+        emails = [shop.registered() for _ in range(ACCOUNTS)]
+        yield Stage(shop, lines, disk, [cart(shop) for _ in range(CARTS)], emails)
 
 
 @contextmanager
