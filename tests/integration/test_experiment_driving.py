@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -29,6 +30,10 @@ class Desk:
     bought: list[tuple[str, str, int]] = field(default_factory=list)
     """Key, who, version."""
     looked: int = 0
+    shown: list[str | None] = field(default_factory=list)
+    """The cookie of who asks to be shown a cart."""
+    returned: list[str] = field(default_factory=list)
+    """The cookies of those who come for a cart."""
 
 
 @dataclass(frozen=True)
@@ -47,14 +52,18 @@ def running(desk: Desk) -> Iterator[int]:
 
         def do_GET(self) -> None:
             with lock:
-                desk.looked += 1
+                if self.path == "/shown":
+                    desk.shown.append(self.headers["Cookie"])
+                else:
+                    desk.looked += 1
             self.answer(200, {"looked": True})
 
         def do_PUT(self) -> None:
             with lock:
                 desk.carts.append((self.path, self.headers["Authorization"]))
+                desk.returned += self.headers.get_all("Cookie", [])
                 version = len(desk.carts)
-            self.answer(200, {"version": version})
+            self.answer(200, {"version": version}, cookie=f"cart={version}")
 
         def do_POST(self) -> None:
             version = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["version"]
@@ -64,11 +73,13 @@ def running(desk: Desk) -> Iterator[int]:
                 desk.bought.append((key, who, version))
             self.answer(201 if again else 503, {"order": f"order of {key}"})
 
-        def answer(self, status: int, document: object) -> None:
+        def answer(self, status: int, document: object, cookie: str = "") -> None:
             body = json.dumps(document).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
+            if cookie:
+                self.send_header("Set-Cookie", f"{cookie}; HttpOnly; Path=/; SameSite=Lax")
             self.end_headers()
             self.wfile.write(body)
 
@@ -95,6 +106,13 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
         look = Request(f"{base}/look", contains="looked")
         blocks = [
             Block("buy", buy, 1.0, rate=6, start=0.3),
+            Block(
+                "show",
+                Request(f"{base}/shown", first=Request(f"{base}/cart/some", "PUT")),
+                1.0,
+                rate=6,
+                start=0.3,
+            ),
             Block("mix", [(3, look), (1, Request(f"{base}/cart/some", "PUT"))], 1.0, rate=RATE, start=0.3),
         ]
         driven = drive(folder, blocks, limits=Limits(late_seconds=None, steal=None, wrong_answers=None))
@@ -106,6 +124,14 @@ def test_what_the_first_request_answers_is_in_the_body_of_the_second(seen: Seen)
     mine = {place for place, (path, _) in enumerate(seen.desk.carts, 1) if path != "/cart/some"}
     assert versions == mine
     assert len(versions) == len(seen.kept)
+
+
+def test_a_cookie_of_the_first_answer_comes_with_the_second_request_and_with_no_other(seen: Seen) -> None:
+    """By it a visitor is shown the cart that was filled just before, as each comes without one."""
+    assert len(seen.desk.shown) >= 6
+    assert len(set(seen.desk.shown)) == len(seen.desk.shown)
+    assert all(re.fullmatch(r"cart=\d+", cookie or "") for cookie in seen.desk.shown)
+    assert seen.desk.returned == []
 
 
 def test_turns_fill_address_and_headers_together(seen: Seen) -> None:
