@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -31,6 +32,10 @@ class Desk:
     looked: int = 0
     asked: list[str] = field(default_factory=list)
     undone: list[str] = field(default_factory=list)
+    shown: list[str | None] = field(default_factory=list)
+    """The cookie of who asks to be shown a cart."""
+    returned: list[str] = field(default_factory=list)
+    """The cookies of those who come for a cart."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,8 @@ def running(desk: Desk) -> Iterator[int]:
             with lock:
                 desk.looked += name == "look"
                 desk.asked.append(self.path)
+                if name == "shown":
+                    desk.shown.append(self.headers["Cookie"])
             self.answer(200, {"looked": True, name: f"{name}-told"})
 
         def do_DELETE(self) -> None:
@@ -62,8 +69,9 @@ def running(desk: Desk) -> Iterator[int]:
         def do_PUT(self) -> None:
             with lock:
                 desk.carts.append((self.path, self.headers["Authorization"]))
+                desk.returned += self.headers.get_all("Cookie", [])
                 version = len(desk.carts)
-            self.answer(200, {"version": version})
+            self.answer(200, {"version": version}, cookie=f"cart={version}")
 
         def do_POST(self) -> None:
             version = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["version"]
@@ -73,11 +81,13 @@ def running(desk: Desk) -> Iterator[int]:
                 desk.bought.append((key, who, version))
             self.answer(201 if again else 503, {"order": f"order of {key}"})
 
-        def answer(self, status: int, document: object) -> None:
+        def answer(self, status: int, document: object, cookie: str = "") -> None:
             body = json.dumps(document).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
+            if cookie:
+                self.send_header("Set-Cookie", f"{cookie}; HttpOnly; Path=/; SameSite=Lax")
             self.end_headers()
             self.wfile.write(body)
 
@@ -110,6 +120,13 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
         blocks = [
             Block("buy", buy, 1.0, rate=6, start=0.3),
             Block("undo", undo, 1.0, rate=6, start=0.3),
+            Block(
+                "show",
+                Request(f"{base}/shown", first=Request(f"{base}/cart/some", "PUT")),
+                1.0,
+                rate=6,
+                start=0.3,
+            ),
             Block("mix", [(3, look), (1, Request(f"{base}/cart/some", "PUT"))], 1.0, rate=RATE, start=0.3),
         ]
         driven = drive(folder, blocks, limits=Limits(late_seconds=None, steal=None, wrong_answers=None))
@@ -128,6 +145,14 @@ def test_each_of_several_that_come_before_fills_what_follows(seen: Seen) -> None
     assert undos.ok.all()
     assert seen.desk.undone == ["/undo/one-told/two-told"] * len(undos)
     assert seen.desk.asked.count("/one") == seen.desk.asked.count("/two/one-told") == len(undos)
+
+
+def test_a_cookie_of_the_first_answer_comes_with_the_second_request_and_with_no_other(seen: Seen) -> None:
+    """By it a visitor is shown the cart that was filled just before, as each comes without one."""
+    assert len(seen.desk.shown) >= 6
+    assert len(set(seen.desk.shown)) == len(seen.desk.shown)
+    assert all(re.fullmatch(r"cart=\d+", cookie or "") for cookie in seen.desk.shown)
+    assert seen.desk.returned == []
 
 
 def test_turns_fill_address_and_headers_together(seen: Seen) -> None:

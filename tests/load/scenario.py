@@ -1,6 +1,7 @@
 """The scenario of all load tests, read from scenario.json: what people do in the shop, how often, how fast they come.
 
-k6 reads the same file (lib/scenario.js), and the JMeter plan is made from it (jmeter/plan.py).
+k6 reads the same file (lib/scenario.js), and the JMeter plan (jmeter/plan.py) and the requests of the experiments
+(../experiments/common/journey.py) are made from it.
 """
 
 from __future__ import annotations

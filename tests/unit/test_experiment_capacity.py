@@ -224,3 +224,10 @@ def test_a_ladder_whose_top_is_borne_goes_on_until_a_rung_is_not(bears: float, a
 
     climb(100, bears > 100, borne)
     assert climbed == asked
+
+
+def test_visits_are_told_by_the_actions_that_one_is() -> None:
+    journey = replace(cell((300, True), (450, False)), subject="journey")
+    [visits] = [table for table in results.tables([journey], {}) if table.title.startswith("Visits")]
+    assert visits.title.endswith("of 3 actions each")
+    assert visits.rows == [["1", "100 to 150"]]

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
+from requests import Session
 
 from localfaas.edge.clusters import AT_ONCE, TO_GATEWAY, WAITING
 from localfaas.settings import Settings
@@ -161,6 +163,20 @@ def test_a_function_may_have_as_many_as_its_replicas_together(
     assert experiment.most_in_flight(settings, "sales") == 128
     assert experiment.most_in_flight(settings) == TO_GATEWAY + AT_ONCE + WAITING
     assert any("in flight" in goal for goal in missed(replace(seen(in_flight=129), limit=128)))
+
+
+def test_whoever_looks_at_headers_asks_with_the_values_of_the_first_turn() -> None:
+    asked: list[tuple[str, object]] = []
+
+    def request(_: str, url: str, *, data: object, **__: object) -> SimpleNamespace:
+        asked.append((url, data))
+        return SimpleNamespace(status_code=429, headers={"Retry-After": "1"})
+
+    session = cast(Session, SimpleNamespace(request=request))
+    quoted = Request("http://x/$sku", "POST", body='["$sku"]', turns=[{"sku": "A"}, {"sku": "B"}])
+    assert watching.told(session, quoted).retry_after == "1"
+    watching.told(session, Request("http://x/"))
+    assert asked == [("http://x/A", '["A"]'), ("http://x/", None)]
 
 
 def test_each_subject_is_a_run() -> None:

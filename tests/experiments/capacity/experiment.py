@@ -77,7 +77,8 @@ class Capacity(Experiment):
         "for a second of a processor, and does the universal scalability law tell it?"
     )
     method = (
-        "A typical request of each domain through the function gateway, and the requests of the journey `shop` (tests/load/scenario.json) in their proportion through the edge; goods in plenty, 40 of them in turn, 100 customers in turn.",
+        "A typical request of each domain through the function gateway, and the actions of the journey `shop` (tests/load/scenario.json) in their proportion through the edge; goods in plenty, 40 of them in turn, 100 customers in turn.",
+        "A visit is three actions. An action is timed and counted as one request, also where it is two, one after the other; a purchase goes without the look at its order, which would be a third.",
         "All functions that work on a request have the same number of replicas; nothing else scales them. Replicas are added in one direction, as starting them takes longest.",
         f"Throughput: {USERS} closed users ask as fast as they are answered, in blocks of {cells.BLOCK_SECONDS:g} s ({cells.block_seconds('checkout'):g} s for purchases); the first {cells.WARM_SECONDS:g} s of each do not count.",
         f"Knee: open rates from a share of that throughput to all of it, in rising order; the knee is the highest whose p99, from when requests were due, is at most {IMMEDIATE_SECONDS * 1000:g} ms ({FLOWING_SECONDS:g} s for a purchase), with every request sent and rightly answered. Its interval ends at the next rate. Where the highest rate is borne, the ladder goes on in steps of 15 % until one is not.",

@@ -12,7 +12,7 @@ from benchmarks.quantiles import LEVEL, Ratio
 from tests.experiments.capacity.cells import SERVER, Cell
 from tests.experiments.capacity.law import Fit
 from tests.experiments.capacity.subjects import IMMEDIATE_SECONDS, JOURNEY, SUBJECTS
-from tests.experiments.common.journey import requests_of_a_visit
+from tests.experiments.common.journey import actions_of_a_visit
 from tests.experiments.common.report import Figure, Table, Verdict, at_least, at_most, every
 
 LAB_SECONDS = 0.02112
@@ -171,13 +171,18 @@ def tables(cells: Sequence[Cell], fitted: Mapping[str, Fit]) -> list[Table]:
         ["", "request", "scaled together"],
         [[one.name, one.request, ", ".join(one.functions)] for one in SUBJECTS.values()],
     )
+    actions = sum(actions_of_a_visit().values())
     journey = [
-        [str(one.replicas), _between(one.knee.times(1 / sum(requests_of_a_visit().values())))]
-        for one in cells
-        if one.subject == JOURNEY
+        [str(one.replicas), _between(one.knee.times(1 / actions))] for one in cells if one.subject == JOURNEY
     ]
     visits = (
-        [Table("Visits a second at the knee of the journey", ["replicas", "visits/s"], journey)]
+        [
+            Table(
+                f"Visits a second at the knee of the journey, of {actions:g} actions each",
+                ["replicas", "visits/s"],
+                journey,
+            )
+        ]
         if journey
         else []
     )

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tests.experiments.common.driving import Request
-from tests.experiments.common.journey import requests_of_a_visit
+from tests.experiments.common.journey import actions_of_a_visit
 from tests.experiments.common.shop import Shop
 
 JOURNEY = "journey"
@@ -38,7 +37,7 @@ SUBJECTS: Mapping[str, Subject] = {
         Subject("orders", "GET orders, a customer's own", ("orders",)),
         Subject("cart", "PUT cart/items/{sku}", ("cart", "products")),
         Subject("checkout", "PUT cart/items/{sku}, then POST checkout: a paid order", BUYING),
-        Subject(JOURNEY, "as visits ask, through the edge", BUYING),
+        Subject(JOURNEY, "what visits do, through the edge: each action counts as one request", BUYING),
     )
 }
 SHORT = ("products", JOURNEY)
@@ -58,9 +57,9 @@ class Part:
 
 
 def parts_of(name: str, shop: Shop) -> list[Part]:
-    """The requests of a function, through the function gateway; those of the journey, through the edge, in two parts."""
+    """The requests of a function, through the function gateway; the actions of the journey, through the edge, in two parts."""
     if name == JOURNEY:
-        actions = requests_of_a_visit()
+        actions = actions_of_a_visit()
         whole = sum(actions.values())
         shares = [(times / whole, action) for action, times in actions.items()]
         looking = [(share, shop.action(action)) for share, action in shares if action != "checkout"]
@@ -72,19 +71,19 @@ def parts_of(name: str, shop: Shop) -> list[Part]:
 
 
 def _of_functions(name: str, shop: Shop, base: str) -> Request:
-    actions = {"cart": "cart", "checkout": "checkout", "products": "view", "reports": "report"}
-    if name in actions:
-        return shop.action(actions[name], base)
-    if name == "sales":
-        headers = {"Authorization": shop.till, "Content-Type": "application/json"}
-        body = json.dumps({"lines": shop.one_thing})
-        return Request(f"{base}/sales/quote", "POST", headers, body, contains='"total_cents"')
-    if name == "customers":
-        return Request(
-            f"{base}/customers/me", headers={"Authorization": shop.signed_in()}, contains='"email"'
-        )
-    path, who, contains = {
-        "inventory": (f"stock/{shop.skus[0]}", shop.head, '"on_hand"'),
-        "orders": ("?limit=20", shop.buyer(), '"paid"'),
-    }[name]
+    """A typical request of a domain: what the scenario asks of it, or where it asks for something else or nothing, its own."""
+    steps = {"cart": "PUT /api/cart/items/{sku}", "sales": "POST /api/sales/quote"}
+    if name in steps:
+        return shop.step(steps[name], base)
+    if name == "checkout":
+        return shop.action(name, base)
+    if name == "products":
+        return Request(f"{base}/products/sku/$sku", contains='"price_cents"', turns=shop.goods)
+    others: Mapping[str, Callable[[], tuple[str, str, str]]] = {
+        "inventory": lambda: (f"stock/{shop.skus[0]}", shop.head, '"on_hand"'),
+        "reports": lambda: ("sales?by=day", shop.head, '"total"'),
+        "customers": lambda: ("me", shop.signed_in(), '"email"'),
+        "orders": lambda: ("?limit=20", shop.buyer(), '"paid"'),
+    }
+    path, who, contains = others[name]()
     return Request(f"{base}/{name}/{path}", headers={"Authorization": who}, contains=contains)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -22,10 +21,15 @@ from localfaas.settings import Settings
 from localfaas.status import rows
 from localfaas.up import gateway_client
 from tests.experiments.common.driving import Request
+from tests.experiments.common.journey import request_of, step_named, steps_of
+from tests.load.scenario import Ask
 
 STORE, WAREHOUSE, REGISTER = "S1", "W1", "EXP-1"
 PLENTY = 900_000
 GOODS = 40
+WORDS = ("Blanket", "Compass", "Hammock", "Kettle", "Lantern", "Thermos", "Tripod", "Whistle")
+"""What goods are called, and searched for: eight, as many as the load tests look for (tests/load/lib/target.js)."""
+CUSTOMERS = 100
 PRICE_CENTS = 1_999
 PASSWORD = "nine quiet lighthouses"
 READY_SECONDS = 90.0
@@ -45,9 +49,10 @@ class Shop:
     """A running shop. Requests are made for its edge (`/api/x`) or its function gateway (`/function/x`)."""
 
     settings: Settings
-    skus: Sequence[str] = ()
+    goods: Sequence[Mapping[str, Any]] = ()
+    """Each as a visit knows it: `sku`, `product_id`, and as `query` a word that finds it."""
     customers: Sequence[str] = ()
-    """Authorizations of customers whose accounts play no part."""
+    """Authorizations of customers who buy, in turn; their accounts play no part."""
     total_cents: int = 0
     """Of one thing, with taxes."""
     session: requests.Session = field(default_factory=requests.Session)
@@ -79,17 +84,23 @@ class Shop:
         return self.bearer("staff", "experiment", STORE)
 
     @property
+    def skus(self) -> list[str]:
+        return [str(one["sku"]) for one in self.goods]
+
+    @property
     def one_thing(self) -> list[dict[str, Any]]:
         return [{"sku": self.skus[0], "quantity": 1}]
 
-    def open(self, goods: int = GOODS, quantity: int = PLENTY, customers: int = 200) -> None:
+    def open(self, goods: int = GOODS, quantity: int = PLENTY, customers: int = CUSTOMERS) -> None:
         """Take up goods, put them into the store and the warehouse, open a register, let customers in."""
-        self.skus = [f"EXP-{number:04d}" for number in range(goods)]
+        called = {f"EXP-{number:04d}": WORDS[number % len(WORDS)] for number in range(goods)}
         items = [
-            {"sku": sku, "name": f"Lantern {sku}", "price_cents": PRICE_CENTS, "category": "Lanterns"}
-            for sku in self.skus
+            {"sku": sku, "name": f"{word} {sku}", "price_cents": PRICE_CENTS, "category": "Outdoors"}
+            for sku, word in called.items()
         ]
         self.done("POST", "/products/bulk", {"items": items}, self.head)
+        ids = {sku: self.done("GET", f"/products/sku/{sku}")["product_id"] for sku in called}
+        self.goods = [{"sku": sku, "product_id": ids[sku], "query": word} for sku, word in called.items()]
         for location in (STORE, WAREHOUSE):
             lines = [{"sku": sku, "quantity": quantity} for sku in self.skus]
             self.done("POST", "/inventory/receipts", {"location": location, "lines": lines}, self.head)
@@ -119,10 +130,9 @@ class Shop:
             raise BenchmarkError(f"{len(refused)} sales were not brought in: {refused[0]}")
 
     def buyer(self) -> str:
-        """A customer with one order at least; the first to ask makes it."""
-        who = self.customers[0]
-        if not self.done("GET", "/orders/?limit=1", token=who)["items"]:
-            self.buy(who)
+        """The authorization of a customer with one order."""
+        who = self.bearer("customer", str(uuid.uuid4()))
+        self.buy(who)
         return who
 
     def buy(self, who: str) -> str:
@@ -160,61 +170,34 @@ class Shop:
         raise BenchmarkError(f"{', '.join(functions)} did not come to {replicas} replicas")
 
     def action(self, name: str, base: str = "") -> Request:
-        """One of the scenario's actions; `base` is where the functions are, without it below the edge."""
+        """One of the scenario's actions, its requests timed as one (`steps_of` says how many).
+
+        `base` is where the functions are, without it below the edge.
+        """
+        *before, last = [self._asked(ask, base, {}) for ask in steps_of(name)]
+        return replace(last, first=replace(before[0], turns=())) if before else last
+
+    def step(self, name: str, base: str = "", **known: Any) -> Request:
+        """One request of an action by itself, such as `GET /api/cart`; `known` is what those before it would have told."""
+        return self._asked(step_named(name), base, known)
+
+    def _asked(self, ask: Ask, base: str, known: Mapping[str, Any]) -> Request:
         base = base or f"{self.settings.url('edge')}/api"
-        make: Mapping[str, Callable[[], Request]] = {
-            "browse": lambda: Request(f"{base}/products?limit=24", contains='"items"'),
-            "search": lambda: Request(f"{base}/products?q=lantern&limit=24", contains="Lantern"),
-            "view": lambda: Request(f"{base}/products/sku/$sku", contains='"price_cents"', turns=self._goods),
-            "cart": lambda: self._cart(base, self.customers[::2]),
-            "checkout": lambda: self._checkout(base, self.customers[1::2]),
-            "till_sale": lambda: self._till_sale(base),
-            "report": lambda: Request(
-                f"{base}/reports/sales?by=day", headers={"Authorization": self.head}, contains='"total"'
-            ),
-        }
-        return make[name]()
+        till = {"store": STORE, "register": REGISTER}
+        request = request_of(ask, base, self._authorization(ask), {**till, **known})
+        return replace(request, turns=self._buyers if ask.who == "customer" else self.goods)
+
+    def _authorization(self, ask: Ask) -> str:
+        """A visitor has none, and customers take turns."""
+        if ask.who == "staff":
+            return self.till
+        return "$authorization" if ask.who == "customer" else ""
 
     @property
-    def _goods(self) -> list[dict[str, str]]:
-        return [{"sku": sku} for sku in self.skus]
-
-    def _till_sale(self, base: str) -> Request:
-        tender = {"kind": "card", "amount_cents": self.total_cents, "reference": "T1"}
-        body = {"register": REGISTER, "lines": [{"sku": "$sku", "quantity": 1}], "tenders": [tender]}
-        headers = {**JSON, "Authorization": self.till}
-        return Request(
-            f"{base}/sales", "POST", headers, json.dumps(body), statuses=(201,), contains='"receipt"', key=True,
-            turns=self._goods,
-        )  # fmt: skip
-
-    def _cart(self, base: str, customers: Sequence[str]) -> Request:
-        """Each has one thing in the cart, from now on or still."""
-        headers = {**JSON, "Authorization": "$authorization"}
-        body = json.dumps({"quantity": 1})
-        return Request(
-            f"{base}/cart/items/$sku",
-            "PUT",
-            headers,
-            body,
-            contains='"version"',
-            turns=self._turns(customers),
-        )
-
-    def _checkout(self, base: str, customers: Sequence[str]) -> Request:
-        """Others than those who only fill their carts, as nobody changes a cart that is being bought."""
-        first = self._cart(base, customers)
-        body = {
-            "cart_version": "$version", "total_cents": "$total_cents", "address": ADDRESS,
-            "payment": {"card_token": "tok_ok"},
-        }  # fmt: skip
-        return Request(
-            f"{base}/checkout", "POST", first.headers, json.dumps(body), statuses=(201,), contains='"paid"', key=True,
-            turns=first.turns, first=replace(first, turns=()),
-        )  # fmt: skip
-
-    def _turns(self, customers: Sequence[str]) -> list[dict[str, str]]:
-        return [{"authorization": who, "sku": sku} for who, sku in zip(customers, itertools.cycle(self.skus))]
+    def _buyers(self) -> list[dict[str, Any]]:
+        return [
+            {"authorization": who, **thing} for who, thing in zip(self.customers, itertools.cycle(self.goods))
+        ]
 
 
 def replicas_of(settings: Settings) -> Mapping[str, list[int]]:

@@ -54,7 +54,7 @@ class Failover(Experiment):
     method: ClassVar[Sequence[str]] = (
         "A platform of its own with three replicas of cart and one of every other function. Open load through the edge: "
         + ", ".join(f"{name} {rate:g} a second" for name, rate in RATES.items())
-        + f"; a request has {PATIENCE_SECONDS:g} s.",
+        + f"; a request has {PATIENCE_SECONDS:g} s. A till sale goes without its quote.",
         f"Each fault is a run of its own: {BEFORE_SECONDS:g} s of calm, the fault, {BACK_SECONDS:g} s in which all has to be well again, and {AFTER_SECONDS:g} s more. Nobody helps, unless the fault says how long it lasts. Before the next, everything must be well.",
         "Replicas that are slow or answer 500 are three small ones behind an edge of their own with the project's kong.yml, asked for carts only.",
         "A request fails that is not answered with the status and content it should have. It belongs to the moment at which it was due.",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -85,18 +84,13 @@ class Stage:
 
 
 def of_the_shop(shop: Shop, carts: Sequence[str]) -> dict[str, Request]:
-    """The four flows, through its edge; `carts` are tokens of visitors."""
-    base = f"{shop.settings.url('edge')}/api"
-    thing = json.dumps({"sku": shop.skus[0], "quantity": 1})
+    """The four flows, each a step of the load tests' scenario by itself; `carts` are tokens of visitors."""
     return {
-        GET_CART: Request(
-            f"{base}/cart", headers={"X-Cart-Token": "$token"}, contains='"items"',
-            turns=[{"token": token} for token in carts],
-        ),
-        POST_CART: Request(f"{base}/cart/items", "POST", JSON, thing, contains='"items"', key=True),
-        GET_PRODUCT: shop.action("view"),
-        TILL_SALE: insisted(shop.action("till_sale")),
-    }  # fmt: skip
+        GET_CART: replace(shop.step("GET /api/cart"), turns=[{"cart_token": token} for token in carts]),
+        POST_CART: shop.step("POST /api/cart/items"),
+        GET_PRODUCT: shop.step("GET /api/products/{product_id}"),
+        TILL_SALE: insisted(shop.step("POST /api/sales", total_cents=shop.total_cents)),
+    }
 
 
 def until(condition: Callable[[], bool], what: str) -> None:

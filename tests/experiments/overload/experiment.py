@@ -33,10 +33,10 @@ LADDER: Mapping[str, Any] = {"blocks": 2, "rungs": [0.45, 0.6, 0.75, 0.9], "rung
 PREPARE_SECONDS = 20.0
 MOST_OPEN = 1000
 """Requests that the client may have open at once, more than may be in flight; each is a user of k6's with a memory of its own."""
-CUSTOMERS = 600
-"""Half of them buy. With a hundred the next purchase of each changed the cart of the one that still waited, which got nowhere.
+CUSTOMERS = 300
+"""With fifty the next purchase of each changed the cart of the one that still waited, which got nowhere.
 
-Each of MOST_OPEN users of k6 reads them all: with 4,000 it does not begin within two minutes."""
+Each of MOST_OPEN users of k6 reads them all: with thousands it does not begin within two minutes."""
 REFUSED_WITHIN = 0.5
 """There are connections for as many requests as are due within this, MOST_OPEN at most."""
 ASKED_BY_THE_EDGE = "cart"
@@ -58,7 +58,7 @@ class Overload(Experiment):
     )
     method = (
         f"The knee is looked for first, as the experiment capacity does: closed users for the throughput, then a ladder of open rates ({', '.join(f'{share:g}' for share in LADDER['rungs'])} of it); the highest that is borne.",
-        f"Then one open run: {CALM_SHARE:.0%} of the knee for {CALM_SECONDS:g} s, {TIMES:g} times the knee, and {CALM_SHARE:.0%} of it again for {AFTER_SECONDS:g} s. Visitors ask for the journey `shop` in its proportions, `sales` is asked for quotes; a request has {PATIENCE_SECONDS:g} s.",
+        f"Then one open run: {CALM_SHARE:.0%} of the knee for {CALM_SECONDS:g} s, {TIMES:g} times the knee, and {CALM_SHARE:.0%} of it again for {AFTER_SECONDS:g} s. Visitors do the actions of the journey `shop` in their proportions, as in capacity, `sales` is asked for quotes; a request has {PATIENCE_SECONDS:g} s.",
         f"At most {MOST_OPEN:,} requests are open at once; what cannot be sent for that reason is not sent. What was really sent is told.",
         f"Where less than {results.LEAST_TIMES:g} times the knee could be sent, nothing is decided.",
         "Useful: right answers that came during the overload, without its first second. Refused: 429 and 503, timed from when the request left.",

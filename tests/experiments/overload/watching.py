@@ -117,7 +117,8 @@ def told(session: requests.Session, request: Request) -> Told:
     status, retry_after = 0, ""
     with contextlib.suppress(requests.RequestException):
         answer = session.request(
-            request.method, _filled(request.url, values), data=request.body, headers=headers, timeout=PATIENCE_SECONDS
+            request.method, _filled(request.url, values), data=_filled(request.body or "", values) or None, headers=headers,
+            timeout=PATIENCE_SECONDS,
         )  # fmt: skip
         status, retry_after = answer.status_code, answer.headers.get("Retry-After", "")
     return Told(time.time(), time.monotonic() - started, status, retry_after)

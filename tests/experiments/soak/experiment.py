@@ -16,7 +16,7 @@ from tests.experiments.common.answers import JITTER_SECONDS
 from tests.experiments.common.driving import Block, Request, drive_only, kept
 from tests.experiments.common.experiment import Conclusion, Experiment, Step
 from tests.experiments.common.folder import Folder
-from tests.experiments.common.journey import requests_of_a_visit
+from tests.experiments.common.journey import actions_of_a_visit
 from tests.experiments.common.shop import FUNCTIONS, Shop
 from tests.experiments.common.validity import MOST_LEFT_OUT, Limits
 from tests.experiments.soak import reckoning, results
@@ -52,8 +52,8 @@ class Soak(Experiment):
     method = (
         "The journeys `shop` and `store_day` of tests/load/scenario.json through the edge, each action at its share of "
         + " and ".join(f"{rate:g} visits a second ({name})" for name, rate in VISITS.items())
-        + f", open; a request has {PATIENCE_SECONDS:g} s.",
-        f"Who buys or sells sends an Idempotency-Key, and the same again every second for up to {INSIST_SECONDS:g} s until there is a final answer; only the first answer counts as a request.",
+        + f", open; a request has {PATIENCE_SECONDS:g} s. An action is timed and counted as one request, also where it is two, one after the other; a purchase goes without the look at its order, which would be a third.",
+        f"Who buys or sells sends an Idempotency-Key, and the same again every second for up to {INSIST_SECONDS:g} s until there is a final answer; only the first answer counts as a request. What fails before that, at a quote or a line of a cart, is not gone on with.",
         f"Faults in turn: {', '.join(KINDS)}. A replica, the gateway and the edge are killed with SIGKILL; PostgreSQL is stopped and started. Nobody helps.",
         f"{REPLICAS} replicas of each function; scaling by alerts is off, so that the processes stay the same.",
         "Each program's memory (anonymous and shared, by PSS: pages of files depend on who else maps them), descriptors, threads and TCP connections are read every few seconds; of each, the longest life between two deaths counts, without its first minutes.",
@@ -83,7 +83,7 @@ class Soak(Experiment):
         with own_platform(settings) as own:
             Supervisor(own).stop("alertmanager")
             shop = Shop(own)
-            shop.open(customers=100)
+            shop.open(customers=50)
             shop.scale(FUNCTIONS, REPLICAS)
             yield shop
 
@@ -128,7 +128,7 @@ def load_of(shop: Shop, seconds: float) -> list[Block]:
     """Each action at its rate, all at once."""
     rates: dict[str, float] = {}
     for journey, visits in VISITS.items():
-        for action, times in requests_of_a_visit(journey).items():
+        for action, times in actions_of_a_visit(journey).items():
             rates[action] = rates.get(action, 0.0) + visits * times
     return [
         Block(

@@ -72,7 +72,7 @@ class Trust(Failover):
     method = (
         "As failover: a platform of its own with three replicas of cart and one of every other function, open load through the edge: "
         + ", ".join(f"{name} {rate:g} a second" for name, rate in ALL_RATES.items())
-        + f"; a request has {PATIENCE_SECONDS:g} s.",
+        + f"; a request has {PATIENCE_SECONDS:g} s. A till sale goes without its quote; a purchase is a line put into a cart and the checkout, timed as one.",
         f"Each fault is a run of its own: {WARM_SECONDS:g} s in which the client opens its connections, a calm as long as what is judged after it, the fault, {BACK_SECONDS:g} s in which all has to be well again, and {AFTER_SECONDS:g} s more.",
         "A run in which the fault was not seen to take effect (a process gone or stopped, something held back on its line, the last block taken) is made again.",
         "Lines lead through a proxy of the experiment's own (tests/support/bad_network.py) while it is their turn: functions have its address in their secrets or settings, the edge and the gateway among their endpoints.",
