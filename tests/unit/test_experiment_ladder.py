@@ -56,6 +56,22 @@ def test_the_long_form_knows_a_p999_though_a_fifth_of_its_rounds_are_left_out() 
     assert taken * 0.001 > results.FEWEST_BEYOND
 
 
+def test_the_long_form_knows_a_p999_at_shares_of_the_highest_rate() -> None:
+    """A run has one round at shares, and one that loses it is made again."""
+    chosen = EXPERIMENT.chosen(Namespace(full=True))
+    of_each_block = (chosen["share_seconds"] - results.WARM_SECONDS) * experiment.MOST_RATE
+    assert chosen["runs"] * of_each_block * 0.001 > results.FEWEST_BEYOND
+
+
+def test_a_folder_of_before_blocks_at_shares_were_longer_has_the_short_ones() -> None:
+    old = {"runs": 1, "steady_seconds": 3.0}
+    short, long = (
+        {step.name: step.seconds for step in EXPERIMENT.steps(chosen)}["shares-1"]
+        for chosen in (old, {**old, "share_seconds": 3.0})
+    )
+    assert long - short == pytest.approx(2.0 * len(experiment.SHARES) * len(RUNGS))
+
+
 def blocks(seconds: float) -> list[Floats]:
     return [np.full(300, seconds) for _ in range(4)]
 
@@ -147,6 +163,18 @@ def test_a_quantile_that_few_requests_exceed_is_not_told_and_counts_are() -> Non
         [shares] = [one for one in results.tables(planted) if one.title.startswith("At shares")]
         [row] = [dict(zip(shares.head, one, strict=True)) for one in shares.rows if one[:2] == [EDGE, "10 %"]]
         assert (row["p99"], row["p99.9"], row["requests"]) == (p99, p999, count)
+
+
+def test_a_quantile_that_few_requests_exceed_is_not_drawn(tmp_path: Path) -> None:
+    whole, names = found(), [arm(rung, level) for rung in RUNGS for level in LEVELS[1:]]
+    few = replace(whole, rungs={**whole.rungs, **{name: [np.full(40, 0.001)] for name in names}})
+    one = replace(few, rungs={**few.rungs, arm(EDGE, "10%"): [np.full(1_000, 0.002)]})
+    assert plots.curves(few, 0.5)[EDGE] == {20.0: pytest.approx(1)}
+    assert not any(plots.curves(few, 0.99).values())
+    assert {rung: its for rung, its in plots.curves(one, 0.99).items() if its} == {
+        EDGE: {20.0: pytest.approx(2)}
+    }
+    assert plots.draw(tmp_path, few)[-1][1].is_file()
 
 
 def test_a_p99_that_few_requests_exceed_is_no_verdict_and_no_figure() -> None:

@@ -116,6 +116,13 @@ def test_an_overload_that_was_not_sent_decides_nothing() -> None:
     assert {verdict.word for verdict in verdicts([replace(seen(), knee=2 * KNEE)])} == {"cannot tell"}
 
 
+def test_without_a_knee_nothing_is_decided_and_no_share_is_told() -> None:
+    one = replace(seen(), knee=0.0)
+    assert {verdict.word for verdict in verdicts([one])} == {"cannot tell"}
+    assert all("no knee" in verdict.found for verdict in verdicts([one]))
+    assert not any("share of the knee" in figure.name for figure in figures([one]))
+
+
 def test_who_bought_a_moment_ago_is_not_broken() -> None:
     assert seen((200, 429, 409, 503, 429)).late == 0
 

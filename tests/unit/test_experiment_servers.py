@@ -14,7 +14,7 @@ from tests.experiments.common import answers
 from tests.experiments.common.answers import Answers
 from tests.experiments.common.clocks import Ticks
 from tests.experiments.common.folder import Folder
-from tests.experiments.servers.arms import COMPARISONS, HYPOTHESES, Answer, Hypothesis
+from tests.experiments.servers.arms import COMPARISONS, HYPOTHESES, LATER, Answer, Hypothesis
 from tests.experiments.servers.experiment import EXPERIMENT
 from tests.experiments.servers.results import MEASURES, Measured, rate
 from tests.experiments.servers.serve import SERVERS
@@ -80,7 +80,7 @@ def test_quantiles_are_in_milliseconds_and_ratios_are_of_the_same_rounds() -> No
 
 
 def test_the_conclusion_is_drawn_from_what_was_written(tmp_path: Path) -> None:
-    folder = Folder(tmp_path)
+    folder = begun(tmp_path, "2026-11-28T20:00:00+00:00")
     pools = next(one for one in COMPARISONS if one.name == "pools")
     run = folder.run("pools")
     rates = {"pool of 1": 500.0, "pool of 2": 1000.0, "pool of 4": 1000.0, "pool of 8": 1000.0}
@@ -102,6 +102,33 @@ def test_the_conclusion_is_drawn_from_what_was_written(tmp_path: Path) -> None:
     assert len(found.more["hypotheses"]) == 3
 
 
+@pytest.mark.parametrize("began", ["2026-11-28T20:00:00+00:00", "2026-11-29T20:00:00+00:00"])
+def test_a_hypothesis_judges_no_run_that_was_there_before_it(tmp_path: Path, began: str) -> None:
+    folder = begun(tmp_path, began)
+    servers = next(one for one in COMPARISONS if one.name == "servers")
+    run = folder.run("servers")
+    for part in ("closed", "half"):
+        _plant(run, part, dict.fromkeys((arm.name for arm in servers.arms), 100.0))
+    run.write("rate.json", {"half": 50})
+    run.write("done.json", {})
+    its = [one for one in HYPOTHESES if ARMS[one.arm][0] == "servers" and one.written <= began]
+    assert [one.goal for one in EXPERIMENT.conclude(folder).verdicts] == [one.says for one in its]
+    assert any(one.written for one in its) == (began > LATER)
+
+
+def test_every_number_of_threads_is_held_against_one() -> None:
+    held = {(one.measure, one.arm, one.reference) for one in HYPOTHESES}
+    for server in ("waitress", "gthread", "granian"):
+        for count in (2, 4, 8):
+            assert ("rate", f"{server}, {count} threads", f"{server}, 1 thread") in held
+
+
+def begun(path: Path, at: str) -> Folder:
+    folder = Folder(path)
+    folder.write("settings.json", {"at": at})
+    return folder
+
+
 def _plant(run: Folder, part: str, rates: Mapping[str, float]) -> None:
     """Two rounds of every arm, a second each, as `drive` writes them."""
     folder = Folder(run.path / part)
@@ -118,6 +145,6 @@ def _plant(run: Folder, part: str, rates: Mapping[str, float]) -> None:
         )
         arms[f"b{place}"] = name
     answers.write(folder.path / "answers.csv.gz", blocks)
-    at = np.arange(0.0, 20.0, 0.1)
+    at = np.arange(0.0, 60.0, 0.1)
     Ticks(at, dict.fromkeys(rates, 0.4 * at), 0 * at, 0 * at).write(folder)
     folder.write("blocks.json", {"arms": arms, "rates": {}, "dropped": 0})

@@ -766,11 +766,11 @@ def test_a_figure_without_an_interval_is_not_told_apart(
         ((650, 650, 850), (1050, 1050, np.inf), "better"),
     ],
 )
-def test_rungs_of_a_ladder_are_told_apart_only_where_another_lies_between(
+def test_intervals_that_end_at_their_value_are_told_apart_only_where_they_do_not_meet(
     tmp_path: Path, before: tuple[float, ...], after: tuple[float, ...], word: str
 ) -> None:
     a, b = (
-        finished(tmp_path, name, Figure("knee", "", *its, "higher"))
+        finished(tmp_path, name, Figure("count", "", *its, "higher"))
         for name, its in (("a", before), ("b", after))
     )
     assert [one.word for one in compare(a, b)[0]] == [word]

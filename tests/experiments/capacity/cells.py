@@ -1,17 +1,18 @@
-"""One subject with so many replicas: its throughput, processor time a request, and knee, from what was written down."""
+"""One subject with so many replicas: its throughput, processor time a request, and knee at each visit, from what was written down."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from benchmarks.quantiles import Ratio, over_blocks, quantile
+from benchmarks.quantiles import Ratio, quantile
 from tests.experiments.capacity.law import FEWEST_POINTS, Fit, fit
 from tests.experiments.capacity.subjects import SUBJECTS
+from tests.experiments.capacity.visits import Visits
 from tests.experiments.common.answers import Answers
 from tests.experiments.common.driving import Driven, load
 from tests.experiments.common.folder import Folder
@@ -38,11 +39,9 @@ class Rung:
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One subject with so many replicas: blocks of closed load, and the rungs of the ladder by rate."""
+class Visit:
+    """What was seen in one go: blocks of closed load, and the rungs of the ladder."""
 
-    subject: str
-    replicas: int
     throughputs: Sequence[float]
     """Right answers a second, by block."""
     cpu: Mapping[str, Sequence[float]]
@@ -50,36 +49,56 @@ class Cell:
     rungs: Sequence[Rung]
 
     @property
-    def throughput(self) -> Ratio:
-        return over_blocks([[[one] for one in self.throughputs]], lambda arms: float(np.mean(arms[0])))
+    def throughput(self) -> float:
+        return float(np.mean(self.throughputs))
 
     @property
     def cpu_blocks(self) -> list[float]:
-        """Of all that serves, by block."""
+        """Processor seconds a right answer of all that serves, by block."""
         return [sum(parts) for parts in zip(*self.cpu.values(), strict=True)]
 
     @property
-    def per_core(self) -> Ratio:
-        """Requests for a second of one processor."""
-        return over_blocks([[[one] for one in self.cpu_blocks]], lambda arms: 1 / float(np.mean(arms[0])))
-
-    @property
     def knee(self) -> Ratio:
-        """The highest rate that was borne; the interval ends at the lowest above it that was not.
+        """The rung below the lowest that was not borne, and that one: the knee lies between them, which is no interval of 95 %.
 
-        Below the lowest rung that is 0, and above the highest it has no end.
+        Below the lowest rung that is 0, and above the highest it has no end. What was borne above a rung that was not does
+        not count: whatever was in the way of the lower one was luckily absent.
         """
-        borne = max((one.rate for one in self.rungs if one.borne), default=0.0)
-        above = min((one.rate for one in self.rungs if one.rate > borne), default=math.inf)
+        above = min((one.rate for one in self.rungs if not one.borne), default=math.inf)
+        borne = max((one.rate for one in self.rungs if one.rate < above), default=0.0)
         return Ratio(borne, borne, above)
 
 
-def read_cell(folder: Folder, subject: str, replicas: int) -> Cell:
+@dataclass(frozen=True)
+class Cell:
+    """One subject with so many replicas, at each visit."""
+
+    subject: str
+    replicas: int
+    visits: Sequence[Visit]
+
+    @property
+    def knee(self) -> Ratio:
+        """The mean of the visits' knees, and from the lowest of them to the highest that a rung above one is."""
+        knees = [one.knee for one in self.visits]
+        mean = float(np.mean([one.value for one in knees]))
+        return Ratio(mean, min(one.low for one in knees), max(one.high for one in knees))
+
+
+def read_cells(folder: Folder) -> list[Cell]:
+    """Of all runs `<subject>-<replicas>` and, for later visits, `<subject>-<replicas>-<visit>`."""
+    by: dict[tuple[str, int], list[Visit]] = {}
+    for name in folder.done_runs():
+        subject, replicas, *_ = name.split("-")
+        by.setdefault((subject, int(replicas)), []).append(read_visit(folder.run(name), subject))
+    order = sorted(by, key=lambda one: (list(SUBJECTS).index(one[0]), one[1]))
+    return [Cell(*one, by[one]) for one in order]
+
+
+def read_visit(folder: Folder, subject: str) -> Visit:
     driven = load(Folder(folder.path / "closed"), TO_ITS_LIMIT)
     spans, counts = _counted(driven, subject)
-    return Cell(
-        subject,
-        replicas,
+    return Visit(
         throughputs(driven, subject),
         {
             group: [
@@ -140,11 +159,31 @@ def arm_of(rate: float, part: str) -> str:
     return f"{part} at {rate:g}"
 
 
+def by_subject(cells: Iterable[Cell]) -> dict[str, list[Cell]]:
+    """By subject, its cells by rising replicas."""
+    found: dict[str, list[Cell]] = {}
+    for one in sorted(cells, key=lambda one: (list(SUBJECTS).index(one.subject), one.replicas)):
+        found.setdefault(one.subject, []).append(one)
+    return found
+
+
+def throughput(cells: Iterable[Cell]) -> Visits:
+    """Of one subject, requests a second."""
+    return Visits({one.replicas: [visit.throughput for visit in one.visits] for one in cells})
+
+
+def per_core(cells: Iterable[Cell]) -> Visits:
+    """Of one subject, requests for a second of one processor."""
+    return Visits(
+        {one.replicas: [1 / float(np.mean(visit.cpu_blocks)) for visit in one.visits] for one in cells}
+    )
+
+
 def fits(cells: Sequence[Cell]) -> dict[str, Fit]:
     """By subject, where there are enough numbers of replicas, and no block went without a right answer."""
-    by = {name: {one.replicas: one.throughputs for one in cells if one.subject == name} for name in SUBJECTS}
     return {
-        name: fit(measured)
-        for name, measured in by.items()
-        if len(measured) >= FEWEST_POINTS and all(min(blocks) > 0 for blocks in measured.values())
+        name: fit(throughput(its))
+        for name, its in by_subject(cells).items()
+        if len(its) >= FEWEST_POINTS
+        and all(min(visit.throughputs) > 0 for one in its for visit in one.visits)
     }

@@ -39,12 +39,13 @@ CLIMB, CLIMBS = 1.15, 6
 SCALING_SECONDS = 12.0
 BRIEF: Mapping[str, Any] = {
     "replicas": [1, 2, 3, 5],
-    "blocks": 3,
+    "visits": 2,
+    "blocks": 2,
     "rungs": [0.65, 0.85, 1.05],
     "rung_seconds": 1.5,
 }
 FULL: Mapping[str, Any] = {
-    "replicas": [1, 2, 3, 4, 5], "blocks": 5, "rungs": [0.4, 0.6, 0.75, 0.9, 1.0, 1.1], "rung_seconds": 1.5,
+    "replicas": [1, 2, 3, 4, 5], "visits": 2, "blocks": 3, "rungs": [0.4, 0.6, 0.75, 0.9, 1.0, 1.1], "rung_seconds": 1.5,
 }  # fmt: skip
 
 
@@ -79,12 +80,12 @@ class Capacity(Experiment):
     method = (
         "A typical request of each domain through the function gateway, and the actions of the journey `shop` (tests/load/scenario.json) in their proportion through the edge; goods in plenty, 40 of them in turn, 100 customers in turn.",
         "A visit is three actions. An action is timed and counted as one request, also where it is two, one after the other; a purchase goes without the look at its order, which would be a third.",
-        "All functions that work on a request have the same number of replicas; nothing else scales them. Replicas are added in one direction, as starting them takes longest.",
+        "All functions that work on a request have the same number of replicas; nothing else scales them. The numbers of them are visited on the way up and again on the way down (the table says how often), so that what changes steadily with time is the same for all.",
         f"Throughput: {USERS} closed users ask as fast as they are answered, in blocks of {cells.BLOCK_SECONDS:g} s ({cells.block_seconds('checkout'):g} s for purchases); the first {cells.WARM_SECONDS:g} s of each do not count.",
-        f"Knee: open rates from a share of that throughput to all of it, in rising order; the knee is the highest whose p99, from when requests were due, is at most {IMMEDIATE_SECONDS * 1000:g} ms ({FLOWING_SECONDS:g} s for a purchase), with every request sent and rightly answered. Its interval ends at the next rate. Where the highest rate is borne, the ladder goes on in steps of 15 % until one is not.",
+        f"Knee: open rates from a share of that throughput to all of it, in rising order; a rate is borne where its p99, from when requests were due, is at most {IMMEDIATE_SECONDS * 1000:g} ms ({FLOWING_SECONDS:g} s for a purchase), with every request sent and rightly answered. The knee lies between the rung below the lowest that was not borne and that one; that is no interval of 95 %. Where the highest rate is borne, the ladder goes on in steps of 15 % until one is not.",
         "Requests for a second of a processor: right answers over the processor time of the replicas, the gateway, the edge and PostgreSQL in the closed blocks. k6's own is left out.",
-        "X(N) = λN / (1 + σ(N − 1) + κN(N − 1)), Gunther's universal scalability law, by least squares of logarithms (scipy); intervals by a bootstrap over the blocks of each N. σ and κ are at most 1 there. Whether the law holds is the F test of lack of fit.",
-        "Two numbers of replicas are compared by Welch's interval of the blocks' logarithms; of the worst of several subjects all intervals hold together with 95 % (Bonferroni).",
+        "X(N) = λN / (1 + σ(N − 1) + κN(N − 1)), Gunther's universal scalability law, by least squares of logarithms (scipy); intervals by a parametric bootstrap from the scatter of visits. σ and κ are at most 1 there. Whether the law holds is the F test of lack of fit.",
+        "Intervals are drawn over visits: Student's, of their logarithms, whose scatter about the mean of a number of replicas is pooled over all numbers (analysis of variance); of the worst of several subjects all intervals hold together with 95 % (Bonferroni). Of one visit there are none.",
     )
 
     def options(self, parser: argparse.ArgumentParser) -> None:
@@ -102,12 +103,10 @@ class Capacity(Experiment):
     def steps(self, chosen: Mapping[str, Any]) -> list[Step]:
         closed = 7.0 + chosen["blocks"] * (cells.BLOCK_SECONDS + 0.3)
         ladder = 3.0 + len(chosen["rungs"]) * (chosen["rung_seconds"] + 0.5)
-        steps = []
-        for replicas in chosen["replicas"]:
-            for place, subject in enumerate(chosen["subjects"]):
-                steps.append(
-                    Step(f"{subject}-{replicas}", closed + ladder + (0 if place else SCALING_SECONDS))
-                )
+        steps, before = [], 0
+        for name, replicas in order(chosen["subjects"], chosen["replicas"], _visits(chosen)):
+            steps.append(Step(name, closed + ladder + (SCALING_SECONDS if replicas != before else 0)))
+            before = replicas
         return steps
 
     @contextmanager
@@ -122,17 +121,12 @@ class Capacity(Experiment):
             yield Stage(shop, sorted(needed))
 
     def run(self, stage: Stage, step: Step, folder: Folder) -> Sequence[str]:
-        subject, _, replicas = step.name.rpartition("-")
+        subject, replicas, *_ = step.name.split("-")
         stage.have(int(replicas))
         return measure(stage.shop, subject, folder, self._chosen)
 
     def conclude(self, folder: Folder) -> Conclusion:
-        found = [
-            cells.read_cell(folder.run(name), subject, int(replicas))
-            for name in folder.done_runs()
-            for subject, _, replicas in [name.rpartition("-")]
-        ]
-        found.sort(key=lambda one: (list(SUBJECTS).index(one.subject), one.replicas))
+        found = cells.read_cells(folder)
         fitted = cells.fits(found)
         return Conclusion(
             results.verdicts(found),
@@ -142,6 +136,19 @@ class Capacity(Experiment):
             threats=results.THREATS,
             more={"cells": results.as_json(found)},
         )
+
+
+def order(subjects: Sequence[str], replicas: Sequence[int], visits: int) -> Iterator[tuple[str, int]]:
+    """The runs and their numbers of replicas: up, down again, and so on, each way the one before backwards."""
+    way = [(subject, number) for number in replicas for subject in subjects]
+    for visit in range(visits):
+        for subject, number in way[::-1] if visit % 2 else way:
+            yield f"{subject}-{number}" + (f"-{visit + 1}" if visit else ""), number
+
+
+def _visits(chosen: Mapping[str, Any]) -> int:
+    """Folders of before this was chosen have one."""
+    return int(chosen.get("visits", 1))
 
 
 def measure(shop: Shop, subject: str, folder: Folder, chosen: Mapping[str, Any]) -> Sequence[str]:
@@ -172,7 +179,7 @@ def measure(shop: Shop, subject: str, folder: Folder, chosen: Mapping[str, Any])
     for _ in range(LADDERS):
         rejected = drive(ladder, rungs(parts, rates, seconds), limits=cells.TO_ITS_LIMIT).rejected
         found = write()
-        if rejected or any(one.borne for one in found):
+        if rejected or found[0].borne:
             break
 
     def borne(rate: float) -> bool:
@@ -185,7 +192,7 @@ def measure(shop: Shop, subject: str, folder: Folder, chosen: Mapping[str, Any])
         return write()[-1].borne and not rejected
 
     if not rejected:
-        climb(rates[-1], found[-1].borne, borne)
+        climb(rates[-1], all(one.borne for one in found), borne)
     return rejected
 
 

@@ -33,23 +33,25 @@ def draw_cells(path: Path, cells: Sequence[Cell], fits: Mapping[str, Fit]) -> tu
     plt.close(figure)
     caption = (
         "Requests a second over replicas: throughput of each closed block, the fitted law with the band of its resamples, "
-        "and the knee with the interval to the next rate."
+        "and the knee of each visit, up to the lowest rate that was not borne."
     )
     return caption, path
 
 
 def _draw(axes: Axes, name: str, cells: Sequence[Cell], fit: Fit | None) -> None:
     if fit:
-        at = np.array(list(fit.band))
-        low, high = np.array(list(fit.band.values())).T
-        axes.fill_between(at, low, high, color="#3274d9", alpha=0.2, linewidth=0)
+        at = np.linspace(cells[0].replicas, cells[-1].replicas, 41)
         axes.plot(at, fit.at(at), color="#3274d9", linewidth=1.2, label="fitted law")
-    blocks = [(one.replicas, value) for one in cells for value in one.throughputs]
+        if fit.band:
+            low, high = np.array(list(fit.band.values())).T
+            axes.fill_between(list(fit.band), low, high, color="#3274d9", alpha=0.2, linewidth=0)
+    visits = [(one.replicas, visit) for one in cells for visit in one.visits]
+    blocks = [(replicas, value) for replicas, visit in visits for value in visit.throughputs]
     axes.plot(*zip(*blocks, strict=True), ".", color="#3274d9", markersize=5, label="closed, a block")
-    knees = [one.knee for one in cells]
+    knees = [visit.knee for _, visit in visits]
     reach = [0.0 if math.isinf(knee.high) else knee.high - knee.value for knee in knees]
     axes.errorbar(
-        [one.replicas for one in cells], [knee.value for knee in knees], yerr=[[0.0] * len(knees), reach],
+        [replicas for replicas, _ in visits], [knee.value for knee in knees], yerr=[[0.0] * len(knees), reach],
         fmt="s", color="#c0392b", markersize=4, capsize=3, linewidth=1, label="knee, open",
     )  # fmt: skip
     axes.set(title=name, xlabel="replicas", ylabel="requests/s", ylim=(0, None), xticks=range(1, 6))

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
-from scipy import stats
 
 from benchmarks.quantiles import LEVEL, Ratio
-from tests.experiments.capacity.cells import SERVER, Cell
-from tests.experiments.capacity.law import Fit
+from tests.experiments.capacity.cells import SERVER, Cell, Visit, by_subject, per_core, throughput
+from tests.experiments.capacity.law import Fit, at_bound
 from tests.experiments.capacity.subjects import IMMEDIATE_SECONDS, JOURNEY, SUBJECTS
+from tests.experiments.capacity.visits import Visits
 from tests.experiments.common.journey import actions_of_a_visit
 from tests.experiments.common.report import Figure, Table, Verdict, at_least, at_most, every
 
@@ -20,6 +20,13 @@ LAB_SECONDS = 0.02112
 LAB_TIMES = 10
 CPU_RATIO = 1.25
 KEPT_SHARE = 0.8
+ONE_VISIT = 0.1
+"""Of one visit, and of a knee, nobody knows how far the next would be off: so much more is open than blocks, or rungs, leave open.
+
+From the second replica on, where more change little, throughputs of single visits scattered by 1 to 3 % (a standard deviation;
+stock 3 %, accounts, orders and the journey 2 %, quotes 1 %; commits 538796b and 11d61b9): the ratio of two is up to 6 % off, the
+worst of nine subjects' a tenth.
+"""
 
 
 def verdicts(cells: Sequence[Cell]) -> list[Verdict]:
@@ -31,7 +38,7 @@ def verdicts(cells: Sequence[Cell]) -> list[Verdict]:
             Verdict(
                 f"one replica bears {LAB_TIMES} times as many reads of a product as one client of the lab was answered ({LAB_TIMES} / {LAB_SECONDS * 1000:g} ms = {least:.0f}/s)",
                 f"{_between(one.knee)} requests/s (p99 within {IMMEDIATE_SECONDS * 1000:g} ms)",
-                at_least(one.knee, least),
+                at_least(_about_so(one.knee), least),
             )
         )
     ratios = cpu_ratios(cells)
@@ -41,7 +48,7 @@ def verdicts(cells: Sequence[Cell]) -> list[Verdict]:
         found.append(
             Verdict(
                 f"a request takes at most {CPU_RATIO:g} times the processor time when there are more replicas",
-                f"at most {ratios[worst].said()} times ({worst}, {most} replicas against 1)",
+                f"at most {ratios[worst].said()} times ({worst}, {most} replicas against 1{_once(cells)})",
                 every(*(at_most(one, CPU_RATIO) for one in ratios.values())),
             )
         )
@@ -51,11 +58,20 @@ def verdicts(cells: Sequence[Cell]) -> list[Verdict]:
         found.append(
             Verdict(
                 f"more replicas than processors do no harm: with the most of them at least {KEPT_SHARE:.0%} of the best throughput",
-                f"at least {shares[worst].said()} of it ({worst})",
+                f"at least {shares[worst].said()} of it ({worst}{_once(cells)})",
                 every(*(at_least(one, KEPT_SHARE) for one in shares.values())),
             )
         )
     return found
+
+
+def _about_so(one: Ratio) -> Ratio:
+    return Ratio(one.value, one.low * (1 - ONE_VISIT), one.high * (1 + ONE_VISIT))
+
+
+def _once(cells: Sequence[Cell]) -> str:
+    once = all(len(one.visits) == 1 for one in cells)
+    return f"; of one visit each, so {ONE_VISIT:.0%} wider than its blocks tell" if once else ""
 
 
 def by_most(cells: Sequence[Cell], subject: str) -> int:
@@ -64,34 +80,43 @@ def by_most(cells: Sequence[Cell], subject: str) -> int:
 
 def _pairs(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
     """By subject, its cells by rising replicas, where there are several from one on."""
-    by = {
-        name: sorted((one for one in cells if one.subject == name), key=lambda one: one.replicas)
-        for name in SUBJECTS
-    }
-    return {name: its for name, its in by.items() if len(its) > 1 and its[0].replicas == 1}
+    return {name: its for name, its in by_subject(cells).items() if len(its) > 1 and its[0].replicas == 1}
 
 
 def cpu_ratios(cells: Sequence[Cell]) -> dict[str, Ratio]:
     """By subject: processor time a request with the most replicas, over that with one; all intervals hold together (Bonferroni)."""
     pairs = _pairs(cells)
     level = together(len(pairs))
-    return {name: ratio_of_means(its[-1].cpu_blocks, its[0].cpu_blocks, level) for name, its in pairs.items()}
+    return {name: _compared(its, lambda one: one.cpu_blocks, 1, level) for name, its in pairs.items()}
 
 
 def kept_shares(cells: Sequence[Cell]) -> dict[str, Ratio]:
     """By subject: throughput with the most replicas, over that with each other number; of those the least.
 
-    Which number is best is chosen by the same blocks, so the intervals of all of them hold together (Bonferroni).
+    Which number is best is chosen by the same visits, so the intervals of all of them hold together (Bonferroni).
     """
     pairs = _pairs(cells)
     level = together(sum(len(its) - 1 for its in pairs.values()))
     return {
         name: min(
-            (ratio_of_means(its[-1].throughputs, one.throughputs, level) for one in its[:-1]),
+            (_compared(its, lambda one: one.throughputs, other.replicas, level) for other in its[:-1]),
             key=lambda one: one.value,
         )
         for name, its in pairs.items()
     }
+
+
+def _compared(
+    its: Sequence[Cell], blocks: Callable[[Visit], Sequence[float]], replicas: int, level: float
+) -> Ratio:
+    """The figure whose blocks are named with the most replicas, over that with so many; over blocks and wider where each was visited once."""
+    most = its[-1].replicas
+    visits = Visits({one.replicas: [float(np.mean(blocks(visit))) for visit in one.visits] for one in its})
+    if visits.freedom:
+        return visits.ratio(most, replicas, level)
+    return _about_so(
+        Visits({one.replicas: blocks(one.visits[0]) for one in its}).ratio(most, replicas, level)
+    )
 
 
 def together(count: int) -> float:
@@ -99,35 +124,28 @@ def together(count: int) -> float:
     return 1 - (1 - LEVEL) / max(1, count)
 
 
-def ratio_of_means(above: Sequence[float], below: Sequence[float], level: float) -> Ratio:
-    """Geometric means of blocks that are no pairs, as they are of different minutes; Welch's interval (1947) of their logarithms.
-
-    Where a block brought nothing, or there is but one, the ends are infinite.
-    """
-    if min(*above, *below) <= 0:
-        return Ratio(float(np.mean(above) / np.mean(below)), -math.inf, math.inf)
-    one, other = np.log(above), np.log(below)
-    value = float(np.exp(one.mean() - other.mean()))
-    if min(len(one), len(other)) < 2:
-        return Ratio(value, -math.inf, math.inf)
-    if np.ptp(one) < 1e-12 and np.ptp(other) < 1e-12:
-        return Ratio(value, value, value)
-    ends = stats.ttest_ind(one, other, equal_var=False).confidence_interval(level)
-    return Ratio(value, float(np.exp(ends.low)), float(np.exp(ends.high)))
-
-
 def figures(cells: Sequence[Cell], fitted: Mapping[str, Fit]) -> list[Figure]:
     found = []
-    for one in cells:
+    for one, done, share in _measured(cells):
         with_ = f"{one.subject}, {one.replicas} replica{'s' if one.replicas > 1 else ''}"
         if one.replicas in {1, by_most(cells, one.subject)}:
-            found.append(_figure(f"knee, {with_}", "requests/s", one.knee))
-            found.append(_figure(f"for a second of a processor, {with_}", "requests", one.per_core))
-        found.append(_figure(f"throughput, {with_}", "requests/s", one.throughput))
+            # What a ladder's rungs leave open is no interval.
+            knee = Ratio(one.knee.value, -math.inf, math.inf)
+            found.append(_figure(f"knee, {with_}", "requests/s", knee))
+            found.append(_figure(f"for a second of a processor, {with_}", "requests", share))
+        found.append(_figure(f"throughput, {with_}", "requests/s", done))
     for name, law in fitted.items():
         found.append(_figure(f"contention σ, {name}", "", law.contention, "lower"))
     # Those of the journey first: the index shows a dozen.
     return sorted(found, key=lambda one: JOURNEY not in one.name)
+
+
+def _measured(cells: Sequence[Cell]) -> Iterator[tuple[Cell, Ratio, Ratio]]:
+    """Each cell, its throughput, and its requests for a second of one processor."""
+    for its in by_subject(cells).values():
+        throughputs, shares = throughput(its), per_core(its)
+        for one in its:
+            yield one, throughputs.mean(one.replicas), shares.mean(one.replicas)
 
 
 def _figure(name: str, unit: str, value: Ratio, better: str = "higher") -> Figure:
@@ -137,16 +155,17 @@ def _figure(name: str, unit: str, value: Ratio, better: str = "higher") -> Figur
 def tables(cells: Sequence[Cell], fitted: Mapping[str, Fit]) -> list[Table]:
     rows = [
         [
-            one.subject, str(one.replicas), _said(one.throughput), _between(one.knee), _p99(one), _said(one.per_core),
-            *(f"{1000 * float(np.mean(one.cpu[group])):.2f}" for group in SERVER),
+            one.subject, str(one.replicas), str(len(one.visits)), _said(done), _between(one.knee), _p99(one), _said(share),
+            *(_milliseconds(one, group) for group in SERVER),
         ]
-        for one in cells
+        for one, done, share in _measured(cells)
     ]  # fmt: skip
     measured = Table(
         "Requests a second, and processor time of a request in ms",
         [
             "",
             "replicas",
+            "visits",
             "throughput (95 %)",
             "knee",
             "p99 there, ms",
@@ -194,11 +213,11 @@ def _said(one: Ratio) -> str:
 
 
 def _between(knee: Ratio) -> str:
-    """`from 410 on, below 480`, as a ladder has it."""
-    if knee.value == 0:
-        return f"below {_three_digits(knee.high)}"
-    low = _three_digits(knee.low)
-    return f"{low} or more" if math.isinf(knee.high) else f"{low} to {_three_digits(knee.high)}"
+    """`410 to 480`, as a ladder has it."""
+    low, high = (_three_digits(end) for end in (knee.low, knee.high))
+    if math.isinf(knee.high):
+        return f"{low} or more"
+    return f"{low} to {high}" if knee.low else f"below {high}"
 
 
 def _three_digits(value: float) -> str:
@@ -207,24 +226,36 @@ def _three_digits(value: float) -> str:
 
 
 def _p99(one: Cell) -> str:
-    borne = [rung.p99 for rung in one.rungs if rung.rate == one.knee.value]
-    return ", ".join(f"{p99 * 1000:.0f}" for p99 in borne[0].values()) if borne else "–"
+    """Of each part at the knee, the highest of the visits that have one."""
+    there = [rung.p99 for visit in one.visits for rung in visit.rungs if rung.rate == visit.knee.value]
+    parts = there[0] if there else {}
+    return ", ".join(f"{1000 * max(p99[part] for p99 in there):.0f}" for part in parts) or "–"
+
+
+def _milliseconds(one: Cell, group: str) -> str:
+    return f"{1000 * float(np.mean([np.mean(visit.cpu[group]) for visit in one.visits])):.2f}"
 
 
 def _parameter(one: Ratio, digits: int) -> str:
-    return f"{one.value:.{digits}f}, the fit's bound" if math.isinf(one.high) else one.said(digits)
+    return f"{one.value:.{digits}f}, the fit's bound" if at_bound(one.value) else one.said(digits)
 
 
 def _peak(one: Ratio) -> str:
-    return " to ".join("∞" if math.isinf(end) else f"{end:.1f}" for end in (one.low, one.high))
+    ends = (one.value,) if one.low < 0 else (one.low, one.high)
+    return " to ".join("∞" if math.isinf(end) else f"{end:.1f}" for end in ends)
 
 
 def as_json(cells: Sequence[Cell]) -> list[dict[str, object]]:
+    """Blocks and rungs of all visits in one list, as they were taken."""
     return [
         {
-            "subject": one.subject, "replicas": one.replicas, "throughputs": list(one.throughputs),
-            "cpu_seconds": {group: list(values) for group, values in one.cpu.items()},
-            "rungs": [{"rate": rung.rate, "p99_seconds": dict(rung.p99), "borne": rung.borne} for rung in one.rungs],
+            "subject": one.subject, "replicas": one.replicas, "visits": len(one.visits),
+            "throughputs": [value for visit in one.visits for value in visit.throughputs],
+            "cpu_seconds": {group: [value for visit in one.visits for value in visit.cpu[group]] for group in SERVER},
+            "rungs": [
+                {"visit": number, "rate": rung.rate, "p99_seconds": dict(rung.p99), "borne": rung.borne}
+                for number, visit in enumerate(one.visits, 1) for rung in visit.rungs
+            ],
         }
         for one in cells
     ]  # fmt: skip
@@ -233,9 +264,9 @@ def as_json(cells: Sequence[Cell]) -> list[dict[str, object]]:
 THREATS = (
     "Client, edge, gateway, replicas and PostgreSQL share two processors. One replica of one thread keeps one of them busy; from the second or third on there is nothing left that more replicas could use. The fitted law therefore describes this machine, not the function: σ is near what two processors for everything leave, whoever the function is.",
     "Five points hardly tell σ from κ: their correlation over the resamples is in the table, and the interval of either is that of the sum more than of the one. Between the points the curve may be believed where the table does not say that the law does not describe them, beyond them not. σ and κ are at most 1 in the fit; at that bound there is no interval, for the bound is all that is known.",
-    "The intervals are those of the blocks of one visit to each number of replicas; what changes between minutes is not in them.",
+    f"Two visits to each number, on the way up and on the way down, leave out what changes steadily with time; the way back begins where the way up ended, so those to the most replicas follow each other closely. Where each was visited once, numbers and minutes are one: no interval is known, and goals are judged by what blocks leave open and {ONE_VISIT:.0%} more.",
     "k6 takes a part of the processors that grows with the rate, so rates would be higher with a client elsewhere. Requests for a second of a processor leave it out.",
-    "A knee lies between two rungs and is no finer; below 100 requests/s a rung has so few requests that their p99 is nearly the slowest of them.",
+    f"A knee lies between two rungs and is no finer, and what is told of it is no interval: a rung that fails by chance makes it too low. Within {ONE_VISIT:.0%} of the two rungs no goal is met or missed, and two folders are not told apart by it. Below 100 requests/s a rung has so few requests that their p99 is nearly the slowest of them.",
     "The idle work of the replicas (health checks, scrapes: about 1 ms of processor time a second each) is in the processor time of a request.",
     "The shop is small and in memory: what many years of sales or a million products change is not here.",
 )

@@ -65,7 +65,6 @@ def every(*told: bool | None) -> bool | None:
 class Figure:
     """A number by which two runs of an experiment are compared, with its 95 % interval; an end that is not known is infinite.
 
-    Where the value is an end itself, it is the last that was tried and held, and the other end the first that did not.
     `better` is "lower", "higher" or, where neither is, "".
     """
 

@@ -11,11 +11,13 @@ from matplotlib.figure import Figure
 
 from benchmarks.quantiles import quantile
 from tests.experiments.ladder.results import (
+    FEWEST_BEYOND,
     HOPS,
     LAB_DIRECT,
     LAB_GATEWAY,
     LEVELS,
     QUANTILES,
+    USERS,
     Found,
     arm,
     is_known,
@@ -41,7 +43,7 @@ def draw(directory: Path, found: Found) -> list[tuple[str, Path]]:
         _shares(directory / "shares.png", found)
         drawn.append(
             (
-                "p50 and p99 at shares of each rung's own saturation; where that is a low rate, the p99 is nearly the slowest request.",
+                f"p50 and p99 at shares of each rung's own saturation, by {USERS} closed users; a point is there where {FEWEST_BEYOND} requests or more took longer.",
                 directory / "shares.png",
             )
         )
@@ -86,14 +88,30 @@ def at_shares(found: Found, rung: str) -> dict[float, str]:
     return levels
 
 
+def curves(found: Found, share: float) -> dict[str, dict[float, float]]:
+    """By rung and share of its saturation in percent, that quantile in ms where it is known."""
+    taken = {
+        rung: {
+            at: np.concatenate(found.rungs[arm(rung, level)]) for at, level in at_shares(found, rung).items()
+        }
+        for rung in RUNGS
+    }
+    return {
+        rung: {at: quantile(one, share) * 1000 for at, one in its.items() if is_known(one, share)}
+        for rung, its in taken.items()
+    }
+
+
 def _shares(path: Path, found: Found) -> None:
     figure, panels = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
     for axes, share in zip(panels, (0.5, 0.99), strict=True):
+        drawn = curves(found, share)
         for rung, color in zip(RUNGS, plt.get_cmap("viridis")(np.linspace(0, 0.9, len(RUNGS))), strict=True):
-            shares = at_shares(found, rung)
-            blocks = (found.rungs[arm(rung, level)] for level in shares.values())
-            values = [quantile(np.concatenate(one), share) * 1000 for one in blocks]
-            axes.plot(list(shares), values, "o-", color=color, label=rung, markersize=4)
+            axes.plot(
+                list(drawn[rung]), list(drawn[rung].values()), "o-", color=color, label=rung, markersize=4
+            )
+        if not any(drawn.values()):
+            axes.text(0.5, 0.5, "not known of so few requests", transform=axes.transAxes, ha="center")
         axes.set(xlabel="% of the rung's saturation", ylabel=f"p{share * 100:g}, ms", yscale="log")
         axes.spines[["top", "right"]].set_visible(False)
     panels[0].legend(frameon=False, fontsize=8)

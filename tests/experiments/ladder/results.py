@@ -46,6 +46,8 @@ HOPS = ("server", "replica", "PostgreSQL", "gateway", "edge")
 LAB_DIRECT, LAB_GATEWAY = 0.00547, 0.02112
 """Seconds: the lab's means, direct and through its gateway."""
 MOST_P50, MOST_P99 = 1.5, 2.0
+USERS = 16
+"""Closed users at once who tell a rung's saturation."""
 CROWDS = (1, 4, 16)
 """Closed users at once, as a load that waits for each answer has them."""
 CROWDED = (DIRECT, EDGE, NAIVE, NAIVE_PROXY)
@@ -248,7 +250,7 @@ def figures(found: Found) -> list[Figure]:
 def tables(found: Found) -> list[Table]:
     shown = [
         Table(
-            "What each rung bears, closed users",
+            f"What {USERS} closed users get out of each rung: its saturation, which is no knee",
             ["rung", "requests a second"],
             [[rung, f"{rate:,.0f}"] for rung, rate in found.saturation.items()],
         )
@@ -313,7 +315,7 @@ def _share_table(found: Found) -> Table:
     rows = [_share_row(found, rung, level) for rung in RUNGS for level in LEVELS[1:]]
     head = ["rung", "share", "a second", "requests", "p50", "p90", "p99", "p99.9", *HOPS, "in all"]
     return Table(
-        f"At shares of each rung's own saturation: ms (– where fewer than {FEWEST_BEYOND} requests took longer, or k6 sent more than {MOST_LATE:.0%} late), and µs of processor time a request by hop",
+        f"At shares of each rung's own saturation, by {USERS} closed users: ms (– where fewer than {FEWEST_BEYOND} requests took longer, or k6 sent more than {MOST_LATE:.0%} late), and µs of processor time a request by hop",
         head,
         rows,
     )

@@ -13,7 +13,7 @@ from localfaas.edge.clusters import AT_ONCE, TO_GATEWAY, WAITING
 from localfaas.settings import Settings
 from localfaas.supervisor import Supervisor
 from localfaas.up import gateway_client
-from tests.experiments.capacity.cells import TO_ITS_LIMIT, read_cell
+from tests.experiments.capacity.cells import TO_ITS_LIMIT, read_visit
 from tests.experiments.capacity.experiment import measure
 from tests.experiments.capacity.subjects import JOURNEY, SUBJECTS, Part, parts_of
 from tests.experiments.common.driving import Block, drive
@@ -57,7 +57,7 @@ class Overload(Experiment):
         "politely, does nothing pile up, and is all well again soon after?"
     )
     method = (
-        f"The knee is looked for first, as the experiment capacity does: closed users for the throughput, then a ladder of open rates ({', '.join(f'{share:g}' for share in LADDER['rungs'])} of it); the highest that is borne.",
+        f"The knee is looked for first, as the experiment capacity does: closed users for the throughput, then a ladder of open rates ({', '.join(f'{share:g}' for share in LADDER['rungs'])} of it); the rung below the lowest that is not borne.",
         f"Then one open run: {CALM_SHARE:.0%} of the knee for {CALM_SECONDS:g} s, {TIMES:g} times the knee, and {CALM_SHARE:.0%} of it again for {AFTER_SECONDS:g} s. Visitors do the actions of the journey `shop` in their proportions, as in capacity, `sales` is asked for quotes; a request has {PATIENCE_SECONDS:g} s.",
         f"At most {MOST_OPEN:,} requests are open at once; what cannot be sent for that reason is not sent. What was really sent is told.",
         f"Where less than {results.LEAST_TIMES:g} times the knee could be sent, nothing is decided.",
@@ -96,7 +96,7 @@ class Overload(Experiment):
         function = "" if subject == JOURNEY else subject
         if rejected := measure(stage, subject, folder, LADDER):
             return rejected
-        knee = read_cell(folder, subject, 1).knee.value
+        knee = read_visit(folder, subject).knee.value
         if not knee:
             return ["not even the lowest rate was borne, so there is no knee"]
         parts = parts_of(subject, stage)

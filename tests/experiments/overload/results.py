@@ -27,18 +27,21 @@ MOST_GROWTH = 1.5
 
 def verdicts(seen: Sequence[Seen]) -> list[Verdict]:
     return [
-        verdict if one.offered >= LEAST_TIMES * one.knee else _open(verdict)
+        Verdict(verdict.goal, f"{verdict.found} ({why})", None) if (why := _undecided(one)) else verdict
         for one in seen
         for verdict in _about(one)
     ]
 
 
-def _open(verdict: Verdict) -> Verdict:
-    return Verdict(verdict.goal, f"{verdict.found} (too little was sent)", None)
+def _undecided(one: Seen) -> str:
+    """Why nothing is decided, or nothing."""
+    if not one.knee:
+        return "no knee was found"
+    return "" if one.offered >= LEAST_TIMES * one.knee else "too little was sent"
 
 
 def _about(one: Seen) -> Iterator[Verdict]:
-    name, share = one.name, one.useful / one.knee
+    name, share = one.name, one.share
     yield Verdict(
         f"{name}: at {LEAST_TIMES:g} to {one.times:g} times the knee at least {KEPT_SHARE:.0%} of the knee's right answers",
         f"{share:.0%}: {one.useful:.0f} of {one.knee:.0f} a second, with {one.offered:.0f} a second sent",
@@ -78,7 +81,7 @@ def figures(seen: Sequence[Seen]) -> list[Figure]:
         measured: Mapping[str, tuple[str, float, str]] = {
             "knee": ("requests/s", one.knee, "higher"),
             "useful in the overload": ("requests/s", one.useful, "higher"),
-            "useful, share of the knee": ("", one.useful / one.knee, "higher"),
+            "useful, share of the knee": ("", one.share, "higher"),
             "refusals, p99": ("s", one.refused_p99, "lower"),
             "in flight at most": ("", float(one.most_in_flight), "lower"),
             "memory, times": ("", one.grown, "lower"),
@@ -99,7 +102,7 @@ def tables(seen: Sequence[Seen]) -> list[Table]:
     ]  # fmt: skip
     rows = [
         [
-            one.name, f"{one.knee:.0f}", f"{one.offered:.0f}", f"{one.useful:.0f} ({one.useful / one.knee:.0%})",
+            one.name, f"{one.knee:.0f}", f"{one.offered:.0f}", f"{one.useful:.0f} ({one.share:.0%})",
             f"{len(one.refused) / one.seconds:.0f}", f"{one.refused_p99:.2f}", f"{one.late:,}",
             f"{one.most_in_flight:,}", f"{one.grown:.2f}", f"{one.recovered:.1f}",
         ]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.quantiles import quantile
-from tests.experiments.capacity.cells import TO_ITS_LIMIT, read_cell
+from tests.experiments.capacity.cells import TO_ITS_LIMIT, read_visit
 from tests.experiments.common.answers import Answers, joined
 from tests.experiments.common.driving import load
 from tests.experiments.common.folder import Folder
@@ -67,6 +67,11 @@ class Seen:
         every = joined(list(self.parts.values()))
         within = (every.ended >= self.began + RISING_SECONDS) & (every.ended < self.ended)
         return int(np.sum(every.ok & within)) / self.seconds
+
+    @property
+    def share(self) -> float:
+        """What was useful, of the knee; not a number where the ladder found none."""
+        return self.useful / self.knee if self.knee else math.nan
 
     @property
     def kinds(self) -> Counter[str]:
@@ -128,7 +133,7 @@ def read(folder: Folder, subject: str) -> Seen:
     held, told = watching.read(folder.read("watched.json"))
     return Seen(
         subject,
-        read_cell(folder, subject, 1).knee.value,
+        read_visit(folder, subject).knee.value,
         about["times"],
         begin,
         begin + about["seconds"],

@@ -13,6 +13,7 @@ THREADS = POOLS = (1, 2, 4, 8)
 POOL_THREADS = 4
 MOST_FROM_THREADS = 1.10
 """More than this is more than a tenth; what an arm differs from itself by is less."""
+LATER = "2026-11-28T21:45:00+00:00"
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class Hypothesis:
     reference: str
     low: float = 0.0
     high: float = math.inf
+    written: str = ""
+    """When (UTC, as settings.json tells of a run), if not before the first figures; runs that began earlier are not judged by it."""
 
     def judged(self, ratio: Ratio) -> bool | None:
         """Held or not, where the whole interval says so; else None."""
@@ -111,13 +114,29 @@ HYPOTHESES: Sequence[Hypothesis] = (
     Hypothesis("sync serves no more than gthread of one thread: it takes a connection for each request",
                "rate", "sync, 1 thread", "gthread, 1 thread", high=1.0),
     *(
+        Hypothesis(f"two threads of {title} serve at most a tenth more than one: they share one lock, and the second has only the time in which the first waits for PostgreSQL",
+                   "rate", name(2), name(1), high=MOST_FROM_THREADS, written=LATER)
+        for _, title, name in _SERVERS
+    ),
+    *(
         Hypothesis(f"four threads of {title} serve at most a tenth more than one: they share one lock",
                    "rate", name(4), name(1), high=MOST_FROM_THREADS)
+        for _, title, name in _SERVERS
+    ),
+    *(
+        Hypothesis(f"eight threads of {title} serve at most a tenth more than one: they share one lock, however many wait for it",
+                   "rate", name(8), name(1), high=MOST_FROM_THREADS, written=LATER)
         for _, title, name in _SERVERS
     ),
     Hypothesis("eight threads of granian serve no more than four", "rate", "granian, 8 threads", "granian, 4 threads", high=1.0),
     Hypothesis("at half load, four threads of granian answer no sooner (p50) than one", "p50", "granian, 4 threads", "granian, 1 thread", low=1.0),
     Hypothesis("at half load, the p99 of four threads of granian is no better than that of one", "p99", "granian, 4 threads", "granian, 1 thread", low=1.0),
+    Hypothesis("at half load, two threads of granian answer no sooner (p50) than one: most requests find the one thread free",
+               "p50", "granian, 2 threads", "granian, 1 thread", low=1.0, written=LATER),
+    Hypothesis("at half load, the p99 of two threads of granian is no better than that of one: what is late waits for a processor, not for a thread",
+               "p99", "granian, 2 threads", "granian, 1 thread", low=1.0, written=LATER),
+    Hypothesis("eight threads of granian take more processor time a request than one: they take the lock in turns",
+               "cpu", "granian, 8 threads", "granian, 1 thread", low=1.0, written=LATER),
     Hypothesis("a pool of one, for four threads, serves less than a pool of four", "rate", "pool of 1", "pool of 4", high=1.0),
     Hypothesis("a pool of two serves as much as one of four, within a twentieth: two processors read no more at once",
                "rate", "pool of 2", "pool of 4", low=0.95, high=1.05),
@@ -128,4 +147,5 @@ HYPOTHESES: Sequence[Hypothesis] = (
     Hypothesis("psycopg 3 serves no more than psycopg2, four threads", "rate", "psycopg 3, 4 threads", "psycopg2, 4 threads", high=1.0),
     Hypothesis("psycopg 3 takes more processor time a request, one thread", "cpu", "psycopg 3, 1 thread", "psycopg2, 1 thread", low=1.0),
 )  # fmt: skip
-"""From before any figure was told, and not changed by what came of it."""
+"""From before any figure was told, and not changed by what came of it. Those `written` later are about arms that had none, of which
+granian with two threads had the best figures (commit 538796b: 2,644 requests a second against 2,437 with one, p99 4.0 ms against 5.3)."""

@@ -54,7 +54,7 @@ class Servers(Experiment):
         "Pools of 1, 2, 4 and 8 connections for four threads of granian. psycopg2 against psycopg 3 in a small application that does nothing else: the same statement, prepared, the same queue of connections.",
         f"Saturation: {USERS} users who ask again as soon as they are answered, in blocks of {BLOCK_SECONDS:g} s. Half load: requests come as a Poisson process does, at half of what the slowest arm of the comparison serves, so that all arms of it are asked alike; at most {MOST_RATE:g} a second, up to which the harness is proved.",
         "Arms of one comparison run beside each other, and each has its block once a round, in random order. Intervals (95 %) are drawn over rounds; ratios over the same rounds of both arms.",
-        "Each hypothesis is a ratio with bounds, from before any figure was told: it held where the whole interval lies within them, it did not where the whole interval lies outside, and else it cannot be told.",
+        "Each hypothesis is a ratio with bounds, from before any figure that it judges was told: it held where the whole interval lies within them, it did not where the whole interval lies outside, and else it cannot be told.",
     )
 
     def chosen(self, options: argparse.Namespace) -> dict[str, Any]:
@@ -100,7 +100,7 @@ class Servers(Experiment):
         found = {one: _read(folder, one) for one in COMPARISONS if one.name in done}
         picture = folder.path / "servers.png"
         draw(picture, found)
-        answers = list(_answers(found))
+        answers = list(_answers(found, folder.settings["at"]))
         return Conclusion(
             verdicts=[answer for answer, _ in answers],
             figures=[figure for one, its in found.items() for figure in _figures(one, its)],
@@ -136,11 +136,11 @@ def _loaded(run: Folder, name: str) -> Driven:
     return load(Folder(run.path / name))
 
 
-def _answers(found: Mapping[Comparison, Measured]) -> Iterator[tuple[Answer, dict[str, Any]]]:
-    """Of the hypotheses whose arms were measured."""
+def _answers(found: Mapping[Comparison, Measured], began: str) -> Iterator[tuple[Answer, dict[str, Any]]]:
+    """Of the hypotheses whose arms were measured, and that were there when the run began."""
     of_arm = {arm.name: its for one, its in found.items() for arm in one.arms}
     for one in HYPOTHESES:
-        if one.arm not in of_arm:
+        if one.arm not in of_arm or one.written > began:
             continue
         ratio = of_arm[one.arm].ratio(one.measure, one.arm, one.reference)
         title = MEASURES[one.measure].title
