@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,13 @@ from tests.experiments.capacity.subjects import Part
 from tests.experiments.common.answers import Answers, joined
 from tests.experiments.common.driving import Request
 from tests.experiments.overload import experiment, watching
-from tests.experiments.overload.experiment import AFTER_SECONDS, CALM_SECONDS, EXPERIMENT, load_of
+from tests.experiments.overload.experiment import (
+    AFTER_SECONDS,
+    CALM_SECONDS,
+    EXPERIMENT,
+    FULL,
+    load_of,
+)
 from tests.experiments.overload.plots import draw_overload
 from tests.experiments.overload.results import figures, tables, verdicts
 from tests.experiments.overload.seen import Seen
@@ -56,6 +63,7 @@ def test_an_overload_that_is_borne_meets_all_goals() -> None:
     assert {verdict.word for verdict in verdicts([one])} == {"met"}
     assert one.useful == pytest.approx(KNEE, rel=0.02)
     assert one.offered == pytest.approx(5 * KNEE, rel=0.02)
+    assert "500 a second sent, 5.0 times the knee" in verdicts([one])[0].found
 
 
 @pytest.mark.parametrize(
@@ -166,6 +174,13 @@ def test_a_function_may_have_as_many_as_its_replicas_together(
 def test_each_subject_is_a_run() -> None:
     steps = EXPERIMENT.steps({"subjects": ["journey", "products"], "seconds": 15.0})
     assert [step.name for step in steps] == ["journey", "products"]
+
+
+def test_the_short_form_overloads_what_is_calculated_and_what_is_bought_for_as_long_as_the_long_one() -> None:
+    short, full = (EXPERIMENT.chosen(Namespace(subjects="", full=full)) for full in (False, True))
+    assert short == {"subjects": ["sales", "checkout"], "seconds": 60.0}
+    assert full == {"subjects": list(FULL), "seconds": 60.0}
+    assert sum(step.seconds for step in EXPERIMENT.steps(short)) < 200
 
 
 def test_it_is_shown(tmp_path: Path) -> None:
