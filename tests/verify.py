@@ -51,7 +51,8 @@ DATA_AND_DOCTOR = (
 )  # fmt: skip
 """Files of tests that have no long form: data of every age, backups, and what finds faults."""
 ONLY_FORM = tuple(
-    PROJECT / "tests" / file for file in dict.fromkeys((*DATA_AND_DOCTOR, *(file for file, _ in named_tests(PAGE))))
+    PROJECT / "tests" / file
+    for file in dict.fromkeys((*DATA_AND_DOCTOR, *(file for file, _ in named_tests(PAGE))))
 )
 """What else must hold: these, and whole, as what tests a checker stands beside it, each file of which docs/security.md names a
 test. Some minutes."""

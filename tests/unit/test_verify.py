@@ -92,14 +92,20 @@ def test_what_has_one_form_is_there_and_is_run_too(tmp_path: Path, monkeypatch: 
     run: list[Path] = []
     monkeypatch.setattr(verify, "of_tests", lambda files, report, dist: run.extend(files) or [])
     monkeypatch.setattr(verify, "of_source", lambda: [Row("tests", "bandit", "nothing", "passed")])
-    assert [row.goal for row in verify._made(verify.TESTS, tmp_path, tmp_path / "x.md", draft=False, anew=False)] == ["bandit"]
+    assert [
+        row.goal for row in verify._made(verify.TESTS, tmp_path, tmp_path / "x.md", draft=False, anew=False)
+    ] == ["bandit"]
     assert sorted(run) == sorted({*long_forms(), *ONLY_FORM})
 
 
 def test_every_test_that_proves_a_clause_of_the_security_page_is_run() -> None:
     run = {path.relative_to(PROJECT / "tests").as_posix() for path in (*long_forms(), *ONLY_FORM)}
     assert {file for file, _ in named_tests(PAGE)} <= run
-    assert {"integration/test_customers_sessions.py", "unit/test_shared_auth.py", "contract/test_edge_hostile.py"} <= run
+    assert {
+        "integration/test_customers_sessions.py",
+        "unit/test_shared_auth.py",
+        "contract/test_edge_hostile.py",
+    } <= run
     assert set(DATA_AND_DOCTOR) <= run
 
 
