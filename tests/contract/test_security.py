@@ -20,15 +20,13 @@ from functions.shared import Api, Body, openapi
 from tests.support.hostile import Schema, unbounded
 from tests.support.postgres import PROJECT
 from tests.support.secret_search import shapes_in, tracked_files
+from tests.support.security_page import PAGE, TESTS, named_tests
 
-PAGE = (PROJECT / "docs" / "security.md").read_text()
-TESTS = PROJECT / "tests"
 FUNCTIONS = sorted(path.parent.name for path in (PROJECT / "functions").glob("*/handler.py"))
 MADE_UP = [TESTS / "integration" / "earlier_rows" / "0007_customers.sql"]
 """Files with what looks like a secret and is none: the hash of a password that the tests know."""
 SOURCES = sorted([*(PROJECT / "functions").rglob("*.py"), *(PROJECT / "template").rglob("*.py")])
 RISKS = {f"API{number}:2023" for number in range(1, 11)}
-NAMED_TEST = re.compile(r"`([a-z0-9_/]+\.py)::(test_[a-z0-9_]+)`")
 
 
 # The page
@@ -42,14 +40,14 @@ def sections(page: str) -> dict[str, str]:
 def missing_tests(page: str) -> list[str]:
     return [
         f"{file}::{name}"
-        for file, name in NAMED_TEST.findall(page)
+        for file, name in named_tests(page)
         if not (TESTS / file).is_file() or not re.search(rf"^(?:async )?def {name}\(", (TESTS / file).read_text(), re.MULTILINE)
     ]  # fmt: skip
 
 
 def rows_without_test(section: str) -> list[str]:
     rows = [line for line in section.splitlines() if line.startswith("| ")][1:]
-    return [row for row in rows if not NAMED_TEST.search(row)]
+    return [row for row in rows if not named_tests(row)]
 
 
 def test_every_risk_has_its_section() -> None:
@@ -60,7 +58,7 @@ def test_every_risk_has_its_section() -> None:
 def test_every_row_is_proved(name: str) -> None:
     section = sections(PAGE)[name]
     assert rows_without_test(section) == []
-    assert name not in RISKS or NAMED_TEST.search(section)
+    assert name not in RISKS or named_tests(section)
 
 
 def test_every_test_named_is_there() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,13 @@ from tests.experiments.capacity.subjects import Part
 from tests.experiments.common.answers import Answers, joined
 from tests.experiments.common.driving import Request
 from tests.experiments.overload import experiment, watching
-from tests.experiments.overload.experiment import AFTER_SECONDS, CALM_SECONDS, EXPERIMENT, load_of
+from tests.experiments.overload.experiment import (
+    AFTER_SECONDS,
+    CALM_SECONDS,
+    EXPERIMENT,
+    FULL,
+    load_of,
+)
 from tests.experiments.overload.plots import draw_overload
 from tests.experiments.overload.results import figures, tables, verdicts
 from tests.experiments.overload.seen import Seen
@@ -58,6 +65,7 @@ def test_an_overload_that_is_borne_meets_all_goals() -> None:
     assert {verdict.word for verdict in verdicts([one])} == {"met"}
     assert one.useful == pytest.approx(KNEE, rel=0.02)
     assert one.offered == pytest.approx(5 * KNEE, rel=0.02)
+    assert "500 a second sent, 5.0 times the knee" in verdicts([one])[0].found
 
 
 @pytest.mark.parametrize(
@@ -132,9 +140,18 @@ def test_calm_overload_and_calm_follow_each_other_in_every_part() -> None:
         Part("looking", [(0.9, Request("http://x/api/products"))]),
         Part("buying", [(0.1, Request("http://x/api/checkout"))], 1.0),
     ]
-    blocks = load_of(parts, 100.0, 15.0)
+    blocks = load_of(parts, 100.0, 15.0, 0)
     assert [round(one.rate or 0) for one in blocks] == [45, 450, 45, 5, 50, 5]
     assert [one.start for one in blocks][:3] == [0.3, 0.3 + CALM_SECONDS, 0.3 + CALM_SECONDS + 15]
+
+
+def test_what_stands_in_line_takes_no_connection_from_what_is_still_to_be_sent() -> None:
+    """At a knee of 17 there were 73 for all, 64 purchases waited, and 19 a second were sent instead of 85."""
+    buying = Part("checkout", [(1.0, Request("http://x/function/checkout"))], 1.0)
+    _, over, _ = load_of([buying], 17.0, 60.0, 64)
+    assert (over.connections or 0) - 64 >= 85 * experiment.REFUSED_WITHIN
+    _, over, _ = load_of([buying], 1_640.0, 60.0, 64)
+    assert over.connections == experiment.MOST_OPEN + 30
 
 
 @pytest.mark.parametrize(
@@ -189,6 +206,13 @@ def test_whoever_looks_at_headers_asks_with_the_values_of_the_first_turn() -> No
 def test_each_subject_is_a_run() -> None:
     steps = EXPERIMENT.steps({"subjects": ["journey", "products"], "seconds": 15.0})
     assert [step.name for step in steps] == ["journey", "products"]
+
+
+def test_the_short_form_overloads_what_is_calculated_and_what_is_bought_for_as_long_as_the_long_one() -> None:
+    short, full = (EXPERIMENT.chosen(Namespace(subjects="", full=full)) for full in (False, True))
+    assert short == {"subjects": ["sales", "checkout"], "seconds": 60.0}
+    assert full == {"subjects": list(FULL), "seconds": 60.0}
+    assert sum(step.seconds for step in EXPERIMENT.steps(short)) < 200
 
 
 def test_it_is_shown(tmp_path: Path) -> None:
