@@ -23,7 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from benchmarks.quantiles import Ratio, over_blocks, quantile, quantile_interval
+from benchmarks.quantiles import FEWEST_BLOCKS, Ratio, over_blocks, quantile, quantile_interval
 from benchmarks.report import PROJECT, BenchmarkError, machine
 from localfaas.settings import Settings
 from tests.experiments import __main__ as laboratory
@@ -227,7 +227,7 @@ def test_too_few_samples_leave_an_end_open() -> None:
     assert quantile_interval(range(1, 20), 0.99).high == np.inf
 
 
-@given(st.lists(st.integers(1, 1000), min_size=2, max_size=30))
+@given(st.lists(st.integers(1, 1000), min_size=FEWEST_BLOCKS, max_size=30))
 def test_a_figure_over_blocks_lies_within_what_was_measured(values: list[int]) -> None:
     found = over_blocks([[[value] for value in values]], lambda arms: quantile(arms[0], 0.5), resamples=50)
     assert min(values) <= found.low <= found.high <= max(values)
