@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.report import PROJECT
 from localfaas.settings import Settings
-from tests.experiments.autoscale import results, running
+from tests.experiments.autoscale import results, running, sending
 from tests.experiments.autoscale.agreement import Agreement
 from tests.experiments.autoscale.measures import Measures, Rise
 from tests.experiments.autoscale.results import Run, samples, verdicts
@@ -113,8 +113,8 @@ def driven(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late: float) -> tupl
                 rows.append(f"answer,{round(1e6 * (left + 0.05))},50,{name},200,ok=1,i={number}&d=250.000")
         output.write_text("\n".join(rows) + "\n")
 
-    monkeypatch.setattr(running.k6, "start", sent)
-    monkeypatch.setattr(running.k6, "finish", lambda *_: None)
+    monkeypatch.setattr(sending.k6, "start", sent)
+    monkeypatch.setattr(sending.k6, "finish", lambda *_: None)
     monkeypatch.setattr(running, "wait_for_rest", lambda _: None)
     monkeypatch.setattr(running, "recorded", lambda *_: {'ALERTS{alertstate="firing"}': []})
     monkeypatch.setattr(running, "Watch", lambda *_: nullcontext(SimpleNamespace(seen=[])))

@@ -23,12 +23,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from benchmarks.quantiles import Ratio, over_blocks, quantile, quantile_interval
+from benchmarks.quantiles import FEWEST_BLOCKS, Ratio, over_blocks, quantile, quantile_interval
 from benchmarks.report import PROJECT, BenchmarkError, machine
 from localfaas.settings import Settings
 from tests.experiments import __main__ as laboratory
 from tests.experiments.__main__ import ORDER, names
-from tests.experiments.common import answers, index, proof
+from tests.experiments.common import answers, bare, index, proof
 from tests.experiments.common.answers import Answers
 from tests.experiments.common.clocks import CLIENT, Clocks, Ticks
 from tests.experiments.common.compare import by_chance, compare
@@ -227,7 +227,7 @@ def test_too_few_samples_leave_an_end_open() -> None:
     assert quantile_interval(range(1, 20), 0.99).high == np.inf
 
 
-@given(st.lists(st.integers(1, 1000), min_size=2, max_size=30))
+@given(st.lists(st.integers(1, 1000), min_size=FEWEST_BLOCKS, max_size=30))
 def test_a_figure_over_blocks_lies_within_what_was_measured(values: list[int]) -> None:
     found = over_blocks([[[value] for value in values]], lambda arms: quantile(arms[0], 0.5), resamples=50)
     assert min(values) <= found.low <= found.high <= max(values)
@@ -320,6 +320,7 @@ def test_an_interrupted_experiment_goes_on_where_it_stopped(tmp_path: Path) -> N
 def typed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[..., int]]:
     """Types a command for an experiment that keeps its folders in `tmp_path`; the keys for stopping stay as they are."""
     monkeypatch.setenv("STATE_DIR", str(tmp_path))
+    monkeypatch.setattr(bare, "look", lambda folder: folder.append(bare.FILE, {"p50_ms": 0.2}))
     kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield main
@@ -506,12 +507,10 @@ class Harness(Counting):
     name = proof.NAME
 
 
-def prove(state: Path, word: str = "met", bare: float = 0.2, **changed: str) -> None:
+def prove(state: Path, word: str = "met", **changed: str) -> None:
     folder = Folder.new(state, "harness", {})
     about = folder.settings
-    document = {
-        **about, "proof": {**about["proof"], **changed}, proof.BARE: bare, "verdicts": [{"word": word}],
-    }  # fmt: skip
+    document = {**about, "proof": {**about["proof"], **changed}, "verdicts": [{"word": word}]}
     folder.write("result.json", document)
 
 
@@ -794,22 +793,60 @@ def test_another_k6_or_database_is_said(tmp_path: Path) -> None:
     assert compare(a, b)[1] == ["postgresql was not told and 18.6", "k6 was not told and v1.1.0"]
 
 
-@pytest.mark.parametrize(("after", "warned"), [(0.47, True), (0.2, False), (None, False)])
-def test_a_machine_that_was_slower_that_day_is_said(
-    tmp_path: Path, after: float | None, warned: bool
+@pytest.mark.parametrize(
+    ("before", "after", "word"),
+    [
+        ([0.300, 0.304], [0.302, 0.308], "worse"),
+        ([0.300, 0.304], [0.470, 0.472], "cannot tell"),
+        ([0.300, 0.304], [0.301, 0.320], "cannot tell"),
+        ([0.300, 0.304], [], "cannot tell"),
+        ([0.300], [0.300, 0.304], "cannot tell"),
+    ],
+)
+def test_time_and_rates_are_told_apart_only_where_a_bare_server_took_the_same(
+    tmp_path: Path, before: list[float], after: list[float], word: str
 ) -> None:
-    a, b = finished(tmp_path, "a", figure(1)), finished(tmp_path, "b", figure(1))
-    for folder, bare in ((a, 0.19), (b, after)):
-        folder.write("result.json", {**folder.read("result.json"), proof.BARE: bare})
-    remarks = compare(a, b)[1]
-    assert any("0.19 and 0.47 ms" in one for one in remarks) == warned
-    assert len(remarks) == warned
+    def of(name: str, took: list[float], value: float) -> Folder:
+        figures = [
+            replace(figure(value), name=unit, unit=unit)
+            for unit in ("ms", "s", "requests/s", "", "MB an hour")
+        ]
+        folder = finished(tmp_path, name, *figures)
+        for one in took:
+            folder.append(bare.FILE, {"p50_ms": one})
+        return folder
+
+    differences, remarks = compare(of("a", before, 10), of("b", after, 12))
+    words = {one.unit: one.word for one in differences}
+    assert {words.pop(unit) for unit in ("", "MB an hour")} == {"worse"}
+    assert set(words.values()) == {word}
+    assert len(remarks) == (word == "cannot tell")
 
 
-def test_a_result_knows_how_fast_the_machine_was_that_day(tmp_path: Path) -> None:
-    assert Folder.new(tmp_path, "counting", {}).settings[proof.BARE] is None
-    prove(tmp_path, bare=0.19)
-    assert Folder.new(tmp_path, "counting-again", {}).settings[proof.BARE] == 0.19
+def test_it_is_said_why_time_was_not_compared(tmp_path: Path) -> None:
+    a, b = (finished(tmp_path, name, Figure("p50", "ms", 10, 9, 11)) for name in ("a", "b"))
+    for one in (0.19, 0.2):
+        a.append(bare.FILE, {"p50_ms": one})
+    assert "as b did not see how fast the machine was" in compare(a, b)[1][0]
+    for one in (0.47, 0.46):
+        b.append(bare.FILE, {"p50_ms": one})
+    assert "took 0.190 to 0.200 and 0.460 to 0.470 ms" in compare(a, b)[1][0]
+
+
+def test_how_fast_the_machine_is_is_seen_before_the_runs_and_after(
+    tmp_path: Path, typed: Callable[..., int]
+) -> None:
+    prove(tmp_path)
+    folder = stopped(tmp_path, typed)
+    assert bare.seen(folder) == [0.2]
+    for _ in range(2):  # the second time no run is left to be made
+        assert typed(Counting({}), ["--resume", str(folder.path)]) == 0
+        assert bare.seen(folder) == [0.2] * 3
+
+
+def test_a_draft_does_not_look_how_fast_the_machine_is(tmp_path: Path, typed: Callable[..., int]) -> None:
+    assert typed(Counting({}), ["--draft"]) == 0
+    assert bare.seen(the_folder(tmp_path)) == []
 
 
 def test_of_many_figures_some_are_told_apart_by_chance(tmp_path: Path) -> None:
@@ -819,6 +856,10 @@ def test_of_many_figures_some_are_told_apart_by_chance(tmp_path: Path) -> None:
     assert by_chance(compare(a, b)[0]) == (
         "Told apart: 2 of 84; of as many that are alike, up to 4.2 would be by chance."
     )
+    in_time = [
+        finished(tmp_path, name, *many, replace(many[0], name="p50", unit="ms")) for name in ("c", "d")
+    ]
+    assert by_chance(compare(*in_time)[0]).startswith("Told apart: 0 of 84;")
 
 
 def test_another_experiment_cannot_be_compared(tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ export const options = {
   discardResponseBodies: true,
   systemTags: ['status', 'scenario', 'error_code'],
   summaryTrendStats: ['count'],
-  thresholds: { dropped_iterations: ['count==0'] },
   scenarios: Object.fromEntries(
     Object.keys(targets).map((name) => [
       name,

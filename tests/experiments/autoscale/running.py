@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import time
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import requests
@@ -14,37 +11,31 @@ import requests
 from benchmarks.report import BenchmarkError
 from localfaas.settings import Settings
 from tests.experiments.autoscale.observing import Watch, recorded, replicas_of, session
-from tests.experiments.autoscale.platform import FUNCTIONS, HERE
+from tests.experiments.autoscale.platform import FUNCTIONS
+from tests.experiments.autoscale.sending import ANSWERS, send, written
 from tests.experiments.autoscale.shapes import Shape
 from tests.experiments.autoscale.simulator import Function
 from tests.experiments.autoscale.trajectory import Request, Steps, Trajectory
-from tests.experiments.common import answers, k6
+from tests.experiments.common import answers
 from tests.experiments.common.folder import Folder
 from tests.experiments.common.quiet import MOST_STEAL
-from tests.experiments.common.validity import IN_TENTHS, late
 
 REST_SECONDS = 180.0
 """Longer than either rule needs to let go of replicas after a load."""
-GRACE_SECONDS = 60.0
 
 
 def run_once(settings: Settings, shape: Shape, function: Function, folder: Folder) -> list[str]:
     """Load both functions with the shape, and write what k6, the gateway and Prometheus saw of it; why it may not be believed."""
     wait_for_rest(settings)
-    output = folder.path / "k6.csv"
+    gateway = settings.url("gateway")
+    targets = {name: f"{gateway}/function/{name}/" for name in FUNCTIONS}
     with Watch(settings, FUNCTIONS) as watch:
-        process = k6.start(HERE / "load.js", output, _environment(settings, shape, function))
-        k6.finish(process, output, shape.duration + GRACE_SECONDS)
-    began = _began(output)
+        send(folder, targets, shape, function.max_inflight * function.maximum)
+    sent = written(folder, targets, shape)
     folder.write("seen.json", [asdict(one) for one in watch.seen])
-    folder.write("recorded.json", recorded(settings, began - 30, time.time()))
-    found, missed = answers.from_k6(output, dict.fromkeys(FUNCTIONS, shape.due))
-    output.unlink()
-    answers.write(folder.path / "answers.csv.gz", found)
-    answers.write_histograms(folder.path / "samples.hlog", found, {name: name for name in found})
-    folder.write("about.json", {"shape": shape.name, "began": began, "duration": shape.duration})
-    reasons = [f"{missed} requests were not sent, as too many were open"] if missed else []
-    reasons += late(found.values(), IN_TENTHS)
+    folder.write("recorded.json", recorded(settings, sent.began - 30, time.time()))
+    folder.write("about.json", {"shape": shape.name, "began": sent.began, "duration": shape.duration})
+    reasons = list(sent.rejected)
     if steal(folder) > MOST_STEAL:
         reasons.append(f"the hypervisor took {steal(folder):.0%} of the processors")
     return reasons
@@ -65,7 +56,7 @@ def trajectories(folder: Folder) -> dict[str, Trajectory]:
     """What a finished run was, by function; seconds count from the start of the load."""
     about, seen, series = folder.read("about.json"), folder.read("seen.json"), folder.read("recorded.json")
     began, shape = about["began"], about["shape"]
-    found = answers.read(folder.path / "answers.csv.gz")
+    found = answers.read(folder.path / ANSWERS)
     requests_of = {
         name: [
             Request(*one)
@@ -101,28 +92,6 @@ def busy(folder: Folder) -> float:
     """The share of the processors that was in use during the run, by whomever."""
     seen = folder.read("seen.json")
     return float(sum(one["busy"] for one in seen) / max(1, len(seen)))
-
-
-def _environment(settings: Settings, shape: Shape, function: Function) -> dict[str, str]:
-    gateway = settings.url("gateway")
-    most_open = function.max_inflight * function.maximum
-    return {
-        "TARGETS": json.dumps({name: f"{gateway}/function/{name}/" for name in FUNCTIONS}),
-        "START": str(shape.start),
-        "STAGES": json.dumps(
-            [{"duration": f"{stage.seconds:g}s", "target": stage.rate} for stage in shape.stages]
-        ),
-        "VUS": str(int(most_open + 2 * shape.peak)),
-    }
-
-
-def _began(output: Path) -> float:
-    """When k6 began to send, by its own account."""
-    with output.open(newline="") as file:
-        for row in csv.DictReader(file):
-            if row["metric_name"] == "load_began":
-                return float(row["metric_value"]) / 1000
-    raise BenchmarkError("k6 did not say when it began")
 
 
 def _scaling_alerts(settings: Settings) -> list[str]:

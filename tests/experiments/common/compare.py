@@ -9,21 +9,24 @@ from typing import Any
 
 from benchmarks.quantiles import Ratio
 from benchmarks.report import BenchmarkError
-from tests.experiments.common import proof
+from tests.experiments.common import bare
 from tests.experiments.common.folder import Folder
 from tests.experiments.common.report import Figure
 
 BY_CHANCE = 0.05
 """So many of what is alike an interval of 95 % tells apart."""
-MOST_APART = 1.1
-"""Where the same bare server took so many times as long, the machine was another, whatever its name."""
 LEAST = 1.03
 """What differs by less is not worth a word: an arm differs as much from itself (the harness' A/A)."""
+WHATEVER_THE_MACHINE = ("", "MB an hour", "an hour")
+"""Units of ratios, counts and growth; all others are of time or of a rate, and follow how fast the machine is."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A figure in both folders: b / a with its 95 % interval, and the verdict about b."""
+    """A figure in both folders: b / a with its 95 % interval, and the verdict about b.
+
+    `compared` is whether there could be one: a figure of time or rate has none where the machine was another, or may have been.
+    """
 
     name: str
     unit: str
@@ -31,6 +34,7 @@ class Difference:
     b: float
     ratio: Ratio
     word: str
+    compared: bool
 
 
 def compare(a: Folder, b: Folder) -> tuple[list[Difference], list[str]]:
@@ -40,13 +44,18 @@ def compare(a: Folder, b: Folder) -> tuple[list[Difference], list[str]]:
         raise BenchmarkError(f"{one['experiment']} and {two['experiment']} are different experiments")
     figures = {figure.name: figure for figure in _figures(two)}
     both = [(figure, figures[figure.name]) for figure in _figures(one) if figure.name in figures]
-    return [_difference(*pair) for pair in both], list(_remarks(one, two))
+    another = _another_machine(a, b)
+    differences = [
+        _difference(*pair, compared=not another or pair[0].unit in WHATEVER_THE_MACHINE) for pair in both
+    ]
+    remarks = list(_remarks(one, two))
+    return differences, remarks if all(one.compared for one in differences) else [another, *remarks]
 
 
 def by_chance(differences: Sequence[Difference]) -> str:
     """How many are told apart, and how many would be if nothing had changed; one interval of many errs now and then."""
     apart = sum(one.word not in ("the same", "cannot tell") for one in differences)
-    count = len(differences)
+    count = sum(one.compared for one in differences)
     return f"Told apart: {apart} of {count}; of as many that are alike, up to {BY_CHANCE * count:.1f} would be by chance."
 
 
@@ -63,9 +72,22 @@ def _figures(result: Mapping[str, Any]) -> list[Figure]:
     return [Figure.read(entry) for entry in result.get("figures", [])]
 
 
-def _difference(a: Figure, b: Figure) -> Difference:
+def _another_machine(a: Folder, b: Folder) -> str:
+    """Why figures of time and rate of these two are not to be compared; nothing where a bare server took the same in both."""
+    looks = {folder: bare.seen(folder) for folder in (a, b)}
+    if unknown := [folder.path.name for folder, seen in looks.items() if len(seen) < 2]:
+        return f"figures of time and rate are not compared, as {' and '.join(unknown)} did not see how fast the machine was before and after"
+    every = [*looks[a], *looks[b]]
+    if max(every) <= LEAST * min(every):
+        return ""
+    told = " and ".join(f"{min(seen):.3f} to {max(seen):.3f}" for seen in looks.values())
+    return f"figures of time and rate are not compared, as one bare server took {told} ms (p50): the machine differed by more than {LEAST - 1:.0%}"
+
+
+def _difference(a: Figure, b: Figure, *, compared: bool) -> Difference:
     ratio = _ratio(a, b)
-    return Difference(a.name, a.unit, a.value, b.value, ratio, _word(a.better, ratio))
+    word = _word(a.better, ratio) if compared else "cannot tell"
+    return Difference(a.name, a.unit, a.value, b.value, ratio, word, compared)
 
 
 def _ratio(a: Figure, b: Figure) -> Ratio:
@@ -123,10 +145,5 @@ def _remarks(one: Mapping[str, Any], two: Mapping[str, Any]) -> Iterator[str]:
         here, there = one["machine"].get(name), two["machine"].get(name)
         if here != there:
             yield f"{name} was {here or 'not told'} and {there or 'not told'}"
-    a, b = (result.get(proof.BARE) for result in (one, two))
-    if a and b and max(a, b) > MOST_APART * min(a, b):
-        yield (
-            f"the same bare server took {a:.2f} and {b:.2f} ms (p50): figures in ms and a second are as of two machines, and only ratios within a run may be compared"
-        )
     if any(result["settings"].get("draft") for result in (one, two)):
         yield "one of them is a draft, measured by a harness that had not proved itself"

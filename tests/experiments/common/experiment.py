@@ -26,7 +26,7 @@ from rich.console import Console
 
 from benchmarks.report import BenchmarkError, load_settings, machine
 from localfaas.settings import Settings, SettingsError
-from tests.experiments.common import index, proof
+from tests.experiments.common import bare, index, proof
 from tests.experiments.common.folder import Folder, commit
 from tests.experiments.common.report import Figure, Report, Table, Verdict, write
 
@@ -117,7 +117,7 @@ def main(experiment: Experiment, arguments: Sequence[str]) -> int:
         if experiment.proven and not draft and not (begun and not left_of(experiment, begun)):
             prove(settings, console)
         folder = begun or _new(experiment, settings, options, arguments)
-        make_runs(experiment, settings, folder, console)
+        _make_all(experiment, settings, folder, console)
         with console.status("drawing the conclusion"):
             told = conclude(experiment, folder)
     except _FAILURES as error:
@@ -170,7 +170,8 @@ def _closed_in_any_case(stage: AbstractContextManager[Any]) -> Iterator[Any]:
 def seconds_of(experiment: Experiment, arguments: Sequence[str] = ()) -> float:
     """How long the experiment takes with these arguments, at most, about."""
     asked = _asked(experiment, _parser(experiment).parse_args(arguments))
-    return sum(step.seconds for step in experiment.steps(asked))
+    looking = 2 * bare.TAKES_SECONDS if experiment.proven and not asked["draft"] else 0.0
+    return looking + sum(step.seconds for step in experiment.steps(asked))
 
 
 def still_good(experiment: Experiment, state: Path, arguments: Sequence[str] = ()) -> Folder | None:
@@ -315,6 +316,23 @@ def left_of(experiment: Experiment, folder: Folder) -> list[Step]:
         for step in experiment.steps(folder.settings["settings"])
         if step.name not in done and not experiment.needless(step, folder)
     ]
+
+
+def _make_all(experiment: Experiment, settings: Settings, folder: Folder, console: Console) -> None:
+    """Every run that is not there yet, between two looks at how fast the machine is; a draft and the proof do without."""
+    looked_at = (
+        experiment.proven and not folder.settings["settings"].get("draft") and left_of(experiment, folder)
+    )
+    if looked_at:
+        _look(folder, console)
+    make_runs(experiment, settings, folder, console)
+    if looked_at:
+        _look(folder, console)
+
+
+def _look(folder: Folder, console: Console) -> None:
+    with _shown(console, "looking how fast the machine is"):
+        bare.look(folder)
 
 
 def make_runs(experiment: Experiment, settings: Settings, folder: Folder, console: Console) -> None:

@@ -40,7 +40,6 @@ class Folder:
             "commit": commit(),
             "machine": machine(),
             "proof": proof.of_harness(),
-            proof.BARE: proof.bare_milliseconds(state),
         }
         folder.write("settings.json", {**about, "settings": dict(settings)})
         return folder

@@ -11,12 +11,12 @@ from typing import Any
 from benchmarks.report import k6_version
 
 NAME = "harness"
-BARE = "bare_p50_ms"
-"""By this name a result has the p50 of a server that always answers the same: how fast the machine was that day."""
 HOLDS = timedelta(hours=12)
 _CODE = (
     "load.js", "k6.py", "driving.py", "answers.py", "validity.py", "clocks.py", "quiet.py",
-    "../harness/experiment.py", "../harness/server.py", "../../../benchmarks/quantiles.py", "../../../benchmarks/cost.py",
+    "../harness/experiment.py", "../harness/others.py", "../harness/server.py",
+    "../autoscale/load.js", "../autoscale/sending.py", "../autoscale/shapes.py",
+    "../../../benchmarks/http_client.py", "../../../benchmarks/quantiles.py", "../../../benchmarks/cost.py",
 )  # fmt: skip
 
 
@@ -36,12 +36,6 @@ def stands(state: Path, now: datetime | None = None) -> bool:
     """Whether the last proof that was finished there holds."""
     last = _last(state)
     return last is not None and _holds(last, now or datetime.now(UTC))
-
-
-def bare_milliseconds(state: Path) -> float | None:
-    """The p50 of a server that always answers the same, as the proof that holds there has it; None without a proof."""
-    last = _last(state)
-    return last.get(BARE) if last and _holds(last, datetime.now(UTC)) else None
 
 
 def _last(state: Path) -> dict[str, Any] | None:
