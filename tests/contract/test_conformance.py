@@ -25,6 +25,8 @@ from tests.support.webshop import checkout_body
 POSITIVE, NEGATIVE = (40, 40) if LONG else (0, 0)
 """Examples at random of each operation, beside those at the edges of the document, which say more in less time."""
 SCENARIOS, STEPS = (60, 8) if LONG else (4, 5)
+MOST_SCENARIOS = 1200 if LONG else 0
+"""Chains go on until every link has been followed, with no more than so many; a few of them cannot follow all."""
 ROOM = {"guesses_per_pair": "1000000", "guesses_per_address": "1000000", "max_addresses": "1000000"}
 """Limits on a client, which would be all that there is to see."""
 
@@ -79,6 +81,10 @@ CANNOT_BE_ASKED_WRONGLY = {
 }
 """The operations for which there is no data that does not fit, and why. They too are asked without a token, with a
 false one, with other methods, and with what nobody has asked for."""
+NOTHING_NAMED = "its path names nothing that was made, and it makes nothing that has a path below its own"
+NOT_MADE_ABOVE = "what its path names is not made by a POST right above it"
+NO_CHAIN_COMES_BY: dict[str, dict[str, str]] = {}
+"""The operations of functions with links that no link comes from or leads to, and why. They are asked one by one."""
 EACH_BY_ITSELF = {
     ("sales", "POST /import"): "each document is checked by itself, and its refusal told in its place"
 }
@@ -221,9 +227,25 @@ def evaluated(expression: str, made: Any) -> str:
 @pytest.mark.parametrize("function", LINKED)
 def test_chains_of_requests_along_the_links_are_answered_as_documented(world: World, function: str) -> None:
     examiner = examiner_of(world, function)
-    followed = examiner.follow_links(SCENARIOS, STEPS)
+    followed = examiner.follow_links(SCENARIOS, STEPS, MOST_SCENARIOS)
     assert not examiner.failures, examiner.report()
     assert followed, "no chain got further than its first request"
+    assert followed.keys() <= examiner.links
+    if LONG:
+        assert examiner.links - followed.keys() == set(), "links that no chain has followed"
+
+
+def test_what_no_chain_comes_by_is_listed_with_its_reason(world: World) -> None:
+    found = {}
+    for name in LINKED:
+        examiner = examiner_of(world, name)
+        linked = {label for link in examiner.links for label in (link.split(" -> ")[0], link.split(" -> ")[-1])}
+        found[name] = {
+            label: NOT_MADE_ABOVE if "{" in label else NOTHING_NAMED
+            for label in examiner.operations
+            if label not in linked
+        }
+    assert found == NO_CHAIN_COMES_BY
 
 
 def test_every_list_refuses_what_is_no_cursor_of_its_own_and_names_the_field(world: World) -> None:
