@@ -252,7 +252,9 @@ def test_cycles_of_up_and_down_leave_nothing_behind(
         assert list(temporary.iterdir()) == []
         assert down.files == left.setdefault(function, down.files)
         growth.after(number, lambda: Counter({"files": len(set(SHARED.iterdir()) - before)}))
-        tell(f"cycle {number} of {LONG_CYCLES}, {function}: {len(up.processes)} processes, {len(down.files)} files left")
+        tell(
+            f"cycle {number} of {LONG_CYCLES}, {function}: {len(up.processes)} processes, {len(down.files)} files left"
+        )
     assert growth.found == {}, set(SHARED.iterdir()) - before
 
 

@@ -112,7 +112,9 @@ def test_what_looks_like_a_secret_is_found_in_a_log_though_nobody_has_named_it(
 ) -> None:
     log, plain = tmp_path / "cart-1.log", tmp_path / "cart-2.log"
     log.write_text(json.dumps({"message": f"refused: {planted(kind, tmp_path)}"}) + "\n")
-    plain.write_text('{"message": "the token has expired", "request_id": "0123456789abcdef0123456789abcdef"}\n')
+    plain.write_text(
+        '{"message": "the token has expired", "request_id": "0123456789abcdef0123456789abcdef"}\n'
+    )
     (tmp_path / "project").mkdir()
     assert given_away({}, [log, plain], tmp_path / "project") == {str(log): [kind.removesuffix(" in JSON")]}
 
