@@ -113,7 +113,7 @@ race-test: $(VENV)/.ready ## histories of stock and carts, and 64 clients at one
 	@RACE_ROUNDS=$(or $(rounds),204) $(PY) -m pytest tests/integration/test_histories.py tests/integration/test_cart_races.py tests/integration/test_inventory_races.py --timeout 900
 verify-machines: $(VENV)/.ready ## long walks of the state machines, at random: runs=300
 	@VERIFY=1 VERIFY_RUNS=$(or $(runs),300) $(PY) -m pytest tests/integration/test_*_machine.py -n 3 --dist loadfile --timeout 7200
-leak-test: $(VENV)/.ready ## scale, deploy, up and down again and again, some quarter of a minute each: cycles=200
+leak-test: $(VENV)/.ready ## scale, deploy, up and down again and again, some half a minute each: cycles=200
 	@LEAK_CYCLES=$(or $(cycles),200) $(PY) -m pytest tests/e2e/test_leaks.py -n0 --timeout 7200
 check: $(VENV)/.ready ## what CI runs: lint, types, tests
 	@$(VENV)/bin/ruff check .

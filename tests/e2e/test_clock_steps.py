@@ -13,7 +13,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -235,7 +235,7 @@ def seconds_off(settings: Settings) -> float:
 
 
 def test_a_clock_that_steps_costs_nobody_a_document(
-    clock: tuple[Platform, Clock], record_property: Callable[[str, object], None]
+    clock: tuple[Platform, Clock], request: pytest.FixtureRequest
 ) -> None:
     """What came of each step is told in the report, as `found`."""
     platform, its = clock
@@ -268,7 +268,7 @@ def test_a_clock_that_steps_costs_nobody_a_document(
                     GIVE_UP_SECONDS,
                     f"that all are served again with the clock {step}",
                 )
-                record_property("found", f"{step}: {recoveries[step]}")
+                request.node.user_properties.append(("found", f"{step}: {recoveries[step]}"))
                 # Functions have stepped as well: they have believed tokens of that time.
                 assert seconds_off(platform.settings) == pytest.approx(offset, abs=5), step
         finally:

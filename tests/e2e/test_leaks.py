@@ -62,9 +62,7 @@ NEIGHBOURS = max(2, LONG_CYCLES // 16)
 CONNECTIONS_REST_SECONDS = 10
 """The shop's maintenance comes every five."""
 
-only_long = pytest.mark.skipif(
-    LONG_CYCLES == 0, reason="takes some quarter of a minute a cycle: LEAK_CYCLES=200"
-)
+only_long = pytest.mark.skipif(LONG_CYCLES == 0, reason="takes some half a minute a cycle: LEAK_CYCLES=200")
 bounded = pytest.mark.timeout(SECONDS_PER_CYCLE * (LONG_CYCLES + 3))
 
 
