@@ -213,9 +213,19 @@ class Examiner:
             for name, link in answer.get("links", {}).items()
         )
 
+    @cached_property
+    def links_of_new(self) -> frozenset[str]:
+        """Those that chains can follow, which begin with something new each time.
+
+        The others lead from 200, the answer to whoever makes again what is there, to where 201 leads as well.
+        """
+        return frozenset(
+            link for link in self.links if not {link.replace("[200]", "[201]")} & (self.links - {link})
+        )
+
     def follow_links(self, scenarios: int, steps: int, most: int = 0) -> Counter[str]:
         """How often each of the document's links was followed by chains of requests, from what was made to what can be done
-        with it: so many chains, and more of them, up to `most`, until each link has been followed.
+        with it: so many chains, and more of them, up to `most`, until each link from what is new has been followed.
         """
         followed: Counter[str] = Counter()
         examiner, begun = self, 0
@@ -252,7 +262,7 @@ class Examiner:
             except FlakyStrategyDefinition:
                 # What a chain comes to depends on what earlier ones have left, which hypothesis cannot know: begin anew.
                 continue
-            if self.links <= followed.keys():
+            if self.links_of_new <= followed.keys():
                 break
             wanted = min(wanted + scenarios, most)
         return followed
