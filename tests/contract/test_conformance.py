@@ -25,6 +25,8 @@ from tests.support.webshop import checkout_body
 POSITIVE, NEGATIVE = (40, 40) if LONG else (0, 0)
 """Examples at random of each operation, beside those at the edges of the document, which say more in less time."""
 SCENARIOS, STEPS = (60, 8) if LONG else (4, 5)
+MOST_SCENARIOS = 600 if LONG else 0
+"""Chains go on until every link from what is new has been followed, with no more than so many; a few of them cannot follow all."""
 ROOM = {"guesses_per_pair": "1000000", "guesses_per_address": "1000000", "max_addresses": "1000000"}
 """Limits on a client, which would be all that there is to see."""
 
@@ -79,6 +81,97 @@ CANNOT_BE_ASKED_WRONGLY = {
 }
 """The operations for which there is no data that does not fit, and why. They too are asked without a token, with a
 false one, with other methods, and with what nobody has asked for."""
+NOTHING_NAMED = "its path names nothing that was made, and its answer nothing that has a path right below"
+NOT_TOLD = "no POST right above it answers with what its path names"
+NO_CHAIN_COMES_BY = {
+    "products": {
+        "GET /": NOTHING_NAMED,
+        "GET /sku/{sku}": NOT_TOLD,
+        "GET /prices": NOTHING_NAMED,
+        "GET /categories": NOTHING_NAMED,
+        "POST /bulk": NOTHING_NAMED,
+    },
+    "inventory": {
+        "POST /receipts": NOTHING_NAMED,
+        "POST /receipts/bulk": NOTHING_NAMED,
+        "POST /adjustments": NOTHING_NAMED,
+        "POST /write-offs": NOTHING_NAMED,
+        "POST /transfers": NOTHING_NAMED,
+        "GET /movements": NOTHING_NAMED,
+        "GET /replenishments": NOTHING_NAMED,
+        "GET /locations": NOTHING_NAMED,
+        "GET /stock": NOTHING_NAMED,
+        "GET /stock/{sku}": NOT_TOLD,
+        "GET /low-stock": NOTHING_NAMED,
+        "PUT /thresholds": NOTHING_NAMED,
+        "GET /invariants": NOTHING_NAMED,
+        "POST /expire": NOTHING_NAMED,
+    },
+    "sales": {
+        "POST /registers/{register}/open": NOT_TOLD,
+        "POST /registers/{register}/close": NOT_TOLD,
+        "GET /registers": NOTHING_NAMED,
+        "POST /gift-cards": NOTHING_NAMED,
+        "GET /gift-cards/{code}": NOT_TOLD,
+        "POST /quote": NOTHING_NAMED,
+        "GET /": NOTHING_NAMED,
+        "GET /returns": NOTHING_NAMED,
+        "GET /returns/{return_id}": NOT_TOLD,
+        "POST /import": NOTHING_NAMED,
+        "POST /recover": NOTHING_NAMED,
+    },
+    "cart": {
+        "POST /erasures": NOTHING_NAMED,
+        "POST /items": NOTHING_NAMED,
+        "GET /": NOTHING_NAMED,
+        "DELETE /": NOTHING_NAMED,
+        "PUT /items/{sku}": NOT_TOLD,
+        "DELETE /items/{sku}": NOT_TOLD,
+        "POST /merge": NOTHING_NAMED,
+        "POST /expire": NOTHING_NAMED,
+    },
+    "customers": {
+        "GET /me/addresses": NOTHING_NAMED,
+        "POST /sessions": NOTHING_NAMED,
+        "GET /sessions": NOTHING_NAMED,
+        "DELETE /sessions": NOTHING_NAMED,
+        "POST /sessions/refresh": NOTHING_NAMED,
+        "DELETE /sessions/current": NOTHING_NAMED,
+        "POST /sessions/end": NOTHING_NAMED,
+        "POST /me/password": NOTHING_NAMED,
+        "GET /me/export": NOTHING_NAMED,
+        "DELETE /me": NOTHING_NAMED,
+        "GET /me": NOTHING_NAMED,
+        "PATCH /me": NOTHING_NAMED,
+        "GET /erasures": NOTHING_NAMED,
+        "POST /erasures/{customer_id}/done": NOT_TOLD,
+        "POST /staff": NOTHING_NAMED,
+        "GET /": NOTHING_NAMED,
+        "POST /": NOTHING_NAMED,
+        "GET /{customer_id}": NOT_TOLD,
+        "POST /{customer_id}/deactivate": NOT_TOLD,
+        "POST /me/deactivate": NOTHING_NAMED,
+        "POST /{customer_id}/activate": NOT_TOLD,
+        "GET /.well-known/jwks.json": NOTHING_NAMED,
+    },
+    "orders": {
+        "GET /": NOTHING_NAMED,
+        "GET /by-checkout/{checkout_id}": NOT_TOLD,
+        "POST /by-checkout/{checkout_id}/paid": NOT_TOLD,
+        "POST /by-checkout/{checkout_id}/abandon": NOT_TOLD,
+        "POST /erasures": NOTHING_NAMED,
+        "POST /recover": NOTHING_NAMED,
+    },
+    "checkout": {
+        "GET /": NOTHING_NAMED,
+        "POST /recover": NOTHING_NAMED,
+        "POST /erasures": NOTHING_NAMED,
+    },
+    "payments": {
+        "GET /ledger": NOTHING_NAMED,
+    },
+}
+"""The operations of functions with links that no link comes from or leads to, and why. They are asked one by one."""
 EACH_BY_ITSELF = {
     ("sales", "POST /import"): "each document is checked by itself, and its refusal told in its place"
 }
@@ -221,9 +314,27 @@ def evaluated(expression: str, made: Any) -> str:
 @pytest.mark.parametrize("function", LINKED)
 def test_chains_of_requests_along_the_links_are_answered_as_documented(world: World, function: str) -> None:
     examiner = examiner_of(world, function)
-    followed = examiner.follow_links(SCENARIOS, STEPS)
+    followed = examiner.follow_links(SCENARIOS, STEPS, MOST_SCENARIOS)
     assert not examiner.failures, examiner.report()
     assert followed, "no chain got further than its first request"
+    assert followed.keys() <= examiner.links
+    if LONG:
+        assert examiner.links_of_new - followed.keys() == set(), "links that no chain has followed"
+
+
+def test_what_no_chain_comes_by_is_listed_with_its_reason(world: World) -> None:
+    found = {}
+    for name in LINKED:
+        examiner = examiner_of(world, name)
+        linked = {
+            label for link in examiner.links for label in (link.split(" -> ")[0], link.split(" -> ")[-1])
+        }
+        found[name] = {
+            label: NOT_TOLD if "{" in label else NOTHING_NAMED
+            for label in examiner.operations
+            if label not in linked
+        }
+    assert found == NO_CHAIN_COMES_BY
 
 
 def test_every_list_refuses_what_is_no_cursor_of_its_own_and_names_the_field(world: World) -> None:

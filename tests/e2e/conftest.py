@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.platform import PROJECT, Deployed, Platform, discard, new_platform
-from tests.support.secret_search import found_in_files, tracked_files, values_in
+from tests.support.secret_search import given_away, values_in
 from tests.support.watching import Prometheus, trade_until_all_is_seen
 
 
@@ -45,7 +45,7 @@ def shop() -> Iterator[Platform]:
 def told_secrets(platform: Platform) -> dict[str, list[str]]:
     """Logs and files of the repository that have a secret of this platform in them, once all tests have used it."""
     values = {**values_in(platform.secrets), **platform.known}
-    return found_in_files(values, [*platform.settings.logs.rglob("*"), *tracked_files(PROJECT)])
+    return given_away(values, platform.settings.logs.rglob("*"), PROJECT)
 
 
 @pytest.fixture(scope="session")

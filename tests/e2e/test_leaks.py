@@ -2,7 +2,8 @@
 
 In the suite the shop that other tests use is scaled and deployed a few times, and is not taken down; what `down` leaves
 is looked at where a platform goes down anyway (test_localfaas.py). LEAK_CYCLES=200 has a platform of its own, with a
-PostgreSQL, go up and down that often, with scaling and deploying between.
+PostgreSQL, go up and down that often, with scaling and deploying between, and every 20th time a shop; the shop that other
+tests use is changed ten times then.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -26,8 +29,10 @@ from localfaas.supervisor import PLATFORM_MARK
 from tests.support.leaks import (
     LONG_LIVED,
     Descriptors,
+    Growth,
     Held,
     beside_replicas,
+    by_process,
     check_gone,
     descriptors,
     grown,
@@ -36,23 +41,29 @@ from tests.support.leaks import (
 )
 from tests.support.platform import PROJECT, Platform, discard, new_platform
 from tests.support.ports import free_offset
-from tests.support.waiting import wait_for
+from tests.support.waiting import LONGEST_PAUSE_SECONDS, wait_for
 
 pytestmark = pytest.mark.e2e
 
 LONG_CYCLES = int(os.environ.get("LEAK_CYCLES", "0"))
 SHORT_CYCLES = 2
+SHOP_CYCLES = max(SHORT_CYCLES, min(LONG_CYCLES, 10))
+"""Ten are enough to find what grows with each."""
+SHOP_EVERY = 20
+"""Of so many ups and downs the first is of a shop, which takes longer."""
+OF_THE_SHOP = ("products", "/api/products?limit=1")
+OF_OWN = ("slow", "/api/slow")
+"""A function, and its path at the edge."""
+SHARED = Path("/tmp")
 SECONDS_PER_CYCLE = 60
 """Far more than one takes."""
-NEIGHBOURS = 20
-"""Files that others may add to /tmp meanwhile; who leaves one in every third of many cycles leaves more."""
+NEIGHBOURS = max(2, LONG_CYCLES // 16)
+"""Files that others may add to /tmp in half of the cycles; who leaves one in every eighth of many leaves as many."""
+CONNECTIONS_REST_SECONDS = 10
+"""The shop's maintenance comes every five."""
 
-
-def only_long(test: Callable[..., None]) -> Callable[..., None]:
-    skipped = pytest.mark.skipif(LONG_CYCLES == 0, reason="takes some half a minute a cycle: LEAK_CYCLES=200")
-    bounded = pytest.mark.timeout(SECONDS_PER_CYCLE * (LONG_CYCLES + 1))
-    decorated: Callable[..., None] = skipped(bounded(test))
-    return decorated
+only_long = pytest.mark.skipif(LONG_CYCLES == 0, reason="takes some half a minute a cycle: LEAK_CYCLES=200")
+bounded = pytest.mark.timeout(SECONDS_PER_CYCLE * (LONG_CYCLES + 3))
 
 
 def in_traffic(platform: Platform, function: str) -> dict[str, int]:
@@ -106,6 +117,15 @@ def open_files(platform: Platform) -> Descriptors:
     return descriptors({**pids, "supervisord": supervisord})
 
 
+def fewest_open_files(platform: Platform) -> Counter[str]:
+    """The least that there is of each for a while, in which connections that nobody needs are closed."""
+    fewest, end = by_process(open_files(platform)), time.monotonic() + CONNECTIONS_REST_SECONDS
+    while time.monotonic() < end:
+        time.sleep(LONGEST_PAUSE_SECONDS)
+        fewest &= by_process(open_files(platform))
+    return fewest
+
+
 def held_beside_replicas(platform: Platform) -> Held:
     return beside_replicas(held(platform.settings), platform.processes())
 
@@ -137,16 +157,19 @@ def check_as_before(platform: Platform, before: Descriptors, held_before: Held) 
 def check_changes_leave_nothing(
     platform: Platform, function: str, path: str, cycles: int, tell: Callable[[str], None]
 ) -> None:
-    """So many changes in one life of a platform; after each it holds what it held after the first."""
+    """So many changes in one life of a platform; after each it holds what it held after the first, and nothing grows."""
     change(platform, function, path)  # whatever is opened once is open now
     held_before, before = held_at_rest(platform), open_files(platform)
     assert set(before) >= set(LONG_LIVED)
     assert all(before.values())
+    growth = Growth(cycles)
     for number in range(2, cycles + 1):
         change(platform, function, path)
         check_as_before(platform, before, held_before)
-        total = sum(kinds.total() for kinds in open_files(platform).values())
-        tell(f"change {number} of {cycles}: {total} open files")
+        growth.after(number, lambda: fewest_open_files(platform))
+        total = by_process(open_files(platform)).total()
+        tell(f"change {number} of {cycles} of {function}: {total} open files")
+    assert growth.found == {}
 
 
 @pytest.fixture
@@ -160,14 +183,18 @@ def tell(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
     return show
 
 
-@pytest.mark.skipif(LONG_CYCLES > 0, reason="the long form does this and more")
-def test_scaling_and_deploying_leave_nothing_in_what_lives_on(shop: Platform):
-    check_changes_leave_nothing(shop, "products", "/api/products?limit=1", SHORT_CYCLES, lambda _: None)
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A TMPDIR of this test's own commands."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    return folder
 
 
 @pytest.fixture
-def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Platform]:
-    """A platform with two functions, a PostgreSQL and all that watches, whose commands have a TMPDIR of their own."""
+def own(tmp_path: Path) -> Iterator[Platform]:
+    """A platform with two functions, a PostgreSQL and all that watches."""
     project = tmp_path / "project"
     shutil.copytree(Path(__file__).parent / "two_functions", project)
     for folder in ("template", "monitoring/alertmanager"):
@@ -176,9 +203,16 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Platform]:
     migrations.mkdir(parents=True)
     (migrations / "0001_nothing.sql").write_text("-- migrate:up\nSELECT;\n-- migrate:down\nSELECT;\n")
     platform = new_platform(project)
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
-    monkeypatch.setenv("TMPDIR", str(temporary))
+    try:
+        yield platform
+    finally:
+        discard(platform)
+
+
+@pytest.fixture
+def own_shop() -> Iterator[Platform]:
+    """A shop that no other test uses."""
+    platform = new_platform(PROJECT)
     try:
         yield platform
     finally:
@@ -186,30 +220,46 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Platform]:
 
 
 @only_long
+@bounded
 def test_a_long_life_of_scaling_and_deploying_leaves_nothing(own: Platform, tell: Callable[[str], None]):
     own.run("up")
-    check_changes_leave_nothing(own, "slow", "/api/slow", LONG_CYCLES, tell)
+    check_changes_leave_nothing(own, *OF_OWN, LONG_CYCLES, tell)
 
 
 @only_long
-def test_cycles_of_up_and_down_leave_nothing_behind(own: Platform, tell: Callable[[str], None]):
-    first: tuple[Descriptors, Held, Held] | None = None
-    temporary, shared = Path(os.environ["TMPDIR"]), Path("/tmp")
-    before = set(shared.iterdir())
+@bounded
+def test_cycles_of_up_and_down_leave_nothing_behind(
+    own: Platform, own_shop: Platform, temporary: Path, tell: Callable[[str], None]
+):
+    first: dict[str, tuple[Descriptors, Held]] = {}
+    left: dict[str, set[str]] = {}
+    before = set(SHARED.iterdir())
+    growth = Growth(LONG_CYCLES, spare=NEIGHBOURS)
     for number in range(1, LONG_CYCLES + 1):
-        own.run("up")
-        change(own, "slow", "/api/slow")
-        up, opened = held(own.settings), open_files(own)
-        own.run("down")
-        down = check_gone(own.settings, up)
+        is_shop = number % SHOP_EVERY == 1
+        platform, (function, path) = (own_shop, OF_THE_SHOP) if is_shop else (own, OF_OWN)
+        platform.run("up")
+        change(platform, function, path)
+        if function not in first:
+            held_first = held_at_rest(platform)
+            first[function] = open_files(platform), held_first
+        check_as_before(platform, *first[function])
+        up = held(platform.settings)
+        platform.run("down")
+        down = check_gone(platform.settings, up)
         assert list(temporary.iterdir()) == []
-        first = first or (opened, up, down)
-        assert grown(first[0], opened) == {}
-        assert (up.ports, up.files, down.files) == (first[1].ports, first[1].files, first[2].files)
-        assert len(up.processes) == len(first[1].processes), up.processes
-        tell(f"cycle {number} of {LONG_CYCLES}: {len(up.processes)} processes, {len(down.files)} files left")
-    found = set(shared.iterdir()) - before
-    assert len(found) < max(LONG_CYCLES // 3, NEIGHBOURS), found
+        assert down.files == left.setdefault(function, down.files)
+        growth.after(number, lambda: Counter({"files": len(set(SHARED.iterdir()) - before)}))
+        tell(
+            f"cycle {number} of {LONG_CYCLES}, {function}: {len(up.processes)} processes, {len(down.files)} files left"
+        )
+    assert growth.found == {}, set(SHARED.iterdir()) - before
+
+
+@bounded
+def test_scaling_and_deploying_leave_nothing_in_what_lives_on(shop: Platform, tell: Callable[[str], None]):
+    """Last of these, so that the shop does not run beside the long forms."""
+    check_changes_leave_nothing(shop, *OF_THE_SHOP, SHOP_CYCLES, tell if LONG_CYCLES else lambda _: None)
 
 
 @pytest.fixture

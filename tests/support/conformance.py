@@ -23,6 +23,7 @@ from hypothesis.errors import FlakyStrategyDefinition, Unsatisfiable
 from schemathesis import APIOperation, Case, CheckContext, GenerationMode, Response
 from schemathesis.checks import not_a_server_error
 from schemathesis.core.control import SkipTest
+from schemathesis.core.errors import format_transition
 from schemathesis.generation.stateful.state_machine import APIStateMachine, StepInput
 from schemathesis.specs.openapi.checks import (
     allow_header_conformance,
@@ -199,10 +200,32 @@ class Examiner:
         if any(parameter.name == KEY for parameter in case.operation.headers):
             case.headers[KEY] = f"examined-{next(self.numbers)}"
 
-    def follow_links(self, scenarios: int, steps: int) -> Counter[str]:
-        """Chains of requests along the document's links, from what was made to what can be done with it.
+    @cached_property
+    def links(self) -> frozenset[str]:
+        """Every link of the document, as `POST / -> [201] read_product -> GET /{product_id}`."""
+        named = {
+            operation.definition.raw["operationId"]: label for label, operation in self.operations.items()
+        }
+        return frozenset(
+            format_transition(label, status, name, named[link["operationId"]])
+            for label, operation in self.operations.items()
+            for status, answer in operation.definition.raw["responses"].items()
+            for name, link in answer.get("links", {}).items()
+        )
 
-        How often each link was followed, as `POST / -> [201] read_product -> GET /{product_id}`.
+    @cached_property
+    def links_of_new(self) -> frozenset[str]:
+        """Those that chains can follow, which begin with something new each time.
+
+        The others lead from 200, the answer to whoever makes again what is there, to where 201 leads as well.
+        """
+        return frozenset(
+            link for link in self.links if not {link.replace("[200]", "[201]")} & (self.links - {link})
+        )
+
+    def follow_links(self, scenarios: int, steps: int, most: int = 0) -> Counter[str]:
+        """How often each of the document's links was followed by chains of requests, from what was made to what can be done
+        with it: so many chains, and more of them, up to `most`, until each link from what is new has been followed.
         """
         followed: Counter[str] = Counter()
         examiner, begun = self, 0
@@ -231,14 +254,17 @@ class Examiner:
                     examiner.note(case.operation.label, found)
 
         machine: type[APIStateMachine] = Chains
-        while begun < scenarios:
-            settings = examples(scenarios - begun, scenarios - begun)
+        wanted = scenarios
+        while begun < wanted:
+            settings = examples(wanted - begun, wanted - begun)
             try:
                 machine.run(settings=type(settings)(settings, stateful_step_count=steps))
             except FlakyStrategyDefinition:
                 # What a chain comes to depends on what earlier ones have left, which hypothesis cannot know: begin anew.
                 continue
-            break
+            if self.links_of_new <= followed.keys():
+                break
+            wanted = min(wanted + scenarios, most)
         return followed
 
     def make_fit(self, case: Case) -> None:

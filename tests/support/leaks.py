@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,10 @@ LONG_LIVED = ("supervisord", "api", "edge", "gateway", "postgres")
 """They live as long as the platform, whatever becomes of functions; so do those that watch it, where they are installed."""
 SPARE = {"socket": 18, "data": 4}
 """Connections that are kept for the next request come and go, those of maintenance's seven calls at once on both sides of the
-gateway among them, and so does Prometheus' data; nothing else may be more than before."""
+gateway among them, and so does Prometheus' data; nothing else may be more than before. What grows slowly within these,
+`Growth` finds."""
+FEWEST_CYCLES = 8
+"""In which one more in each is more than comes by chance, in either half."""
 GROWING = ("alertmanager", "grafana", "logs", "postgres", "prometheus", "traces")
 """Folders below the state directory whose owners add files as time passes."""
 COMPILED = "__pycache__"
@@ -128,6 +132,13 @@ def descriptors(programs: Mapping[str, int]) -> Descriptors:
     return {name: _kinds(pid) for name, pid in programs.items()}
 
 
+def by_process(found: Descriptors) -> Counter[str]:
+    """The same in one count, by process and kind."""
+    return Counter(
+        {f"{name}: {kind}": count for name, kinds in found.items() for kind, count in kinds.items()}
+    )
+
+
 def grown(before: Descriptors, after: Descriptors) -> dict[str, dict[str, int]]:
     """By how much each process has more open files than before, by their kind."""
     found = {}
@@ -140,6 +151,36 @@ def grown(before: Descriptors, after: Descriptors) -> dict[str, dict[str, int]]:
         if more:
             found[name] = more
     return found
+
+
+@dataclass
+class Growth:
+    """What there is more of with every cycle: more at the middle than at the second, and again more at the end.
+
+    At the second cycle whatever is made once is there; what comes once later, however much it is, comes in one half alone.
+    Fewer than FEWEST_CYCLES tell nothing, and are not looked at.
+    """
+
+    cycles: int
+    spare: int = 2
+    """So much more in a half is no growth."""
+    looks: list[Counter[str]] = field(default_factory=list)
+
+    def after(self, cycle: int, look: Callable[[], Counter[str]]) -> None:
+        """Look, if this cycle is one of the three."""
+        if self.cycles >= FEWEST_CYCLES and cycle in {2, (self.cycles + 2) // 2, self.cycles}:
+            self.looks.append(look())
+
+    @property
+    def found(self) -> dict[str, list[int]]:
+        """How much there was at each look of what has grown."""
+        kinds = list(self.looks[-1]) if len(self.looks) == 3 else []
+        amounts = {kind: [look[kind] for look in self.looks] for kind in kinds}
+        return {
+            kind: its
+            for kind, its in amounts.items()
+            if all(later - earlier > self.spare for earlier, later in pairwise(its))
+        }
 
 
 def _processes(settings: Settings) -> Iterator[psutil.Process]:

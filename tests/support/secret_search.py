@@ -19,14 +19,14 @@ LARGEST_FILE_BYTES = 64 * 1024 * 1024
 _RANDOM = r"(?=[\w+/%.-]*\d)(?=[\w+/%.-]*[A-Za-z])"
 """What follows has a digit and a letter: words of an example have no digits."""
 SHAPES = {
-    "private key": r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----(?:\s|\\n|\\r)*[A-Za-z0-9+/]{40}",
+    "private key": r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----(?:\s|\\+n|\\+r)*[A-Za-z0-9+/]{40}",
     "token": r"\beyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{20,}",
     "password hash": r"\$argon2id?\$v=\d+\$m=\d+,t=\d+,p=\d+\$[A-Za-z0-9+/]{16,}\$[A-Za-z0-9+/]{32,}",
     "password in an address": rf"://[\w.-]*:{_RANDOM}[\w+/%.-]{{12,}}@",
-    "named secret": rf"(?i:password|passwd|secret|token|api_?key)[\"']?\s*[:=]\s*[\"']?{_RANDOM}[\w+/-]{{24,}}",
+    "named secret": rf"(?i:password|passwd|secret|token|api_?key)\\*[\"']?\s*[:=]\s*\\*[\"']?{_RANDOM}[\w+/-]{{24,}}",
     "key of a service": r"\b(?:AKIA[0-9A-Z]{16}|gh[pousr]_\w{30,}|github_pat_\w{30,}|glpat-[\w-]{20,}|xox[abprs]-[\w-]{20,}|[rs]k_live_\w{20,})",
 }
-"""What secrets look like, by kind."""
+"""What secrets look like, by kind; within a text of JSON too, that of a log."""
 _SHAPES = {kind: re.compile(shape.encode()) for kind, shape in SHAPES.items()}
 
 Values = Mapping[str, str]
@@ -78,9 +78,22 @@ def _content(path: Path) -> bytes:
 def shapes_in(files: Iterable[Path]) -> dict[str, list[str]]:
     """File to the kinds of secrets that something in it looks like."""
     told = {
-        str(path): [kind for kind, shape in _SHAPES.items() if shape.search(_content(path))] for path in files
+        str(path): [kind for kind, shape in _SHAPES.items() if shape.search(content)]
+        for path in files
+        if (content := _content(path))
     }
     return {path: kinds for path, kinds in told.items() if kinds}
+
+
+def given_away(values: Values, logs: Iterable[Path], project: Path) -> dict[str, list[str]]:
+    """Logs and files of the repository to the secrets in them.
+
+    In logs that is also what only looks like one: nobody lists each token that was signed for somebody.
+    """
+    logs = list(logs)
+    named = found_in_files(values, [*logs, *tracked_files(project)])
+    looks = shapes_in(logs)
+    return {path: named.get(path, []) + looks.get(path, []) for path in named.keys() | looks.keys()}
 
 
 def left_open(values: Values, directory: Path, without: Iterable[str] = ()) -> list[str]:

@@ -143,6 +143,14 @@ def test_each_check_finds_a_planted_fault(fault: str, told: str) -> None:
     assert told in examined(fault).report()
 
 
+def test_links_that_chains_have_followed_and_not_are_told_apart() -> None:
+    link = "POST /things -> [201] read -> GET /things/{id}"
+    followed, never = examiner_of_planted(""), examiner_of_planted("status")
+    assert followed.links == never.links == {link}
+    assert followed.follow_links(3, 5, most=9).keys() == {link}
+    assert never.follow_links(3, 5, most=9).keys() == set()
+
+
 def test_a_link_that_leads_nowhere_is_found() -> None:
     examiner = examiner_of_planted("link")
     examiner.follow_links(3, 5)

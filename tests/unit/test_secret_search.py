@@ -17,6 +17,7 @@ from tests.support.secret_search import (
     command_lines,
     found,
     found_in_files,
+    given_away,
     left_open,
     shapes_in,
     tracked_files,
@@ -103,3 +104,22 @@ def test_a_secret_that_was_committed_is_found_by_its_shape(tmp_path: Path, kind:
     assert shapes_in(tracked_files(repository)) == {
         str(repository / "notes.md"): [kind.removesuffix(" in JSON")]
     }
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_looks_like_a_secret_is_found_in_a_log_though_nobody_has_named_it(
+    tmp_path: Path, kind: str
+) -> None:
+    log, plain = tmp_path / "cart-1.log", tmp_path / "cart-2.log"
+    log.write_text(json.dumps({"message": f"refused: {planted(kind, tmp_path)}"}) + "\n")
+    plain.write_text(
+        '{"message": "the token has expired", "request_id": "0123456789abcdef0123456789abcdef"}\n'
+    )
+    (tmp_path / "project").mkdir()
+    assert given_away({}, [log, plain], tmp_path / "project") == {str(log): [kind.removesuffix(" in JSON")]}
+
+
+def test_a_secret_in_an_answer_that_was_logged_is_found(tmp_path: Path) -> None:
+    answer = json.dumps({"refresh_token": f"{token_urlsafe(24)}7a"})
+    (tmp_path / "customers-1.log").write_text(json.dumps({"message": f"answered {answer}"}))
+    assert shapes_in(tmp_path.iterdir()) == {str(tmp_path / "customers-1.log"): ["named secret"]}
