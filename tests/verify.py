@@ -209,15 +209,22 @@ def of_source() -> list[Row]:
 
 
 def outcomes(report: Path) -> list[Row]:
-    """A row for each module of a report in JUnit's format; of one whose tests were all skipped nothing can be told."""
+    """A row for each module of a report in JUnit's format, with what its tests say that they found (property `found`).
+
+    Of a module whose tests were all skipped nothing can be told.
+    """
     counts: dict[str, Counter[str]] = {}
+    said: dict[str, list[str]] = {}
     for case in ElementTree.parse(report).iter("testcase"):
-        counts.setdefault(case.get("classname", ""), Counter())[_outcome(case)] += 1
+        module = case.get("classname", "")
+        counts.setdefault(module, Counter())[_outcome(case)] += 1
+        told = [one.get("value", "") for one in case.iterfind("properties/property[@name='found']")]
+        said.setdefault(module, []).extend(told)
     return [
         Row(
             TESTS,
             module,
-            ", ".join(f"{number} {word}" for word, number in sorted(its.items())),
+            "; ".join([", ".join(f"{number} {word}" for word, number in sorted(its.items())), *said[module]]),
             "failed" if its["failed"] else "passed" if its["passed"] else UNKNOWN,
         )
         for module, its in sorted(counts.items())

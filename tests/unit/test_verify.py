@@ -30,7 +30,9 @@ from tests.verify import (
 )
 
 REPORT = """<testsuites><testsuite>
-<testcase classname="tests.integration.test_a" name="one" />
+<testcase classname="tests.integration.test_a" name="one"><properties>
+  <property name="found" value="a step back: all well after 2.4 s" /><property name="other" value="x" />
+</properties></testcase>
 <testcase classname="tests.integration.test_a" name="two"><skipped /></testcase>
 <testcase classname="tests.integration.test_b" name="one"><failure>x</failure></testcase>
 <testcase classname="tests.integration.test_b" name="two" />
@@ -50,7 +52,12 @@ def test_one_failed_test_fails_its_module_and_one_that_was_skipped_tells_nothing
     report = tmp_path / "report.xml"
     report.write_text(REPORT)
     assert outcomes(report) == [
-        Row("tests", "tests.integration.test_a", "1 passed, 1 skipped", "passed"),
+        Row(
+            "tests",
+            "tests.integration.test_a",
+            "1 passed, 1 skipped; a step back: all well after 2.4 s",
+            "passed",
+        ),
         Row("tests", "tests.integration.test_b", "1 failed, 1 passed", "failed"),
         Row("tests", "tests.integration.test_c", "1 skipped", "cannot tell"),
     ]
