@@ -44,7 +44,7 @@ def _about(one: Seen) -> Iterator[Verdict]:
     name, share = one.name, one.share
     yield Verdict(
         f"{name}: at {LEAST_TIMES:g} to {one.times:g} times the knee at least {KEPT_SHARE:.0%} of the knee's right answers",
-        f"{share:.0%}: {one.useful:.0f} of {one.knee:.0f} a second, with {one.offered:.0f} a second sent, {one.offered / one.knee:.1f} times the knee",
+        f"{share:.0%}: {one.useful:.0f} of {one.knee:.0f} a second, with {one.offered:.0f} a second sent, {one.sent_times:.1f} times the knee",
         at_least(of_one_run(share), KEPT_SHARE),
     )
     yield Verdict(

@@ -74,6 +74,11 @@ class Seen:
         return self.useful / self.knee if self.knee else math.nan
 
     @property
+    def sent_times(self) -> float:
+        """What was sent, of the knee; not a number where the ladder found none."""
+        return self.offered / self.knee if self.knee else math.nan
+
+    @property
     def kinds(self) -> Counter[str]:
         """Of what was not rightly answered, by status."""
         return Counter(str(status or "no answer") for status in self.over.status[~self.over.ok].tolist())
