@@ -30,8 +30,9 @@ from cryptography.hazmat.primitives.serialization import (
 
 USER_KEY_FILE = "token-signing-key"
 NEXT_USER_KEY_FILE = "token-signing-key-next"
-KEEP_FILE = "token-signing-key-keep"
 """There while a rotation is under way, from its first step to its last."""
+KEEP_FILE = "token-signing-key-keep"
+"""For how many seconds a rotation that is under way believes the keys before its own; says nothing without the one above."""
 PUBLIC_KEYS_FILE = "token-public-keys"
 SERVICE_KID_PREFIX = "service:"
 

@@ -63,6 +63,7 @@ def rotate(directory: Path, keep_seconds: int, settle: Callable[[], None]) -> Ro
     with locked_directory(directory):
         load_private_key(directory / USER_KEY_FILE)
         if (directory / NEXT_USER_KEY_FILE).exists():
+            load_private_key(directory / NEXT_USER_KEY_FILE)
             keep_seconds = min(keep_seconds, _keep_seconds(directory))
         write_secret(directory / KEEP_FILE, str(keep_seconds).encode())
         next_key, _ = ensure_private_key(directory / NEXT_USER_KEY_FILE)

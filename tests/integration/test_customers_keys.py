@@ -245,6 +245,19 @@ def test_a_rotation_that_is_killed_anywhere_locks_nobody_out_and_is_finished_lat
         assert _verifier(tmp_path).verify(old)
 
 
+@pytest.mark.parametrize("name", ["token-signing-key", "token-signing-key-next", "token-signing-key-keep"])
+def test_a_rotation_that_finds_a_spoilt_file_names_it_and_changes_nothing(tmp_path: Path, name: str) -> None:
+    Secrets.make(tmp_path)
+    next_key = keys.Ed25519PrivateKey.generate()
+    keys.write_private_key(tmp_path / "token-signing-key-next", next_key)
+    keys.write_secret(tmp_path / "token-signing-key-keep", b"0")
+    keys.write_secret(tmp_path / name, b"nonsense")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(keys.KeyFileError, match=name):
+        rotate(tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 def _published_in(directory: Path) -> dict[str, dict[str, Any]]:
     return {key["kid"]: key for key in json.loads((directory / "token-public-keys").read_text())["keys"]}
 
