@@ -95,11 +95,14 @@ def over_blocks(
     arms: Sequence[Sequence[Block]],
     figure: Callable[[Sequence[NDArray[np.float64]]], float],
     resamples: int = RESAMPLES,
+    *,
+    signed: bool = False,
 ) -> Ratio:
     """`figure` of the arms' pooled samples, with a percentile bootstrap over blocks (Efron, 1979), `expanded`.
 
     Whole blocks are drawn, the same ones for all arms, because samples of one moment resemble each other. Fewer than
-    FEWEST_BLOCKS have Student's interval instead (`_of_few`), one block none. Raises ValueError for arms of different length.
+    FEWEST_BLOCKS have Student's interval instead (`_of_few`), by factors unless the figure is `signed`, as a difference is; one
+    block has none. Raises ValueError for arms of different length.
     """
     rounds = len(arms[0])
     if any(len(arm) != rounds for arm in arms):
@@ -111,7 +114,7 @@ def over_blocks(
 
     everything = np.arange(rounds)
     if rounds < FEWEST_BLOCKS:
-        return _of_few(of(everything), [of(everything[[index]]) for index in everything])
+        return _of_few(of(everything), [of(everything[[index]]) for index in everything], signed)
     drawn = stats.bootstrap(
         (everything,), of, vectorized=False, n_resamples=resamples, method="percentile",
         confidence_level=expanded(LEVEL, rounds, rounds - 1), rng=np.random.default_rng(rounds),
@@ -120,15 +123,15 @@ def over_blocks(
     return Ratio(of(everything), float(limits.low), float(limits.high))
 
 
-def _of_few(value: float, figures: Sequence[float]) -> Ratio:
+def _of_few(value: float, figures: Sequence[float], signed: bool) -> Ratio:
     """`value`, of all blocks, and as far from it as Student's interval of the `figures` of single blocks (Student, 1908).
 
-    Times, rates and their ratios scatter by factors: where all are above zero it is that of their logarithms.
+    Times, rates and their ratios scatter by factors, so it is that of their logarithms; zero has none.
     """
     if len(figures) < 2:
         return Ratio(value, -np.inf, np.inf)
     t = float(stats.t.ppf((1 + LEVEL) / 2, len(figures) - 1))
-    if min(value, *figures) > 0:
+    if not signed and min(value, *figures) > 0:
         factor = math.exp(t * float(stats.sem(np.log(figures))))
         return Ratio(value, value / factor, value * factor)
     far = t * float(stats.sem(figures))

@@ -69,12 +69,16 @@ def test_intervals_of_a_few_blocks_hold_the_truth_as_often_as_they_say(blocks: i
 
 
 def test_one_block_has_no_interval_and_a_few_have_students() -> None:
-    def of(*values: float) -> str:
-        return over_blocks([[[value] for value in values]], lambda arms: float(np.mean(arms[0]))).said()
+    def of(*values: float, signed: bool = False) -> str:
+        blocks = [[value] for value in values]
+        return over_blocks([blocks], lambda arms: float(np.mean(arms[0])), signed=signed).said()
 
     assert of(1) == "1.00"
     assert of(-1, 0, 1) == "0.00 (-2.48–2.48)"
-    assert of(1, 2, 3) == "2.00 (0.50–7.95)", "of what is above zero by factors"
+    assert of(1, 2, 3) == "2.00 (0.50–7.95)", "by factors"
+    assert of(1, 2, 3, signed=True) == "2.00 (-0.48–4.48)", (
+        "a difference may be none, whatever the sign of those seen"
+    )
 
 
 def test_an_end_that_is_not_known_is_not_told() -> None:
