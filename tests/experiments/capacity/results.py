@@ -13,7 +13,7 @@ from tests.experiments.capacity.law import Fit, at_bound
 from tests.experiments.capacity.subjects import IMMEDIATE_SECONDS, JOURNEY, SUBJECTS
 from tests.experiments.capacity.visits import Visits
 from tests.experiments.common.journey import actions_of_a_visit
-from tests.experiments.common.report import Figure, Table, Verdict, at_least, at_most, every
+from tests.experiments.common.report import Figure, Table, Verdict, at_least, at_most, every, wider
 
 LAB_SECONDS = 0.02112
 """What a request of the laboratory's one client took through its gateway."""
@@ -38,7 +38,7 @@ def verdicts(cells: Sequence[Cell]) -> list[Verdict]:
             Verdict(
                 f"one replica bears {LAB_TIMES} times as many reads of a product as one client of the lab was answered ({LAB_TIMES} / {LAB_SECONDS * 1000:g} ms = {least:.0f}/s)",
                 f"{_between(one.knee)} requests/s (p99 within {IMMEDIATE_SECONDS * 1000:g} ms)",
-                at_least(_about_so(one.knee), least),
+                at_least(wider(one.knee, ONE_VISIT), least),
             )
         )
     ratios = cpu_ratios(cells)
@@ -63,10 +63,6 @@ def verdicts(cells: Sequence[Cell]) -> list[Verdict]:
             )
         )
     return found
-
-
-def _about_so(one: Ratio) -> Ratio:
-    return Ratio(one.value, one.low * (1 - ONE_VISIT), one.high * (1 + ONE_VISIT))
 
 
 def _once(cells: Sequence[Cell]) -> str:
@@ -114,9 +110,8 @@ def _compared(
     visits = Visits({one.replicas: [float(np.mean(blocks(visit))) for visit in one.visits] for one in its})
     if visits.freedom:
         return visits.ratio(most, replicas, level)
-    return _about_so(
-        Visits({one.replicas: blocks(one.visits[0]) for one in its}).ratio(most, replicas, level)
-    )
+    of_blocks = Visits({one.replicas: blocks(one.visits[0]) for one in its})
+    return wider(of_blocks.ratio(most, replicas, level), ONE_VISIT)
 
 
 def together(count: int) -> float:

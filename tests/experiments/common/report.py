@@ -43,7 +43,12 @@ def at_least(found: Ratio, least: float) -> bool | None:
 
 def of_one_run(value: float) -> Ratio:
     """A figure of one run: it has no interval, so it stands for all that is within ONE_RUN of it."""
-    return Ratio(value, value * (1 - ONE_RUN), value * (1 + ONE_RUN))
+    return wider(Ratio(value, value, value), ONE_RUN)
+
+
+def wider(found: Ratio, share: float) -> Ratio:
+    """As `found`, with so much more open on both sides."""
+    return Ratio(found.value, found.low * (1 - share), found.high * (1 + share))
 
 
 def each_at_most(values: Sequence[float], most: float) -> bool | None:
