@@ -262,7 +262,7 @@ def test_a_clock_that_steps_costs_nobody_a_document(
                 at = time.monotonic()
                 # One that starts now believes no token of the time before that others still know.
                 Supervisor(platform.settings).signal("inventory-1", "TERM")
-                time.sleep(BACK_SECONDS + CALM_SECONDS)
+                time.sleep(BACK_SECONDS + CALM_SECONDS)  # that nobody is refused any more announces nothing
                 recoveries[step] = wait_for(
                     lambda at=at: Recovery.of([trader.seen for trader in traders], at),
                     GIVE_UP_SECONDS,

@@ -121,7 +121,7 @@ def fewest_open_files(platform: Platform) -> Counter[str]:
     """The least that there is of each for a while, in which connections that nobody needs are closed."""
     fewest, end = by_process(open_files(platform)), time.monotonic() + CONNECTIONS_REST_SECONDS
     while time.monotonic() < end:
-        time.sleep(LONGEST_PAUSE_SECONDS)
+        time.sleep(LONGEST_PAUSE_SECONDS)  # nobody tells when a connection that rests is closed
         fewest &= by_process(open_files(platform))
     return fewest
 
